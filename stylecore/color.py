@@ -1,0 +1,49 @@
+"""Colours of one image for another: what `init="style_statistics"` and `keep_colors` are made of."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stylecore.images import ImageTensor
+
+# Rec. 601 luma, as in Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer".
+LUMA = (0.299, 0.587, 0.114)
+
+
+def match_colors(image: ImageTensor, reference: ImageTensor) -> ImageTensor:
+    """`image` with the mean and covariance of `reference`'s colours, clamped to [0, 1].
+
+    The linear map is the optimal transport between the two Gaussians, the one that moves colours least:
+    T = S_i^-1/2 (S_i^1/2 S_r S_i^1/2)^1/2 S_i^-1/2. (Gatys et al. 2016b take a Cholesky factor instead, which
+    rotates hues.) Computed in float64 on the CPU; returned on the image's device.
+    """
+    pixels, goal = _pixels(image), _pixels(reference)
+    mean, goal_mean = pixels.mean(1, keepdim=True), goal.mean(1, keepdim=True)
+    root = _power(_covariance(pixels - mean), 0.5)
+    inverse_root = _power(_covariance(pixels - mean), -0.5)
+    transport = inverse_root @ _power(root @ _covariance(goal - goal_mean) @ root, 0.5) @ inverse_root
+    matched = transport @ (pixels - mean) + goal_mean
+    return matched.view(image.shape).clamp(0, 1).to(image.device, image.dtype)
+
+
+def _pixels(image: ImageTensor) -> Float[Tensor, "3 M"]:
+    return image[0].flatten(1).double().cpu()
+
+
+def _covariance(centred: Float[Tensor, "3 M"]) -> Float[Tensor, "3 3"]:
+    # The small ridge keeps a grey or one-coloured image invertible.
+    return centred @ centred.mT / centred.shape[1] + 1e-6 * torch.eye(3, dtype=centred.dtype)
+
+
+def _power(matrix: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"]:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(1e-12) ** exponent) @ vectors.mT
+
+
+def transfer_luminance(luminance: ImageTensor, colors: ImageTensor) -> ImageTensor:
+    """The luminance of one image with the chroma of another of the same size, clamped to [0, 1]."""
+    weights = torch.tensor(LUMA, device=luminance.device, dtype=luminance.dtype).view(1, 3, 1, 1)
+    difference = ((luminance - colors) * weights).sum(1, keepdim=True)
+    return (colors + difference).clamp(0, 1)

@@ -1,0 +1,176 @@
+"""`StylizeConfig`: everything that decides how a result looks, in one frozen dataclass that travels inside the PNG."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stylecore.encoder import CONVS_PER_BLOCK, POOLINGS, STYLE_LAYERS, Pooling, check_layers
+from stylecore.errors import OptionError, unknown
+from stylecore.losses import STYLE_LOSSES
+
+Init = Literal["content", "noise", "style_statistics"]
+KeepColors = Literal["none", "luminance", "match"]
+OptimizerName = Literal["lbfgs", "adam"]
+ContentReduction = Literal["mean", "half_sum"]
+DType = Literal["auto", "float32", "bfloat16"]
+
+# Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
+MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
+MAX_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the schedule: optimise at `scale` times the final size for `share` of the evaluations."""
+
+    scale: float  # of the result's longer side, in (0, 1]
+    share: float  # of num_steps, relative to the other stages' shares
+
+
+@dataclass(frozen=True)
+class StylizeConfig:
+    """How to stylize. Made by `presets.make_config`, checked when made; an impossible value raises an OptionError."""
+
+    preset: str = "custom"  # the recipe it started from: a label only
+    size: int = 512  # longer side of the result, px
+    encoder: str = "vgg16"  # which network compares the images: vgg16 or vgg19
+    pooling: Pooling = "max"  # between the encoder's blocks: "max" as it was trained, or "average"
+    loss: str = "gram"  # the style loss, a key of losses.STYLE_LOSSES
+    content_layers: tuple[str, ...] = ("relu4_2",)  # where the content is compared
+    style_layers: tuple[str, ...] = STYLE_LAYERS  # where the style is compared
+    content_layer_weights: tuple[float, ...] = (1.0,)  # one for each content layer
+    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # one for each style layer
+    content_reduction: ContentReduction = "mean"  # of the squared differences: "mean", or "half_sum" as papers print it
+    content_weight: float = 1.0  # multiplies the content term
+    style_weight: float = 1.0  # multiplies the style term: the knob from photo (0) to painting (large)
+    tv_weight: float = 0.0  # multiplies the total variation of the image in [0, 1]
+    style_weights: tuple[float, ...] = ()  # of several styles, normalised to sum 1; empty: all alike
+    init: Init = "content"  # where the optimisation starts
+    keep_colors: KeepColors = "none"  # "luminance": the photo's chroma; "match": the style recoloured to the photo first
+    optimizer: OptimizerName = "lbfgs"
+    learning_rate: float = 1.0  # lbfgs: of the quasi-Newton step; adam: in 8-bit levels a step
+    history_size: int = 100  # pairs that L-BFGS remembers
+    num_steps: int = 300  # loss-and-gradient evaluations over all stages
+    stages: tuple[Stage, ...] = (Stage(1.0, 1.0),)  # coarse to fine
+    clamp: bool = False  # keep the image displayable after every step, not only when saved
+    seed: int = 0  # of the noise start and of any sampling
+    device: str = "auto"  # "auto" (CUDA, then MPS, then CPU) or a torch device
+    dtype: DType = "auto"  # of the features; statistics and losses are float32 or better
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_numbers()
+        self._check_layers()
+
+    def _check_choices(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise unknown(field.replace("_", " "), getattr(self, field), choices)
+
+    def _check_numbers(self) -> None:
+        for field, (low, high) in RANGES.items():
+            value = getattr(self, field)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise OptionError(f"{field} must be between {low:g} and {high:g}, not {value:g}.")
+        if any(not math.isfinite(weight) or weight < 0 for weight in self.style_weights):
+            raise OptionError("style_weights must not be negative.")
+        if self.style_weights and not sum(self.style_weights) > 0:
+            raise OptionError("style_weights must not all be 0.")
+        if not self.stages or any(not (0 < stage.scale <= 1 and stage.share > 0) for stage in self.stages):
+            raise OptionError("stages need scales in (0, 1] and positive shares, e.g. 0.5:2,1:1.")
+        if self.stages[-1].scale != 1:
+            raise OptionError("The last stage must have scale 1: the result's own size.")
+
+    def _check_layers(self) -> None:
+        for kind in ("content", "style"):
+            layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
+            check_layers(self.encoder, layers)
+            if not layers or len(set(layers)) < len(layers):
+                raise OptionError(f"{kind}_layers must name at least one layer, each once.")
+            if len(weights) != len(layers) or any(not math.isfinite(w) or w < 0 for w in weights):
+                raise OptionError(f"{kind}_layer_weights must give each of {', '.join(layers)} a weight of 0 or more.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: tuples become lists, stages {scale, share}."""
+        plain = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StylizeConfig:
+        """The inverse of `to_dict`. Raises an OptionError for unknown fields and values of the wrong type."""
+        return cls(**{field: _coerce(field, value) for field, value in values.items()})
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "encoder": tuple(CONVS_PER_BLOCK),
+    "pooling": POOLINGS,
+    "loss": tuple(STYLE_LOSSES),
+    "init": typing.get_args(Init),
+    "keep_colors": typing.get_args(KeepColors),
+    "optimizer": typing.get_args(OptimizerName),
+    "content_reduction": typing.get_args(ContentReduction),
+    "dtype": typing.get_args(DType),
+}
+RANGES: dict[str, tuple[float, float]] = {
+    "size": (MIN_SIZE_PX, MAX_SIZE_PX),
+    "content_weight": (0, 1e12),
+    "style_weight": (0, 1e12),
+    "tv_weight": (0, 1e12),
+    "learning_rate": (1e-6, 1e3),
+    "history_size": (1, 1000),
+    "num_steps": (1, MAX_STEPS),
+    "seed": (0, 2**63 - 1),
+}
+FIELD_TYPES = typing.get_type_hints(StylizeConfig)
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def check_field(field: str) -> None:
+    """Raise an OptionError that suggests the nearest field if there is none of that name."""
+    if field not in FIELD_TYPES:
+        raise unknown("setting", field, FIELD_TYPES)
+
+
+def parse_field(field: str, text: str) -> Any:
+    """The value of a field from its text: `relu1_1,relu2_1`, `0.5:2,1:1`, `true`, `300`."""
+    check_field(field)
+    kind = FIELD_TYPES[field]
+    if typing.get_origin(kind) is tuple:
+        return _coerce(field, [part.strip() for part in text.split(",") if part.strip()])
+    return _coerce(field, text.strip())
+
+
+def _coerce(field: str, value: Any) -> Any:
+    check_field(field)
+    kind = FIELD_TYPES[field]
+    try:
+        if typing.get_origin(kind) is tuple:
+            item = typing.get_args(kind)[0]
+            if isinstance(value, str):
+                raise ValueError
+            return tuple(_coerce_one(item, part) for part in value)
+        return _coerce_one(kind, value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise OptionError(f"{field} cannot be '{value}': {_describe(kind)} is expected.") from error
+
+
+def _coerce_one(kind: Any, value: Any) -> Any:
+    if kind is bool:
+        return _BOOLEANS[str(value).lower()]
+    if kind is Stage:
+        scale, share = value.values() if isinstance(value, dict) else str(value).split(":")
+        return Stage(float(scale), float(share))
+    if kind is int and (isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())):
+        raise ValueError
+    return kind(value) if kind in (int, float) else str(value)
+
+
+def _describe(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        names = {str: "names", float: "numbers", Stage: "scale:share pairs"}
+        return f"a list of {names[typing.get_args(kind)[0]]}, separated by commas,"
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a name")

@@ -1,0 +1,113 @@
+"""What this machine can compute on, in what, and how much memory it has for it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from stylecore.errors import OptionError, unknown
+
+DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """`auto` -> CUDA, then MPS, then CPU; any other name is checked to be there.
+
+    Raises:
+        OptionError: no such device, or not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in DEVICE_KINDS:
+        raise unknown("device", name, DEVICE_KINDS)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"There is no device '{name}' on this machine: choose --device auto or cpu.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise OptionError("There is no device 'mps' on this machine: choose --device auto or cpu.")
+    return device
+
+
+def find_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto` -> bfloat16 where the device multiplies it faster than float32, else float32."""
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Tensor cores (compute capability 8 and up), or AMX or AVX512-BF16 on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it; nothing to do on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def available_memory_mib(device: torch.device) -> float:
+    """Memory that a job could take now: the GPU's free memory, or the machine's within its container's limit."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    free = psutil.virtual_memory().available / 2**20
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":
+        free = min(free, (int(text) - int(used.read_text())) / 2**20)
+    return max(0.0, free)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most this process has held so far: on the GPU, or resident in main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_devices() -> list[dict[str, object]]:
+    """One record a device: device, name, dtype chosen by `auto`, memory free (MiB), and on a CPU its threads."""
+    found = [torch.device("cpu")]
+    if torch.backends.mps.is_available():
+        found.insert(0, torch.device("mps"))
+    found = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] + found
+    return [
+        {
+            "device": str(device),
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+            "dtype": str(find_dtype("auto", device)).removeprefix("torch."),
+            "memory_free_mib": round(available_memory_mib(device)),
+            "num_threads": torch.get_num_threads() if device.type == "cpu" else None,
+        }
+        for device in found
+    ]

@@ -1,0 +1,287 @@
+"""VGG-16 and VGG-19 up to relu5_1 (Simonyan and Zisserman 2014): features by layer name.
+
+A layer is named as in the literature: `conv3_2` is the second convolution of the third block before its ReLU,
+`relu3_2` the value after it. `Encoder` runs any chain of such convolutions; `load_encoder` finds the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from stylecore.errors import OptionError, WeightsError, unknown
+from stylecore.statistics import Features
+
+Pooling = Literal["max", "average"]
+
+CONVS_PER_BLOCK = {"vgg16": (2, 2, 3, 3, 1), "vgg19": (2, 2, 4, 4, 1)}
+CHANNELS_PER_BLOCK = (64, 128, 256, 512, 512)
+POOLINGS: tuple[Pooling, ...] = ("max", "average")
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+# The input each set of weights was trained on: (RGB in [0, 1] - mean) * scale.
+NORMALIZATIONS = {
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (255.0, 255.0, 255.0)),
+    "torchvision": ((0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225)),
+}
+
+BUNDLED = Path(__file__).parent / "weights"
+BUNDLED_SHA256 = {"vgg16": "541a590a918c9f2eee4b5072f370b0ab5eb50bdee0014d6f557ead08f5328e03"}
+
+
+def conv_names(architecture: str) -> list[str]:
+    """`conv1_1` .. `conv5_1` in the order they run."""
+    if architecture not in CONVS_PER_BLOCK:
+        raise unknown("encoder", architecture, CONVS_PER_BLOCK)
+    blocks = enumerate(CONVS_PER_BLOCK[architecture], start=1)
+    return [f"conv{block}_{conv}" for block, count in blocks for conv in range(1, count + 1)]
+
+
+def layer_names(architecture: str) -> list[str]:
+    """Every name that `Encoder.forward` accepts, in the order they are computed."""
+    return [f"{kind}{name.removeprefix('conv')}" for name in conv_names(architecture) for kind in ("conv", "relu")]
+
+
+def check_layers(architecture: str, layers: Iterable[str]) -> None:
+    """Raise an OptionError for a layer that the architecture does not have."""
+    names = layer_names(architecture)
+    for layer in layers:
+        if layer not in names:
+            raise unknown(f"layer of {architecture}", layer, names)
+
+
+def num_channels(layer: str) -> int:
+    """N of a layer, `relu3_1` -> 256."""
+    return CHANNELS_PER_BLOCK[int(layer[4]) - 1]
+
+
+def stride(layer: str) -> int:
+    """Image pixels per position of a layer, `relu3_1` -> 4: each block after the first halves the resolution."""
+    return 1 << (int(layer[4]) - 1)
+
+
+class Encoder(nn.Module):
+    """A VGG's convolutions, frozen, with the input normalisation they were trained with.
+
+    Args:
+        architecture: "vgg16" or "vgg19".
+        convs: one module per convolution name, N_in x H x W -> N_out x H x W.
+        normalization: "caffe" or "torchvision", a key of `NORMALIZATIONS`.
+        pooling: between blocks, "max" as trained or "average" (Gatys et al. 2016, section 2).
+        checksum: what tells these weights from others, kept in records and saved bases.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        architecture: str,
+        convs: Mapping[str, nn.Module],
+        *,
+        normalization: str = "caffe",
+        pooling: Pooling = "max",
+        checksum: str = "",
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise unknown("pooling", pooling, POOLINGS)
+        if normalization not in NORMALIZATIONS:
+            raise unknown("normalization", normalization, NORMALIZATIONS)
+        self.architecture = architecture
+        self.normalization = normalization
+        self.pooling = pooling
+        self.checksum = checksum
+        self.convs = nn.ModuleDict({name: convs[name] for name in conv_names(architecture) if name in convs})
+        mean, scale = NORMALIZATIONS[normalization]
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the features are computed in."""
+        return next(self.parameters()).dtype
+
+    def check_layers(self, layers: Iterable[str]) -> None:
+        """Raise an OptionError for a layer that this encoder does not have."""
+        check_layers(self.architecture, layers)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str]) -> dict[str, Features]:
+        """Features of RGB images in [0, 1] at `layers`; runs no further than the deepest of them.
+
+        Returns:
+            layer name -> (B, N, H', W') with H' = H // stride(layer), in the encoder's dtype.
+        """
+        wanted = set(layers)
+        features: dict[str, Features] = {}
+        x = ((image - self.mean) * self.scale).to(self.dtype)
+        block = "1"
+        for name, conv in self.convs.items():
+            if len(features) == len(wanted):
+                break
+            position = name.removeprefix("conv")
+            if position[0] != block:
+                x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+                block = position[0]
+            x = conv(x)
+            if name in wanted:
+                features[name] = x
+            x = F.relu(x)
+            if f"relu{position}" in wanted:
+                features[f"relu{position}"] = x
+        if len(features) < len(wanted):
+            self.check_layers(wanted)
+        return features
+
+
+def load_encoder(
+    name: str = "vgg16",
+    *,
+    weights: str | Path | None = None,
+    pooling: Pooling = "max",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Encoder:
+    """Load an encoder, ready to run.
+
+    Args:
+        name: "vgg16" (bundled, no network needed) or "vgg19" (torchvision downloads and caches its weights).
+        weights: a .safetensors or .pth file in torchvision's layout (`features.0.weight`, ...) or ours
+            (`conv1_1.weight`, ...) instead. Torchvision's normalisation is assumed unless the file's safetensors
+            metadata says `normalization: caffe`.
+        pooling: "max" or "average".
+        device, dtype: where and in what the features are computed; channels-last where that is faster.
+
+    Raises:
+        WeightsError: the file is missing, damaged or of another network, or the download failed.
+        OptionError: an unknown name or pooling.
+    """
+    names = conv_names(name)
+    if weights is not None:
+        tensors, metadata = read_weights(Path(weights))
+    elif name in BUNDLED_SHA256:
+        tensors, metadata = _read_bundled(name)
+    else:
+        tensors, metadata = _download(name), {}
+    convs = _build_convs(name, _our_names(tensors, name), weights or name)
+    encoder = Encoder(
+        name,
+        {conv: convs[conv] for conv in names},
+        normalization=metadata.get("normalization", "torchvision"),
+        pooling=pooling,
+        checksum=_checksum(tensors),
+    )
+    return encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and text metadata of a .safetensors or .pth file. No pickled code is ever run."""
+    if not path.is_file():
+        raise WeightsError(f"There is no weights file '{path}'.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError) as error:
+        raise WeightsError(f"The weights file '{path}' is damaged or cut short: download it again.") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"The weights file '{path}' holds more than tensors and was not loaded: save a plain state_dict()."
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(f"The weights file '{path}' is not a state dict: save model.state_dict() instead.")
+    return dict(tensors), {}
+
+
+def _our_names(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:
+    """torchvision's `features.<index>.weight` -> `conv<block>_<conv>.weight`; our own names stay."""
+    renamed = {key: value for key, value in tensors.items() if key.startswith("conv")}
+    index = 0
+    for block, count in enumerate(CONVS_PER_BLOCK[architecture], start=1):
+        for conv in range(1, count + 1):
+            for kind in ("weight", "bias"):
+                # A torchvision Sequential saved alone lacks the "features." prefix.
+                for key in (f"features.{index}.{kind}", f"{index}.{kind}"):
+                    if key in tensors:
+                        renamed[f"conv{block}_{conv}.{kind}"] = tensors[key]
+            index += 2
+        index += 1
+    return renamed
+
+
+def _build_convs(architecture: str, tensors: Mapping[str, Tensor], source: object) -> dict[str, nn.Conv2d]:
+    convs: dict[str, nn.Conv2d] = {}
+    in_channels = 3
+    for name in conv_names(architecture):
+        out_channels = num_channels(name)
+        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+        expected = (out_channels, in_channels, 3, 3)
+        if weight is None or bias is None or weight.shape != expected or bias.shape != (out_channels,):
+            found = "nothing" if weight is None or bias is None else f"shape {tuple(weight.shape)}"
+            raise WeightsError(
+                f"'{source}' does not hold a {architecture}: {name} should have shape {expected}, found {found}. "
+                f"Choose the matching --encoder ({', '.join(CONVS_PER_BLOCK)})."
+            )
+        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        conv.weight.data, conv.bias.data = weight.float(), bias.float()  # type: ignore[union-attr]
+        convs[name] = conv
+        in_channels = out_channels
+    return convs
+
+
+@lru_cache(maxsize=2)
+def _read_bundled(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    path = BUNDLED / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"The bundled weights '{path.name}' are missing: install stylecore again.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED_SHA256[name]:
+        raise WeightsError(f"The bundled weights '{path.name}' are damaged: install stylecore again.")
+    return read_weights(path)
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    """Torchvision's ImageNet weights, from its hash-checked cache or the network."""
+    from torchvision.models import VGG19_Weights
+
+    weights = VGG19_Weights.IMAGENET1K_V1
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        file = weights.url.rsplit("/", 1)[-1]
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(
+            f"The {name} weights could not be downloaded: get {file} from {weights.url} and put it into {cache}, "
+            "or name it with --weights."
+        ) from error
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Twelve hex digits of the convolutions' values, whatever file they came in."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def check_resolution(height: int, width: int, layers: Iterable[str]) -> None:
+    """Raise an OptionError if an image of height x width px leaves a layer without a single position."""
+    for layer in layers:
+        if min(height, width) < stride(layer):
+            raise OptionError(
+                f"{width}x{height} px is too small for {layer}, which sees one position every {stride(layer)} px: "
+                "choose a larger --size."
+            )

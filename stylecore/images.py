@@ -1,0 +1,256 @@
+"""Image files, bytes and PIL images <-> float32 sRGB tensors (1, 3, H, W) in [0, 1]."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from stylecore.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+MIN_SIDE_PX = 16
+MAX_PIXELS = 100_000_000
+MAX_ASPECT = 12.0
+SETTINGS_KEY = "stylecore"
+
+ImageTensor = Float[Tensor, "1 3 H W"]
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | Tensor
+
+
+class ImageNote(UserWarning):
+    """Something was converted that the user may want to know: the CLI and the demo show it once."""
+
+
+def load_image(source: ImageSource) -> ImageTensor:
+    """Read an image as a float32 sRGB tensor (1, 3, H, W) in [0, 1], on the CPU.
+
+    EXIF rotation and embedded colour profiles are applied; alpha is composited on white; CMYK, palette, 16-bit and
+    float images are converted; of an animation the first frame is taken, with an `ImageNote` warning.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or such a tensor (checked and returned).
+
+    Raises:
+        ImageError: not one of `FORMATS`, damaged, smaller than `MIN_SIDE_PX`, longer than `MAX_ASPECT` times its
+            width, or larger than `MAX_PIXELS` (checked from the header, before anything is decoded).
+    """
+    if isinstance(source, Tensor):
+        return _check_tensor(source)
+    if isinstance(source, Image.Image):
+        return _to_tensor(source, "The image")
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), "The image")
+    path = Path(source)
+    name = f"'{path}'"
+    if not path.exists():
+        raise ImageError(f"There is no file {name}.")
+    if path.is_dir():
+        raise ImageError(f"{name} is a folder: name one image in it.")
+    try:
+        with path.open("rb") as file:
+            return _decode(file, name)
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
+
+
+def _check_tensor(image: Tensor) -> ImageTensor:
+    if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
+        raise ImageError(f"An image tensor is float (1, 3, H, W) in [0, 1], not {tuple(image.shape)} {image.dtype}.")
+    _check_shape(image.shape[3], image.shape[2], "The image")
+    if not bool(((image >= 0) & (image <= 1)).all()):
+        raise ImageError("An image tensor holds values in [0, 1]: divide 8-bit values by 255 first.")
+    return image.float()
+
+
+def _check_shape(width: int, height: int, name: str) -> None:
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError(f"{name} is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px.")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(f"{name} is {width}x{height} px: the longer side may be {MAX_ASPECT:g} times the shorter.")
+    if width * height > MAX_PIXELS:
+        megapixels = width * height / 1e6
+        raise ImageError(f"{name} has {megapixels:.0f} megapixels: at most {MAX_PIXELS / 1e6:.0f} are accepted.")
+
+
+def _decode(file: io.IOBase, name: str) -> ImageTensor:
+    if not file.read(1):
+        raise ImageError(f"{name} is empty.")
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            # Our own limit is checked from the header below; Pillow's warning would only repeat it.
+            warnings.simplefilter("ignore")
+            image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} has too many pixels: at most {MAX_PIXELS / 1e6:.0f} million are accepted.") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not an image we can read ({', '.join(FORMATS)}).") from error
+    except Exception as error:  # Pillow's plugins raise whatever they stumble on: each means the header is damaged
+        raise ImageError(f"{name} is damaged and cannot be opened as an image.") from error
+    return _to_tensor(image, name)
+
+
+def _to_tensor(image: Image.Image, name: str) -> ImageTensor:
+    _check_shape(*image.size, name)
+    if getattr(image, "n_frames", 1) > 1 and image.format in ("GIF", "WEBP", "PNG"):
+        warnings.warn(f"{name} is animated: only its first frame is used.", ImageNote, stacklevel=3)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            rgb = _to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # a truncated or corrupt body: the kind of exception depends on the format's decoder
+        raise ImageError(f"{name} is damaged or cut short: save or download it again.") from error
+    pixels = torch.from_numpy(np.array(rgb, dtype=np.float32))
+    return pixels.permute(2, 0, 1).unsqueeze(0).div_(255).contiguous()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode -> 8-bit sRGB, alpha composited on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_grey_to_8_bit(np.asarray(image, dtype=np.float64)))
+    if "A" in image.mode or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, "white")
+        profile = image.info.get("icc_profile")
+        image = Image.alpha_composite(background, rgba).convert("RGB")
+        image.info["icc_profile"] = profile
+    return _to_srgb(image).convert("RGB")
+
+
+def _grey_to_8_bit(values: np.ndarray) -> np.ndarray:
+    """16-bit, 32-bit and float greys, by the largest value that their kind holds (float: 1, or what is found)."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    top = values.max(initial=0.0)
+    white = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
+    return np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Apply an embedded colour profile; one that is damaged is ignored, as browsers do."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK", "L"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted or image
+
+
+def fit_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+    """(height, width) in px with the given longer side and the same aspect, each at least 1."""
+    factor = longer_side / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
+    """Lanczos resampling (Pillow's, in float32 per channel) to height x width px; the same tensor if it fits."""
+    if image.shape[2:] == (height, width):
+        return image
+    planes = [Image.fromarray(plane) for plane in image[0].float().cpu().numpy()]
+    resized = [np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS)) for plane in planes]
+    return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1).to(image.device)
+
+
+def to_uint8(image: ImageTensor) -> UInt8[np.ndarray, "H W 3"]:
+    """The 8-bit pixels that would be saved: clamped, rounded, on the CPU."""
+    pixels = image.detach()[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).cpu().numpy()
+
+
+def quantize(image: ImageTensor) -> ImageTensor:
+    """`image` as it will be once saved: 8-bit values, as float32 in [0, 1], on its own device."""
+    return image.detach().float().clamp(0, 1).mul(255).round().div(255)
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Raise an ImageError now if a PNG could not be written to `path` later; nothing is created."""
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise ImageError(f"Name the output '{target.with_suffix('.png')}': it is a PNG, so its settings fit inside.")
+    if target.is_dir():
+        raise ImageError(f"The output '{target}' is a folder: name a file in it.")
+    if not target.parent.is_dir():
+        raise ImageError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ImageError(f"The output '{target}' cannot be written: {error.strerror or error}.") from error
+    return target
+
+
+def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
+    """Write a PNG, with `settings` as JSON inside; an old file is replaced only by a complete new one.
+
+    Raises:
+        ImageError: the name is not .png, or the place cannot be written to.
+    """
+    target = check_writable(path)
+    text = PngInfo()
+    if settings is not None:
+        text.add_text(SETTINGS_KEY, json.dumps(settings))
+    try:
+        with replacing(target) as file:
+            Image.fromarray(to_uint8(image)).save(file, format="PNG", pnginfo=text)
+    except OSError as error:
+        raise ImageError(f"The output '{target}' could not be written: {error.strerror or error}.") from error
+    return target
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[io.BufferedWriter]:
+    """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; the result gets the mode that an ordinary new file would have.
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
+    """The settings that `save_image` put into a PNG.
+
+    Raises:
+        ImageError: not a readable image, or one without settings.
+    """
+    name = "The image" if isinstance(source, bytes) else f"'{source}'"
+    load_image(source)  # refuses what is no sound image, with the ordinary messages
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG", *FORMATS]) as image:
+        text = image.info.get(SETTINGS_KEY)
+    try:
+        settings = json.loads(text) if isinstance(text, str) else None
+    except json.JSONDecodeError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ImageError(f"{name} carries no stylecore settings: choose a PNG that stylecore saved.")
+    return settings

@@ -1,0 +1,75 @@
+"""The terms of the objective: content, total variation, and the family of style losses, found by name.
+
+A style loss is made once per layer from the style images' features and then called with the result's features. It
+returns a scalar in the units of mean((G - A)^2) over the N^2 entries, so that one set of layer weights serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from stylecore.errors import unknown
+from stylecore.statistics import Features, gram_matrix
+
+Scalar = Float[Tensor, ""]
+
+
+def content_loss(features: Features, target: Features) -> Scalar:
+    """Mean of (F - C)^2 over all entries (Gatys et al. 2016, eq. 1, as a mean), in float32."""
+    return (features.float() - target.float()).square().mean()
+
+
+def total_variation(image: Float[Tensor, "B 3 H W"]) -> Scalar:
+    """Mean squared difference of neighbouring pixels, both directions added (Mahendran and Vedaldi 2015, beta 2)."""
+    vertical = image[:, :, 1:] - image[:, :, :-1]
+    horizontal = image[:, :, :, 1:] - image[:, :, :, :-1]
+    return vertical.square().mean() + horizontal.square().mean()
+
+
+def gram_loss(features: Features, target: Float[Tensor, "1 N N"]) -> Scalar:
+    """mean((G - A)^2) over the N^2 entries, G the Gram of `features` and A the target (Gatys et al. 2016, eq. 4)."""
+    return (gram_matrix(features) - target).square().mean()
+
+
+class StyleLoss(nn.Module):
+    """One layer's style term: built from the styles' features, called with the result's.
+
+    Args:
+        styles: features of each style image at this layer, (1, N, H_i, W_i); their sizes may differ.
+        weights: the styles' weights, summing to 1.
+    """
+
+    def __init__(self, styles: Sequence[Features], weights: Sequence[float]) -> None:
+        super().__init__()
+
+    def forward(self, features: Features) -> Scalar:
+        raise NotImplementedError
+
+
+class GramLoss(StyleLoss):
+    """The full Gram loss. Several styles blend their Grams: sum_i w_i |G - A_i|^2 has the same gradient as
+    |G - sum_i w_i A_i|^2, since the weights sum to 1."""
+
+    target: Tensor
+
+    def __init__(self, styles: Sequence[Features], weights: Sequence[float]) -> None:
+        super().__init__(styles, weights)
+        grams = [weight * gram_matrix(style) for style, weight in zip(styles, weights, strict=True)]
+        self.register_buffer("target", torch.stack(grams).sum(0))
+
+    def forward(self, features: Features) -> Scalar:
+        return gram_loss(features, self.target)
+
+
+STYLE_LOSSES: dict[str, type[StyleLoss]] = {"gram": GramLoss}
+
+
+def find_style_loss(name: str) -> type[StyleLoss]:
+    """The class of that name; an OptionError suggests the nearest."""
+    if name not in STYLE_LOSSES:
+        raise unknown("loss", name, STYLE_LOSSES)
+    return STYLE_LOSSES[name]

@@ -1,0 +1,111 @@
+"""The one yardstick: how far an image, as it was saved, is from the style and from the content.
+
+Always measured with the bundled VGG-16, max pooling, float32, on 8-bit values, whatever made the image: a job that
+optimises another network, layers or loss is judged by the same distances as all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.images import ImageTensor, fit_size, quantize, resize_image
+from stylecore.statistics import gram_matrix
+
+CONTENT_LAYER = "relu4_2"
+WITNESS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+LAYERS = (*STYLE_LAYERS, *WITNESS_LAYERS, CONTENT_LAYER)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Relative distances, 0 for equal: `style` over relu*_1, `content` at relu4_2, `witness` over layers that no
+    preset optimises."""
+
+    style: float
+    content: float
+    witness: float
+
+
+@lru_cache(maxsize=2)
+def yardstick_encoder(device: torch.device) -> Encoder:
+    """The bundled VGG-16 in float32 with max pooling, kept in memory once a device."""
+    return load_encoder("vgg16", device=device)
+
+
+class Yardstick:
+    """Measures images of one size against one content and its styles.
+
+    Args:
+        content: (1, 3, H, W) in [0, 1].
+        styles: each (1, 3, H_i, W_i) in [0, 1]; Lanczos-resized here so that the longer side is the result's.
+        size: (height, width) in px of the images to be measured.
+        style_weights: of the mean over several styles, any positive scale; None: all alike.
+        device: where to measure.
+    """
+
+    def __init__(
+        self,
+        content: ImageTensor,
+        styles: Sequence[ImageTensor],
+        size: tuple[int, int],
+        style_weights: Sequence[float] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.size = size
+        weights = style_weights or (1.0,) * len(styles)
+        self.style_weights = [weight / sum(weights) for weight in weights]
+        self.content = self._features(resize_image(content, *size))[CONTENT_LAYER]
+        resized = [resize_image(style, *fit_size(*style.shape[2:], max(size))) for style in styles]
+        self.grams = [_grams(self._features(style)) for style in resized]
+
+    def measure(self, image: ImageTensor) -> Distances:
+        """Distances of `image` as it would be saved: clamped and rounded to 8 bits first."""
+        if tuple(image.shape[2:]) != self.size:
+            raise ValueError(f"This yardstick measures images of {self.size} px, not {tuple(image.shape[2:])}.")
+        features = self._features(quantize(image))
+        grams = _grams(features)
+        return Distances(
+            style=self._gram_distance(grams, STYLE_LAYERS),
+            content=_relative(features[CONTENT_LAYER], self.content),
+            witness=self._gram_distance(grams, WITNESS_LAYERS),
+        )
+
+    def _features(self, image: ImageTensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return yardstick_encoder(self.device)(image.to(self.device, torch.float32), LAYERS)
+
+    def _gram_distance(self, grams: dict[str, Tensor], layers: Sequence[str]) -> float:
+        """Mean over layers of |G - A|_F / |A|_F, then over styles by their weights."""
+        distances = [
+            sum(_relative(grams[layer], target[layer]) for layer in layers) / len(layers) for target in self.grams
+        ]
+        return sum(weight * distance for weight, distance in zip(self.style_weights, distances, strict=True))
+
+
+def _grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {layer: gram_matrix(features[layer]) for layer in (*STYLE_LAYERS, *WITNESS_LAYERS)}
+
+
+def _relative(value: Float[Tensor, "..."], target: Float[Tensor, "..."]) -> float:
+    return float((value - target).norm() / target.norm().clamp_min(torch.finfo(target.dtype).tiny))
+
+
+def style_distance(
+    image: ImageTensor, styles: ImageTensor | Sequence[ImageTensor], style_weights: Sequence[float] | None = None
+) -> float:
+    """Mean over relu1_1 .. relu5_1 of |G - A|_F / |A|_F: 0 for the style itself, near 0.15 for a finished stylization."""
+    styles = [styles] if isinstance(styles, Tensor) else styles
+    return Yardstick(image, styles, tuple(image.shape[2:]), style_weights, image.device).measure(image).style
+
+
+def content_distance(image: ImageTensor, content: ImageTensor) -> float:
+    """|F - C|_F / |C|_F at relu4_2, C of `content` resized to the image's size: 0 for the photo itself."""
+    return Yardstick(content, [content], tuple(image.shape[2:]), None, image.device).measure(image).content

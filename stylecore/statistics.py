@@ -1,0 +1,46 @@
+"""What a style is, as numbers: pure functions of feature maps (B, N, H, W), N channels at M = H*W positions.
+
+bfloat16 features are summed in float32: their Grams would lose the last digits that the loss compares.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Features = Float[Tensor, "B N H W"]
+
+
+def flatten_positions(features: Features) -> Float[Tensor, "B N M"]:
+    """F of the paper: (B, N, H, W) -> (B, N, M) in float32 (float64 stays)."""
+    flat = features.flatten(2)
+    return flat if flat.dtype == torch.float64 else flat.float()
+
+
+def gram_matrix(features: Features, merge_batch: bool = False) -> Float[Tensor, "B1 N1 N1"]:
+    """G = F F^T / M (Gatys et al. 2016, eq. 3, divided by the number of positions).
+
+    Args:
+        features: (B, N, H, W).
+        merge_batch: treat the batch as further channels, as the paper's F(a*b, c*d) does; the result is then
+            (1, B*N, B*N) with the correlations between the images in it. Default: one Gram an image, (B, N, N).
+    """
+    flat = flatten_positions(features)
+    if merge_batch:
+        flat = flat.flatten(0, 1).unsqueeze(0)
+    return flat @ flat.mT / flat.shape[2]
+
+
+def mean_std(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+    """Mean and (biased) standard deviation of each channel over the positions, each (B, N)."""
+    flat = flatten_positions(features)
+    return flat.mean(2), flat.var(2, correction=0).clamp_min(1e-12).sqrt()
+
+
+def covariance(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N N"]]:
+    """Mean (B, N) and (biased) covariance (B, N, N) of the positions."""
+    flat = flatten_positions(features)
+    mean = flat.mean(2)
+    centred = flat - mean.unsqueeze(2)
+    return mean, centred @ centred.mT / flat.shape[2]
