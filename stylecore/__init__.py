@@ -1,0 +1,46 @@
+"""stylecore: neural style transfer by optimisation, with reduced style losses and fast lower-detail previews."""
+
+from stylecore.config import Stage, StylizeConfig
+from stylecore.encoder import Encoder, load_encoder
+from stylecore.errors import (
+    DivergenceError,
+    ImageError,
+    NotEnoughMemoryError,
+    OptionError,
+    StylecoreError,
+    WeightsError,
+)
+from stylecore.images import ImageNote, load_image, read_settings, save_image
+from stylecore.metrics import Distances, Yardstick, content_distance, style_distance
+from stylecore.presets import PRESETS, make_config
+from stylecore.stylize import Result, Step, prepare_encoder, stylize, stylize_steps
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "Distances",
+    "DivergenceError",
+    "Encoder",
+    "ImageError",
+    "ImageNote",
+    "NotEnoughMemoryError",
+    "OptionError",
+    "Result",
+    "Stage",
+    "Step",
+    "StylecoreError",
+    "StylizeConfig",
+    "WeightsError",
+    "Yardstick",
+    "content_distance",
+    "load_encoder",
+    "load_image",
+    "make_config",
+    "prepare_encoder",
+    "read_settings",
+    "save_image",
+    "style_distance",
+    "stylize",
+    "stylize_steps",
+]

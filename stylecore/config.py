@@ -21,6 +21,7 @@ DType = Literal["auto", "float32", "bfloat16"]
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
 MAX_STEPS = 100_000
+MAX_WEIGHT = 1e12
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class StylizeConfig:
     tv_weight: float = 0.0  # multiplies the total variation of the image in [0, 1]
     style_weights: tuple[float, ...] = ()  # of several styles, normalised to sum 1; empty: all alike
     init: Init = "content"  # where the optimisation starts
-    keep_colors: KeepColors = "none"  # "luminance": the photo's chroma; "match": the style recoloured to the photo first
-    optimizer: OptimizerName = "lbfgs"
+    keep_colors: KeepColors = "none"  # "luminance": the photo's chroma; "match": style recoloured to the photo first
+    optimizer: OptimizerName = "lbfgs"  # L-BFGS, or Adam
     learning_rate: float = 1.0  # lbfgs: of the quasi-Newton step; adam: in 8-bit levels a step
     history_size: int = 100  # pairs that L-BFGS remembers
     num_steps: int = 300  # loss-and-gradient evaluations over all stages
@@ -67,20 +68,19 @@ class StylizeConfig:
         self._check_layers()
 
     def _check_choices(self) -> None:
-        for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise unknown(field.replace("_", " "), getattr(self, field), choices)
+        for field in CHOICES:
+            _check_choice(field, getattr(self, field))
 
     def _check_numbers(self) -> None:
         for field, (low, high) in RANGES.items():
             value = getattr(self, field)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise OptionError(f"{field} must be between {low:g} and {high:g}, not {value:g}.")
-        if any(not math.isfinite(weight) or weight < 0 for weight in self.style_weights):
-            raise OptionError("style_weights must not be negative.")
+            if not low <= value <= high:  # NaN is never in between
+                raise OptionError(f"{field} must be between {low:g} and {high:g}, not {value}.")
+        if any(not 0 <= weight <= MAX_WEIGHT for weight in self.style_weights):
+            raise OptionError(f"style_weights must be between 0 and {MAX_WEIGHT:g}.")
         if self.style_weights and not sum(self.style_weights) > 0:
             raise OptionError("style_weights must not all be 0.")
-        if not self.stages or any(not (0 < stage.scale <= 1 and stage.share > 0) for stage in self.stages):
+        if not self.stages or any(not (0 < stage.scale <= 1 and 0 < stage.share < math.inf) for stage in self.stages):
             raise OptionError("stages need scales in (0, 1] and positive shares, e.g. 0.5:2,1:1.")
         if self.stages[-1].scale != 1:
             raise OptionError("The last stage must have scale 1: the result's own size.")
@@ -117,9 +117,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 RANGES: dict[str, tuple[float, float]] = {
     "size": (MIN_SIZE_PX, MAX_SIZE_PX),
-    "content_weight": (0, 1e12),
-    "style_weight": (0, 1e12),
-    "tv_weight": (0, 1e12),
+    "content_weight": (0, MAX_WEIGHT),
+    "style_weight": (0, MAX_WEIGHT),
+    "tv_weight": (0, MAX_WEIGHT),
     "learning_rate": (1e-6, 1e3),
     "history_size": (1, 1000),
     "num_steps": (1, MAX_STEPS),
@@ -133,6 +133,11 @@ def check_field(field: str) -> None:
     """Raise an OptionError that suggests the nearest field if there is none of that name."""
     if field not in FIELD_TYPES:
         raise unknown("setting", field, FIELD_TYPES)
+
+
+def _check_choice(field: str, value: object) -> None:
+    if value not in CHOICES.get(field, (value,)):
+        raise unknown(field.replace("_", " "), value, CHOICES[field])
 
 
 def parse_field(field: str, text: str) -> Any:
@@ -153,20 +158,26 @@ def _coerce(field: str, value: Any) -> Any:
             if isinstance(value, str):
                 raise ValueError
             return tuple(_coerce_one(item, part) for part in value)
-        return _coerce_one(kind, value)
-    except (KeyError, TypeError, ValueError) as error:
+        value = _coerce_one(kind, value)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise OptionError(f"{field} cannot be '{value}': {_describe(kind)} is expected.") from error
+    _check_choice(field, value)
+    return value
 
 
 def _coerce_one(kind: Any, value: Any) -> Any:
     if kind is bool:
         return _BOOLEANS[str(value).lower()]
     if kind is Stage:
-        scale, share = value.values() if isinstance(value, dict) else str(value).split(":")
+        if isinstance(value, Stage):
+            value = dataclasses.asdict(value)
+        scale, share = (value["scale"], value["share"]) if isinstance(value, dict) else str(value).split(":")
         return Stage(float(scale), float(share))
-    if kind is int and (isinstance(value, bool) or (isinstance(value, float) and not value.is_integer())):
+    if kind not in (int, float):
+        return str(value)
+    if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError
-    return kind(value) if kind in (int, float) else str(value)
+    return kind(value)
 
 
 def _describe(kind: Any) -> str:

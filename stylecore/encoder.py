@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import zipfile
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from stylecore.errors import OptionError, WeightsError, unknown
@@ -55,7 +56,10 @@ def layer_names(architecture: str) -> list[str]:
 
 def check_layers(architecture: str, layers: Iterable[str]) -> None:
     """Raise an OptionError for a layer that the architecture does not have."""
-    names = layer_names(architecture)
+    _check_names(layers, layer_names(architecture), architecture)
+
+
+def _check_names(layers: Iterable[str], names: list[str], architecture: str) -> None:
     for layer in layers:
         if layer not in names:
             raise unknown(f"layer of {architecture}", layer, names)
@@ -116,7 +120,8 @@ class Encoder(nn.Module):
 
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise an OptionError for a layer that this encoder does not have."""
-        check_layers(self.architecture, layers)
+        names = [f"{kind}{name.removeprefix('conv')}" for name in self.convs for kind in ("conv", "relu")]
+        _check_names(layers, names, self.architecture)
 
     def forward(self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str]) -> dict[str, Features]:
         """Features of RGB images in [0, 1] at `layers`; runs no further than the deepest of them.
@@ -168,7 +173,8 @@ def load_encoder(
         WeightsError: the file is missing, damaged or of another network, or the download failed.
         OptionError: an unknown name or pooling.
     """
-    names = conv_names(name)
+    if name not in CONVS_PER_BLOCK:
+        raise unknown("encoder", name, CONVS_PER_BLOCK)
     if weights is not None:
         tensors, metadata = read_weights(Path(weights))
     elif name in BUNDLED_SHA256:
@@ -178,12 +184,13 @@ def load_encoder(
     convs = _build_convs(name, _our_names(tensors, name), weights or name)
     encoder = Encoder(
         name,
-        {conv: convs[conv] for conv in names},
+        convs,
         normalization=metadata.get("normalization", "torchvision"),
         pooling=pooling,
-        checksum=_checksum(tensors),
+        checksum=_checksum(convs),
     )
-    return encoder.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    encoder.convs.to(dtype)  # the normalisation stays in float32: bfloat16 would shift the colours
+    return encoder.to(device=device, memory_format=torch.channels_last)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -194,14 +201,21 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError) as error:
-        raise WeightsError(f"The weights file '{path}' is damaged or cut short: download it again.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch finds odd is refused below or does no harm
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"The weights file '{path}' holds more than tensors and was not loaded: save a plain state_dict()."
+            f"The weights file '{path}' is damaged, or holds more than tensors and was not loaded: "
+            "download it again, or save a plain model.state_dict()."
         ) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    except Exception as error:  # a damaged file fails wherever its reader stumbles
+        raise WeightsError(
+            f"The weights file '{path}' is damaged or cut short: delete it and download it again."
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+    ):
         raise WeightsError(f"The weights file '{path}' is not a state dict: save model.state_dict() instead.")
     return dict(tensors), {}
 
@@ -253,27 +267,31 @@ def _read_bundled(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _download(name: str) -> dict[str, Tensor]:
-    """Torchvision's ImageNet weights, from its hash-checked cache or the network."""
+    """Torchvision's ImageNet weights, from its cache or the network, checked by the hash in their file's name."""
     from torchvision.models import VGG19_Weights
 
-    weights = VGG19_Weights.IMAGENET1K_V1
-    try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
-        file = weights.url.rsplit("/", 1)[-1]
-        cache = Path(torch.hub.get_dir()) / "checkpoints"
-        raise WeightsError(
-            f"The {name} weights could not be downloaded: get {file} from {weights.url} and put it into {cache}, "
-            "or name it with --weights."
-        ) from error
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not file.is_file():
+        # Not weights.get_state_dict(): it prints on stdout and unpickles whatever lies in the cache.
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.split("-")[-1], progress=False)
+        except (OSError, RuntimeError, HTTPException) as error:  # URLError is an OSError; a wrong hash a RuntimeError
+            raise WeightsError(
+                f"The {name} weights could not be downloaded: get {file.name} from {url} and put it into "
+                f"{file.parent}, or name it with --weights."
+            ) from error
+    return read_weights(file)[0]
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(convs: Mapping[str, nn.Conv2d]) -> str:
     """Twelve hex digits of the convolutions' values, whatever file they came in."""
     digest = hashlib.sha256()
-    for key in sorted(tensors):
-        digest.update(key.encode())
-        digest.update(tensors[key].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, conv in convs.items():
+        digest.update(name.encode())
+        for values in (conv.weight, conv.bias):
+            digest.update(values.detach().contiguous().numpy().tobytes())  # type: ignore[union-attr]
     return digest.hexdigest()[:12]
 
 

@@ -28,9 +28,9 @@ class NotEnoughMemoryError(StylecoreError):
 
 
 class DivergenceError(StylecoreError):
-    """The optimisation left the finite numbers; `last_good` is the last `Step` before it did (None if none was)."""
+    """The optimisation left the finite numbers; `last_good` is the last image before it did, (1, 3, H, W)."""
 
-    def __init__(self, message: str, last_good: Any = None) -> None:
+    def __init__(self, message: str, last_good: Any = None) -> None:  # the default lets it be pickled
         super().__init__(message)
         self.last_good = last_good
 

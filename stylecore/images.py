@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT = 12.0
 SETTINGS_KEY = "stylecore"
 
-ImageTensor = Float[Tensor, "1 3 H W"]
+ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | Tensor
 
 
@@ -56,15 +56,17 @@ def load_image(source: ImageSource) -> ImageTensor:
         return _decode(io.BytesIO(source), "The image")
     path = Path(source)
     name = f"'{path}'"
-    if not path.exists():
-        raise ImageError(f"There is no file {name}.")
-    if path.is_dir():
-        raise ImageError(f"{name} is a folder: name one image in it.")
     try:
+        if not path.exists():
+            raise ImageError(f"There is no file {name}.")
+        if path.is_dir():
+            raise ImageError(f"{name} is a folder: name one image in it.")
+        if not path.is_file():
+            raise ImageError(f"{name} is a device or a pipe: name an image file.")
         with path.open("rb") as file:
             return _decode(file, name)
     except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
+        raise ImageError(f"{name} cannot be read: {_reason(error)}.") from error
 
 
 def _check_tensor(image: Tensor) -> ImageTensor:
@@ -98,52 +100,58 @@ def _decode(file: io.IOBase, name: str) -> ImageTensor:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has too many pixels: at most {MAX_PIXELS / 1e6:.0f} million are accepted.") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image we can read ({', '.join(FORMATS)}).") from error
-    except Exception as error:  # Pillow's plugins raise whatever they stumble on: each means the header is damaged
-        raise ImageError(f"{name} is damaged and cannot be opened as an image.") from error
+        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise ImageError(f"{name} is not an image we can read: convert it to {formats}.") from error
+    except Exception as error:  # Pillow's plugins raise whatever they stumble on in a damaged or overlong header
+        raise ImageError(f"{name} cannot be opened as an image: its header is damaged, or too long.") from error
     return _to_tensor(image, name)
 
 
 def _to_tensor(image: Image.Image, name: str) -> ImageTensor:
     _check_shape(*image.size, name)
-    if getattr(image, "n_frames", 1) > 1 and image.format in ("GIF", "WEBP", "PNG"):
-        warnings.warn(f"{name} is animated: only its first frame is used.", ImageNote, stacklevel=3)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            is_animated = image.format in ("GIF", "WEBP", "PNG") and getattr(image, "is_animated", False)
             image.load()
             rgb = _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # a truncated or corrupt body: the kind of exception depends on the format's decoder
         raise ImageError(f"{name} is damaged or cut short: save or download it again.") from error
+    if is_animated:
+        warnings.warn(f"{name} is animated: only its first frame is used.", ImageNote, stacklevel=3)
     pixels = torch.from_numpy(np.array(rgb, dtype=np.float32))
     return pixels.permute(2, 0, 1).unsqueeze(0).div_(255).contiguous()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode -> 8-bit sRGB, alpha composited on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_grey_to_8_bit(np.asarray(image, dtype=np.float64)))
-    if "A" in image.mode or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
-        profile = image.info.get("icc_profile")
-        image = Image.alpha_composite(background, rgba).convert("RGB")
-        image.info["icc_profile"] = profile
-    return _to_srgb(image).convert("RGB")
-
-
-def _grey_to_8_bit(values: np.ndarray) -> np.ndarray:
-    """16-bit, 32-bit and float greys, by the largest value that their kind holds (float: 1, or what is found)."""
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    white = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
-    return np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8)
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Apply an embedded colour profile; one that is damaged is ignored, as browsers do."""
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "CMYK", "L"):
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _grey_to_8_bit(image)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    # A profile describes colours without alpha: grey, CMYK, or RGB, to which palettes and all else are taken first.
+    mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    rgb = _to_srgb(image.convert(mode), profile).convert("RGB")
+    return rgb if alpha is None else Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+
+
+def _grey_to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit greys by their largest value, 65535; 32-bit and float ones by the first of 1, 255 and 65535 that holds
+    them (but for highlights up to half as bright again), else by their own largest. A transparent grey becomes white.
+    """
+    values = np.array(image, dtype=np.float64)
+    top = values.max(initial=0.0, where=np.isfinite(values))
+    white = next(w for w in (1.0, 255.0, 65535.0, top) if top <= 1.5 * w)
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    values[values == image.info.get("transparency")] = white
+    values = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0)
+    return Image.fromarray(np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply an embedded colour profile; one that is damaged is ignored, as browsers do."""
+    if not profile:
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -182,18 +190,26 @@ def quantize(image: ImageTensor) -> ImageTensor:
 def check_writable(path: str | os.PathLike[str]) -> Path:
     """Raise an ImageError now if a PNG could not be written to `path` later; nothing is created."""
     target = Path(path)
-    if target.suffix.lower() != ".png":
-        raise ImageError(f"Name the output '{target.with_suffix('.png')}': it is a PNG, so its settings fit inside.")
-    if target.is_dir():
-        raise ImageError(f"The output '{target}' is a folder: name a file in it.")
-    if not target.parent.is_dir():
-        raise ImageError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
     try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise ImageError(f"The output '{target}' cannot be written: {error.strerror or error}.") from error
+        if target.is_dir():
+            raise ImageError(f"The output '{target}' is a folder: name a file in it.")
+        if target.suffix.lower() != ".png":
+            raise ImageError(
+                f"Name the output '{target.with_suffix('.png')}': it is a PNG, so its settings fit inside."
+            )
+        if not target.parent.is_dir():
+            raise ImageError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            raise ImageError(f"The output '{target}' is there already and may not be written over.")
+        with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
+            target.stat()  # refuses an impossible name
+    except (OSError, ValueError) as error:
+        raise ImageError(f"The output '{target}' cannot be written: {_reason(error)}.") from error
     return target
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
@@ -210,14 +226,14 @@ def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[
         with replacing(target) as file:
             Image.fromarray(to_uint8(image)).save(file, format="PNG", pnginfo=text)
     except OSError as error:
-        raise ImageError(f"The output '{target}' could not be written: {error.strerror or error}.") from error
+        raise ImageError(f"The output '{target}' could not be written: {_reason(error)}.") from error
     return target
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[io.BufferedWriter]:
     """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".stylecore-", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -246,10 +262,11 @@ def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     name = "The image" if isinstance(source, bytes) else f"'{source}'"
     load_image(source)  # refuses what is no sound image, with the ordinary messages
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG", *FORMATS]) as image:
+        image.load()  # other programs move the text behind the pixels
         text = image.info.get(SETTINGS_KEY)
     try:
         settings = json.loads(text) if isinstance(text, str) else None
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # not JSON, or such as no settings are
         settings = None
     if not isinstance(settings, dict):
         raise ImageError(f"{name} carries no stylecore settings: choose a PNG that stylecore saved.")

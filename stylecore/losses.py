@@ -18,7 +18,7 @@ from stylecore.statistics import Features, gram_matrix
 Scalar = Float[Tensor, ""]
 
 
-def content_loss(features: Features, target: Features) -> Scalar:
+def content_loss(features: Float[Tensor, "B N H W"], target: Float[Tensor, "B N H W"]) -> Scalar:
     """Mean of (F - C)^2 over all entries (Gatys et al. 2016, eq. 1, as a mean), in float32."""
     return (features.float() - target.float()).square().mean()
 

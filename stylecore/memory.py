@@ -12,7 +12,7 @@ from stylecore.encoder import Encoder
 from stylecore.errors import NotEnoughMemoryError
 
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with scripts/measure_memory.py.
-BYTES_PER_PIXEL = {torch.float32: 3200, torch.bfloat16: 2400}
+BYTES_PER_PIXEL = {torch.float32: 3100, torch.bfloat16: 2100}
 
 
 def estimate_memory_mib(height: int, width: int, config: StylizeConfig, encoder: Encoder) -> float:

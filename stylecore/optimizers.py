@@ -35,12 +35,12 @@ class LBFGS(Optimizer):
         self.learning_rate = learning_rate
         self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
         self.previous: tuple[Tensor, Tensor] | None = None
-        self.scale: Tensor | None = None  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair
+        self.scale: Tensor | None = None  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
 
     def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
         x, g = variable.detach().flatten(), gradient.flatten()
         if self.previous is None:
-            self.scale = 1 / g.abs().mean().clamp_min(torch.finfo(g.dtype).tiny)
+            self.scale = g.new_zeros(())
         else:
             self._remember(x - self.previous[0], g - self.previous[1])
         self.previous = (x, g)
@@ -62,7 +62,8 @@ class LBFGS(Optimizer):
             alpha = weight * s.dot(q)
             alphas.append(alpha)
             q = q.addcmul(y, -alpha)
-        q = q * self.scale
+        one_level = 1 / gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
+        q = q * torch.where(self.scale > 0, self.scale, one_level)
         for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
             q = q.addcmul(s, alpha - weight * y.dot(q))
         return q

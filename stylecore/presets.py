@@ -37,7 +37,7 @@ GATYS: dict[str, Any] = {
 # with unnormalised Grams. Ours are divided by M already, each by its own image's (departure: the paper divides both by
 # one M, which has no meaning where content and style differ in size), so a layer's factor on mean((G - A)^2) is w_l / 4.
 # alpha = beta = 1 barely leaves the photo: the printed content term is a sum, the style term nearly a mean.
-PAPER_ALPHA, PAPER_BETA, PAPER_LAYER_WEIGHT = 1e-6, 1.0, 1 / 5
+PAPER_ALPHA, PAPER_BETA, PAPER_LAYER_WEIGHT = 1e-5, 1.0, 1 / 5
 PAPER: dict[str, Any] = GATYS | {
     "content_layers": STYLE_LAYERS,
     "content_layer_weights": (1.0,) * 5,
@@ -52,7 +52,7 @@ PAPER: dict[str, Any] = GATYS | {
 # fitting photos (scripts/measure_feature_scales.py), which enters the content term squared and the style term to the
 # fourth power.
 TUTORIAL_STYLE_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
-TUTORIAL_SCALES = {"conv1_1": 100.0, "conv1_2": 300.0, "conv2_1": 500.0, "conv2_2": 700.0, "conv3_1": 800.0}
+TUTORIAL_SCALES = {"conv1_1": 70.0, "conv1_2": 250.0, "conv2_1": 450.0, "conv2_2": 700.0, "conv3_1": 875.0}
 TUTORIAL: dict[str, Any] = GATYS | {
     "content_layers": ("conv2_2",),
     "content_layer_weights": (1 / TUTORIAL_SCALES["conv2_2"] ** 2,),

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Features = Float[Tensor, "B N H W"]
+Features = Float[Tensor, "B N _ _"]  # H and W unnamed: several images of one signature differ in size
 
 
 def flatten_positions(features: Features) -> Float[Tensor, "B N M"]:

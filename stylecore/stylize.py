@@ -26,7 +26,8 @@ from stylecore.presets import DEFAULT_PRESET, make_config
 
 LEVELS = 255  # the variable is in 8-bit levels, see optimizers.py
 CHECK_EVERY = 10  # steps between looks at a GPU's divergence flag: each look waits for the device
-DIVERGED = 1e3  # times the first loss: L-BFGS without a line search may overshoot, but comes back from less
+# L-BFGS without a line search may leave the displayable range and come back; from here it does not.
+DIVERGED = 100 * LEVELS
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def stylize_steps(
 
     Raises:
         OptionError, NotEnoughMemoryError: before the first step, if the job is impossible.
-        DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good step.
+        DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
     config = _resolve(config, options)
     styles = as_styles(style)
@@ -184,21 +185,26 @@ def _run(
     image = start if start is not None else initial_image(content, styles, config, sizes[0])
     index = 0
     for stage, size, num_steps in zip(config.stages, sizes, plan_steps(config), strict=True):
-        if not num_steps:
-            continue
         content_here = resize_image(content, *size).to(device)
         styles_here = [resize_image(style, *fit_size(*style.shape[2:], max(size))).to(device) for style in styles]
         objective = Objective(encoder, content_here, styles_here, config)
         variable = resize_image(image.cpu(), *size).to(device) * LEVELS
-        for losses, variable in _optimize(objective, variable, config, num_steps):
-            index += 1
-            image = (variable / LEVELS).clamp(0, 1)
-            if config.keep_colors == "luminance":
-                image = transfer_luminance(image, content_here)
-            step = Step(index, config.num_steps, stage.scale, image, losses, clock.pause())
-            yield step
-            clock.resume()
+        try:
+            for losses, variable in _optimize(objective, variable, config, num_steps):
+                index += 1
+                shown = _displayed(variable, content_here, config)
+                yield Step(index, config.num_steps, stage.scale, shown, losses, clock.pause())
+                clock.resume()
+        except DivergenceError as error:
+            error.last_good = _displayed(error.last_good, content_here, config)
+            raise
         image = (variable / LEVELS).clamp(0, 1)
+
+
+def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) -> ImageTensor:
+    """The image that a variable stands for, with the photo's chroma if it is to be kept."""
+    image = (variable / LEVELS).clamp(0, 1)
+    return transfer_luminance(image, content) if config.keep_colors == "luminance" else image
 
 
 def _optimize(
@@ -215,7 +221,7 @@ def _optimize(
             following = following.clamp(0, LEVELS)
         guard.update(losses, variable, following)
         if number % look_every == 0 or number == num_steps:
-            guard.check(losses)
+            guard.check()
         variable = following
         yield losses, variable
 
@@ -225,22 +231,20 @@ class _Guard:
 
     def __init__(self, variable: Tensor) -> None:
         self.good = variable
-        self.limit: Tensor | None = None
         self.diverged = torch.zeros((), dtype=torch.bool, device=variable.device)
 
     def update(self, losses: Losses, variable: Tensor, following: Tensor) -> None:
-        if self.limit is None:
-            self.limit = DIVERGED * losses.total.abs().clamp_min(1e-6)
-        sound = losses.total.isfinite() & (losses.total <= self.limit)
-        self.diverged = self.diverged | ~(sound & following.isfinite().all())
-        self.good = torch.where(sound & ~self.diverged, variable, self.good)
+        # NaN fails both comparisons' "sound" side, so it needs no look of its own in the image.
+        sound = losses.total.isfinite() & (following.abs().amax() < DIVERGED)
+        self.diverged = self.diverged | ~sound
+        self.good = torch.where(self.diverged, self.good, variable)
 
-    def check(self, losses: Losses) -> None:
+    def check(self) -> None:
         if bool(self.diverged):
             raise DivergenceError(
                 "The optimisation diverged; the last good image was kept. "
                 "Lower --style-weight or the learning rate, or choose --set optimizer=adam.",
-                last_good=(self.good / LEVELS).clamp(0, 1),
+                last_good=self.good,
             )
 
 

@@ -1,0 +1,64 @@
+"""How the page looks: theme and CSS. No font, style or script comes from another host."""
+
+import gradio as gr
+
+THEME = gr.themes.Base(
+    primary_hue=gr.themes.colors.indigo,
+    secondary_hue=gr.themes.colors.indigo,
+    neutral_hue=gr.themes.colors.stone,
+    radius_size=gr.themes.sizes.radius_lg,
+    # Of the fonts that Gradio serves itself, one that is whole: most are cut down to a few characters.
+    font=(gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
+    font_mono=("ui-monospace", "Consolas", "monospace"),
+).set(
+    body_background_fill="*neutral_50",
+    block_border_width="1px",
+    block_label_text_color="*neutral_500",
+    block_label_background_fill="*background_fill_primary",
+    block_title_text_weight="700",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_text_color="white",
+    button_cancel_background_fill="*neutral_800",
+    button_cancel_background_fill_hover="*neutral_700",
+    button_cancel_text_color="white",
+    slider_color="*primary_600",
+)
+
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+#title h1 { font-size: 1.7rem; letter-spacing: -0.02em; margin: 0; }
+#title p { color: var(--body-text-color-subdued); margin-top: 0.15rem; }
+#credits p { color: var(--body-text-color-subdued); font-size: 0.8rem; }
+
+/* Example pictures as small square tiles, the same in every row. */
+.tiles .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(46px, 1fr)); gap: 6px; }
+.tiles .gallery-item, .tiles .gallery-item .container { width: 100%; height: auto; aspect-ratio: 1; }
+.tiles .gallery-item img { width: 100%; height: 100%; object-fit: cover; }
+
+/* Small results are shown large. */
+#result img { width: 100%; height: 100%; object-fit: contain; }
+
+.progress { height: 6px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden; }
+.progress div { height: 100%; background: var(--color-accent); transition: width 0.3s; }
+.status p { margin: 6px 2px 0; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+footer .divider:last-child { display: none; }
+
+@media (max-width: 640px) {
+    #result { height: auto !important; min-height: 200px; }
+    #result img { height: auto; max-height: 60vh; }
+}
+
+/* A stretched drawing, with labels that are not stretched on top. */
+.curve { position: relative; height: 150px; margin: 32px 8px 20px 40px; font-size: 0.75rem; }
+.curve svg { position: absolute; width: 100%; height: 100%; overflow: visible; }
+.curve span { position: absolute; color: var(--body-text-color-subdued); white-space: nowrap; line-height: 1; }
+.curve .y { right: calc(100% + 6px); transform: translateY(-50%); }
+.curve .x { top: calc(100% + 6px); }
+.curve .key { right: 4px; font-weight: 700; }
+.curve path, .curve line { fill: none; vector-effect: non-scaling-stroke; stroke-width: 2; stroke-linejoin: round; }
+.curve line { stroke: var(--border-color-primary); stroke-width: 1; }
+.curve .style { stroke: #6366f1; color: #6366f1; }
+.curve .content { stroke: #d97706; color: #d97706; }
+"""

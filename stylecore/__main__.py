@@ -1,0 +1,3 @@
+from stylecore.cli import run
+
+run()

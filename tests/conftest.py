@@ -1,0 +1,71 @@
+"""Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+with install_import_hook("stylecore", "typechecker.check"):
+    import stylecore  # noqa: F401
+
+import torch
+from torch import Tensor, nn
+
+from stylecore.encoder import Encoder, conv_names, load_encoder
+from stylecore.images import load_image
+from stylecore.photos import load_photo
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def make_image() -> Callable[..., Tensor]:
+    """make_image(height, width, seed) -> a smooth random image (1, 3, H, W) in [0, 1]."""
+
+    def make(height: int = 48, width: int = 64, seed: int = 0) -> Tensor:
+        noise = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        return nn.functional.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
+
+    return make
+
+
+@pytest.fixture
+def one_conv_encoder() -> Encoder:
+    """conv1_1 alone, 8 random channels: enough for any loss, and no weights file."""
+    torch.manual_seed(0)
+    return Encoder("vgg16", {"conv1_1": nn.Conv2d(3, 8, 3, padding=1)})
+
+
+@pytest.fixture
+def tiny_encoder() -> Encoder:
+    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds."""
+    torch.manual_seed(0)
+    widths = [3] + [6] * len(conv_names("vgg16"))
+    pairs = zip(conv_names("vgg16"), widths, widths[1:], strict=False)
+    convs = {name: nn.Conv2d(n_in, n_out, 3, padding=1) for name, n_in, n_out in pairs}
+    for conv in convs.values():
+        nn.init.kaiming_normal_(conv.weight)
+    return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture(scope="session")
+def vgg16() -> Encoder:
+    """The bundled encoder, float32 on the CPU."""
+    return load_encoder("vgg16")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Tensor:
+    """A real photo, (1, 3, 512, 512)."""
+    return load_photo("astronaut")
+
+
+@pytest.fixture(scope="session")
+def flow_strokes() -> Tensor:
+    """A drawn style, (1, 3, 614, 768)."""
+    return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")

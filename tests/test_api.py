@@ -1,0 +1,112 @@
+"""The public names, and the arrows between the modules: they run one way, and none leads out of the library."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stylecore
+
+PACKAGE = Path(stylecore.__file__).parent
+
+# A module may import those before it, never one after it. A new module is added where it belongs.
+ORDER = (
+    "errors",
+    "statistics",
+    "images",
+    "photos",
+    "devices",
+    "encoder",
+    "color",
+    "basis",
+    "reduced_encoder",
+    "metrics",
+    "losses",
+    "config",
+    "presets",
+    "memory",
+    "objective",
+    "optimizers",
+    "stylize",
+    "compare",
+    "bench",
+    "__init__",
+    "cli",
+    "__main__",
+)
+FOREIGN = {"demo", "export", "gradio", "onnx", "onnxruntime", "onnxscript"}
+NOT_AT_IMPORT = ("gradio", "onnx", "onnxruntime", "matplotlib", "torchvision", "skimage", "typer")
+
+FILES = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file imports, wherever in it; of our own package, `stylecore.<module>`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(["stylecore"] * bool(node.level) + [node.module] * bool(node.module))
+            if module == "stylecore":
+                yield from (f"stylecore.{alias.name if alias.name in FILES else '__init__'}" for alias in node.names)
+            else:
+                yield module
+
+
+def own_modules(path: Path) -> set[str]:
+    """The modules of stylecore that a file imports."""
+    parts = [name.split(".") for name in imports(path)]
+    return {name[1] if len(name) > 1 else "__init__" for name in parts if name[0] == "stylecore"}
+
+
+def test_every_module_has_its_place() -> None:
+    missing = set(FILES) - set(ORDER)
+    assert not missing, f"add {missing} to ORDER in this test, after all that they import"
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("module", [name for name in ORDER if name in FILES])
+def test_no_arrow_runs_back(module: str) -> None:
+    back = {name for name in own_modules(FILES[module]) if ORDER.index(name) >= ORDER.index(module)}
+    assert not back, f"{module} imports {back}, which stand after it"
+
+
+def test_the_walk_sees_arrows() -> None:
+    assert {"config", "errors"} <= own_modules(FILES["presets"])
+    assert "stylize" in own_modules(FILES["__init__"])
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_the_library_knows_nothing_of_its_users(module: str) -> None:
+    assert not {name.split(".")[0] for name in imports(FILES[module])} & FOREIGN
+
+
+def test_importing_the_library_loads_nothing_heavy_but_torch() -> None:
+    script = f"import sys, stylecore; print(*[name for name in {NOT_AT_IMPORT} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+    assert done.stderr == ""
+
+
+def test_the_public_names_exist_in_order() -> None:
+    """Constants, then classes, then functions, each by the alphabet, as ruff sorts them."""
+    names = stylecore.__all__
+    assert list(names) == sorted(set(names), key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert all(hasattr(stylecore, name) for name in names)
+
+
+@pytest.mark.parametrize("name", [name for name in stylecore.__all__ if not name.isupper()])
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    doc = getattr(stylecore, name).__doc__
+    assert doc
+    assert not doc.startswith(f"{name}("), "a dataclass's automatic text is no docstring"
+
+
+def test_errors_and_notes_can_be_caught_as_one() -> None:
+    errors = [getattr(stylecore, name) for name in stylecore.__all__ if name.endswith("Error")]
+    assert len(errors) > 3
+    assert all(issubclass(error, stylecore.StylecoreError) for error in errors)
+    assert issubclass(stylecore.ImageNote, Warning)

@@ -1,0 +1,86 @@
+"""The optimisers against torch's own and against scale."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylecore.optimizers import LBFGS, Adam, Optimizer
+
+HESSIAN = torch.diag(torch.tensor([1.0, 4.0, 25.0, 100.0], dtype=torch.float64))
+MINIMUM = torch.tensor([3.0, -2.0, 1.0, 5.0], dtype=torch.float64)
+
+
+def gradient(x: Tensor) -> Tensor:
+    return HESSIAN @ (x - MINIMUM)
+
+
+def run(optimizer: Optimizer, steps: int, start: Tensor | None = None, scale: float = 1.0) -> Tensor:
+    x = torch.zeros(4, dtype=torch.float64) if start is None else start
+    for _ in range(steps):
+        x = optimizer.step(x, scale * gradient(x))
+    return x
+
+
+def test_lbfgs_solves_a_quadratic() -> None:
+    assert torch.allclose(run(LBFGS(), 40), MINIMUM, atol=1e-6)
+
+
+def test_lbfgs_takes_torchs_steps_from_the_same_history() -> None:
+    """After the first step, whose length is ours, both make the same quasi-Newton steps."""
+    x = torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    variable = x.clone().requires_grad_(True)
+    theirs = torch.optim.LBFGS([variable], max_iter=1, history_size=5, tolerance_grad=0, tolerance_change=0)
+
+    def closure() -> Tensor:
+        variable.grad = gradient(variable.detach())
+        return 0.5 * (variable - MINIMUM) @ HESSIAN @ (variable - MINIMUM)
+
+    ours = LBFGS(history_size=5)
+    theirs.step(closure)
+    ours.step(x, gradient(x))
+    x = variable.detach().clone()  # both go on from torch's first step
+    for _ in range(8):
+        theirs.step(closure)
+        x = ours.step(x, gradient(x))
+        torch.testing.assert_close(x, variable.detach(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_lbfgs_does_not_care_how_the_loss_is_scaled(scale: float) -> None:
+    torch.testing.assert_close(run(LBFGS(), 6, scale=scale), run(LBFGS(), 6), rtol=1e-5, atol=1e-7)
+
+
+def test_the_first_step_of_lbfgs_is_one_level_on_average_and_not_lost_in_float32() -> None:
+    """torch's first step sums to one level over the whole image: at 256 px it moves a pixel by less than rounding."""
+    x = torch.full((1, 3, 256, 256), 128.0)
+    g = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) * 1e-3
+    moved = (LBFGS().step(x, g) - x).abs()
+    assert float(moved.mean()) == pytest.approx(1.0, rel=1e-3)
+    torchs = (x - g / g.abs().sum() - x).abs()
+    assert float(torchs.mean()) < 1e-4
+
+
+def test_lbfgs_survives_a_zero_gradient_and_negative_curvature() -> None:
+    optimizer, x = LBFGS(), torch.ones(4)
+    for g in (torch.zeros(4), torch.zeros(4), torch.ones(4), -torch.ones(4)):
+        x = optimizer.step(x, g)
+        assert bool(x.isfinite().all())
+
+
+def test_adam_takes_torchs_steps() -> None:
+    variable = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    theirs = torch.optim.Adam([variable], lr=0.5)
+    for _ in range(20):
+        variable.grad = gradient(variable.detach())
+        theirs.step()
+    torch.testing.assert_close(run(Adam(0.5), 20), variable.detach())
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), Adam()])
+def test_arguments_stay_as_they_are(optimizer: Optimizer) -> None:
+    x, g = torch.ones(2, 2), torch.full((2, 2), 0.5)
+    optimizer.step(x, g)
+    following = optimizer.step(x, g)
+    assert torch.equal(x, torch.ones(2, 2))
+    assert torch.equal(g, torch.full((2, 2), 0.5))
+    assert following.shape == x.shape
