@@ -13,9 +13,7 @@ CHECK_FILES_EVERY_S, KEEP_FILES_S = 10 * 60, 60 * 60  # uploads, frames and resu
 
 def build_app() -> gr.Blocks:
     """The page and the endpoints, not yet served."""
-    with gr.Blocks(
-        title="stylecore", analytics_enabled=False, delete_cache=(CHECK_FILES_EVERY_S, KEEP_FILES_S)
-    ) as app:
+    with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(CHECK_FILES_EVERY_S, KEEP_FILES_S)) as app:
         gr.Markdown(
             "# stylecore\nRepaint a photo in the manner of another picture, and watch it happen: "
             "neural style transfer by optimisation.",

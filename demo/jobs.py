@@ -24,8 +24,8 @@ from stylecore import (
     prepare_encoder,
     stylize_steps,
 )
-from stylecore.config import MIN_SIZE_PX, parse_field
-from stylecore.images import ImageTensor, fit_size
+from stylecore.config import MIN_SIZE_PX
+from stylecore.images import ImageTensor, fit_size, image_size
 from stylecore.objective import Losses
 from stylecore.stylize import initial_image
 
@@ -61,28 +61,25 @@ class Frame:
         return self.seconds / self.step * (self.config.num_steps - self.step) if self.step else None
 
 
-def read_picture(path: str | None, role: str) -> tuple[ImageTensor, list[str]]:
-    """An uploaded file as a tensor, and notes for the user; `role` says which of the pictures an error is about."""
-    if path is None:
-        raise ImageError(f"Choose a {role} first.")
+def read_picture(path: Path, role: str) -> tuple[ImageTensor, list[str]]:
+    """A file as a tensor, and notes for the user; `role` says which of the pictures a note or error is about."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ImageNote)
         try:
             # The bytes, not the path: messages would name the server's folders.
-            image = load_image(Path(path).read_bytes())
+            image = load_image(path.read_bytes())
         except ImageError as error:
             raise ImageError(f"The {role} cannot be used. {error}") from error
     return image, [f"About the {role}: {warning.message}" for warning in caught]
 
 
 def read_config(preset: str, **options: Any) -> StylizeConfig:
-    """The config that the page's controls ask for; None and "" leave a field to the preset.
+    """The preset with options laid over it, as `make_config` does; None leaves a field to the preset.
 
     Raises:
         OptionError: a value of the wrong kind or out of range, here narrower than the library's.
     """
-    given = {field: parse_field(field, str(value)) for field, value in options.items() if value not in (None, "")}
-    config = make_config(preset, **given)
+    config = make_config(preset, **options)
     for field, (low, high) in LIMITS.items():
         if not low <= getattr(config, field) <= high:
             raise OptionError(f"{field} must be between {low} and {high} on this page, not {getattr(config, field)}.")
@@ -94,7 +91,7 @@ def run_job(content: ImageTensor, style: ImageTensor, config: StylizeConfig, nam
 
     Divergence ends the job with its last good image and `Frame.trouble`. Raises what `stylize_steps` raises.
     """
-    size = fit_size(content.shape[2], content.shape[3], config.size)
+    size = fit_size(image_size(content), config.size)
     frame = Frame(name, config, initial_image(content, (style,), config, size))
     yield frame
     encoder = shared_encoder(config.encoder, config.pooling, config.device, config.dtype)

@@ -47,18 +47,23 @@ footer .divider:last-child { display: none; }
 
 @media (max-width: 640px) {
     #result { height: auto !important; min-height: 200px; }
+    #result .image-container, #result .image-frame { width: 100%; }
     #result img { height: auto; max-height: 60vh; }
+    #style-weight .wrap { gap: 4px; }
+    #style-weight label { padding: 6px 7px; }
 }
 
 /* A stretched drawing, with labels that are not stretched on top. */
-.curve { position: relative; height: 150px; margin: 32px 8px 20px 40px; font-size: 0.75rem; }
+.curve { position: relative; height: 140px; margin: 44px 8px 20px 40px; font-size: 0.75rem; }
 .curve svg { position: absolute; width: 100%; height: 100%; overflow: visible; }
 .curve span { position: absolute; color: var(--body-text-color-subdued); white-space: nowrap; line-height: 1; }
+.curve sup { color: inherit; }
 .curve .y { right: calc(100% + 6px); transform: translateY(-50%); }
 .curve .x { top: calc(100% + 6px); }
-.curve .key { right: 4px; font-weight: 700; }
+.curve .x.end { right: 0; }
+.curve .key { bottom: calc(100% + 12px); font-weight: 700; }
 .curve path, .curve line { fill: none; vector-effect: non-scaling-stroke; stroke-width: 2; stroke-linejoin: round; }
 .curve line { stroke: var(--border-color-primary); stroke-width: 1; }
-.curve .style { stroke: #6366f1; color: #6366f1; }
-.curve .content { stroke: #d97706; color: #d97706; }
+.curve .style { stroke: #6366f1; color: #6366f1; right: 0; }
+.curve .content { stroke: #d97706; color: #d97706; right: 7em; }
 """

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
+from pydantic import ValidationError
 
 from demo.jobs import Frame, read_picture, run_job
-from stylecore import StylecoreError, StylizeConfig, save_image
+from stylecore import ImageError, StylecoreError, StylizeConfig, save_image
 from stylecore.images import ImageTensor, to_uint8
 
 # One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
@@ -29,21 +30,35 @@ def friendly_errors() -> Iterator[None]:
 
 
 def start_job(content: Any, style: Any, config: StylizeConfig) -> Iterator[Frame]:
-    """Frames of a job on two uploads as Gradio hands them over (dicts, or None)."""
-    photo, painting = _open(content, "photo"), _open(style, "style")
-    name = "_".join(Path(_path(upload)).stem for upload in (content, style))
-    return run_job(photo, painting, config, name)
+    """Frames of a job on two uploads as Gradio hands them over; what was converted is told to the user.
+
+    Raises:
+        ImageError, OptionError, ...: before or with the first frame; `friendly_errors` turns them into messages.
+    """
+    content_path, style_path = _uploaded(content, "photo"), _uploaded(style, "style")
+    photo, painting = _open(content_path, "photo"), _open(style_path, "style")
+    return run_job(photo, painting, config, name=f"{content_path.stem}_{style_path.stem}")
 
 
-def _open(upload: Any, role: str) -> ImageTensor:
-    image, notes = read_picture(_path(upload) if upload else None, role)
+def _uploaded(upload: Any, role: str) -> Path:
+    """The file behind an upload: the dict of a `gr.FileData`, or None for an empty input."""
+    if upload is None:
+        raise ImageError(f"Choose a {role} first.")
+    try:
+        path = Path(gr.FileData.model_validate(upload).path).resolve()
+    except ValidationError as error:
+        raise ImageError(f"The {role} must be an uploaded file.") from error
+    # Gradio looks at this too, but only in dicts that call themselves files: nobody may name a file of the server.
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ImageError(f"The {role} must be an uploaded file.")
+    return path
+
+
+def _open(path: Path, role: str) -> ImageTensor:
+    image, notes = read_picture(path, role)
     for note in notes:
         gr.Info(note)
     return image
-
-
-def _path(upload: Any) -> str:
-    return gr.FileData.model_validate(upload).path
 
 
 def save_frame(frame: Frame) -> str:

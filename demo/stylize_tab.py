@@ -9,17 +9,17 @@ import gradio as gr
 from demo import examples, watching
 from demo.jobs import LIMITS, read_config
 from demo.serving import ONE_JOB, friendly_errors, save_frame, save_result, start_job
-from stylecore import PRESETS
+from stylecore import PRESETS, make_config
 from stylecore.devices import find_device
 from stylecore.presets import DEFAULT_PRESET
 
 SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
-STYLE_WEIGHTS = [("0.1×", 0.1), ("0.3×", 0.3), ("1×", 1.0), ("3×", 3.0), ("10×", 10.0)]
+STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
 STARTS = [
-    ("as the preset says", ""),
+    ("the preset's start", ""),
     ("the photo", "content"),
     ("noise", "noise"),
-    ("the photo in the style's colours", "style_statistics"),
+    ("the photo, recoloured", "style_statistics"),
 ]
 
 # On a phone the result is far below the button. Braces, for what a function returns would become the event's input.
@@ -56,12 +56,13 @@ class StylizeTab:
             )
         self.style_weight = gr.Radio(
             STYLE_WEIGHTS,
-            value=1.0,
+            value=1,
             label="Style weight",
-            info="Less keeps more of the photo, more lets the style take over.",
+            info="Less keeps the photo, more lets the style take over.",
+            elem_id="style-weight",
         )
         with gr.Accordion("Advanced", open=False), gr.Row():
-            self.num_steps = gr.Number(label="Steps", placeholder="the preset's", precision=0, min_width=110)
+            self.num_steps = gr.Number(_num_steps(DEFAULT_PRESET), label="Steps", precision=0, min_width=110)
             self.init = gr.Dropdown(STARTS, value="", label="Start from", min_width=170)
             self.seed = gr.Number(0, label="Seed", precision=0, min_width=110)
         with gr.Row():
@@ -75,7 +76,7 @@ class StylizeTab:
         self.result = gr.Image(
             label="Result", interactive=False, height=440, elem_id="result", buttons=["fullscreen"], alt_text="Result"
         )
-        self.status = gr.HTML(watching.status(), elem_id="status")
+        self.status = gr.HTML(watching.message(watching.READY), elem_id="status")
         self.download = gr.DownloadButton("Download PNG with its settings", interactive=False)
         self.curve = gr.HTML(watching.loss_curve(), label="Loss", show_label=True, container=True, padding=True)
 
@@ -85,9 +86,10 @@ class StylizeTab:
             self.content, self.style, self.preset, self.style_weight, self.size, self.seed, self.num_steps, self.init,
         }  # fmt: skip
         at_once: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+        self.preset.change(_num_steps, self.preset, self.num_steps, **at_once)
         begun = self.go.click(self.begin, None, [*buttons, self.download], js=SHOW_RESULT, **at_once)
         job = begun.then(
-            self.stylize,
+            self.run,
             inputs,
             [self.result, self.status, self.download, self.curve, *buttons],
             preprocess=False,  # Gradio would open uploads with Pillow before stylecore has looked at their size
@@ -96,7 +98,8 @@ class StylizeTab:
             api_visibility="private",
             **ONE_JOB,
         )
-        job.then(self.show_stylize, None, buttons, **at_once)
+        job.success(self.show_stylize, None, buttons, **at_once)
+        job.failure(self.show_failure, None, [*buttons, self.status], **at_once)  # which `then` would not follow
         self.stop_waiting.click(self.show_stylize, None, buttons, cancels=[job], **at_once)
         self.stop_running.click(self.request_stop, None, None, **at_once)
 
@@ -105,7 +108,7 @@ class StylizeTab:
         self.stop_requests.discard(str(request.session_hash))
         return self._show(self.stop_waiting) | {self.download: gr.DownloadButton(interactive=False)}
 
-    def stylize(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames, then the result; a stopped job's result is its last frame."""
         session, ending = str(request.session_hash), "Done"
         with friendly_errors():
@@ -115,7 +118,7 @@ class StylizeTab:
                 size=values[self.size],
                 seed=values[self.seed],
                 num_steps=values[self.num_steps],
-                init=values[self.init],
+                init=values[self.init] or None,
             )
             yield self._show(self.stop_running)
             for frame in start_job(values[self.content], values[self.style], config):
@@ -146,9 +149,17 @@ class StylizeTab:
         """No job waits or runs any more."""
         return self._show(self.go)
 
+    def show_failure(self) -> dict[Any, Any]:
+        """A message says why."""
+        return self.show_stylize() | {self.status: watching.message(watching.FAILED)}
+
     def _show(self, button: gr.Button) -> dict[Any, Any]:
         """`button`, and not the other two."""
         return {each: gr.Button(visible=each is button) for each in (self.go, self.stop_waiting, self.stop_running)}
+
+
+def _num_steps(preset: str) -> int:
+    return make_config(preset).num_steps
 
 
 def _picture(label: str, files: list[Path]) -> gr.Image:

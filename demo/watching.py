@@ -11,10 +11,12 @@ TERMS = ("style", "content")
 MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and its first steps would flatten the rest
 
 
-def status(frame: Frame | None = None, ending: str = "") -> str:
-    """A progress bar, and in words: steps, seconds and time left, or how the job ended; None: no job yet."""
-    if frame is None:
-        return _status(0.0, "Ready. Press Stylize, and change anything later.")
+READY = "Ready. Press Stylize, and change anything later."
+FAILED = "No picture this time. Mend what the message says, and press Stylize again."
+
+
+def status(frame: Frame, ending: str = "") -> str:
+    """A progress bar, and in words: steps, seconds and time left, or how the job ended."""
     total = frame.config.num_steps
     if ending:
         words = f"{ending} after {frame.step} of {total} steps, {duration(frame.seconds)}."
@@ -22,10 +24,11 @@ def status(frame: Frame | None = None, ending: str = "") -> str:
         words = f"Step 0 of {total} · getting ready"
     else:
         words = f"Step {frame.step} of {total} · {duration(frame.seconds)} · about {duration(frame.seconds_left)} left"
-    return _status(frame.step / total, words)
+    return message(words, frame.step / total)
 
 
-def _status(share: float, words: str) -> str:
+def message(words: str, share: float = 0.0) -> str:
+    """`words` under a progress bar that is filled to `share`."""
     bar = f"<div class='progress'><div style='width: {share:.1%}'></div></div>"
     return f"<div class='status'>{bar}<p>{words}</p></div>"
 
@@ -37,7 +40,7 @@ def duration(seconds: float) -> str:
 
 
 def loss_curve(curve: Sequence[LossPoint] = (), num_steps: int = 1) -> str:
-    """The weighted terms on a logarithmic axis, against all steps planned: the curve grows to the right as the job does.
+    """The weighted terms on a logarithmic axis, against all steps planned: it grows to the right as the job does.
 
     Drawn here and not by a plotting library, which would draw anew (and flicker) with every frame.
     """
@@ -47,18 +50,19 @@ def loss_curve(curve: Sequence[LossPoint] = (), num_steps: int = 1) -> str:
         return "<div class='curve'></div>"
     top = math.ceil(max(values))
     bottom = max(math.floor(min(values)), top - MAX_DECADES)
-    height = max(1, top - bottom)
-    lines, labels = [], []
+
+    def height(logarithm: float) -> str:  # of the drawing, from above, in percent
+        return f"{100 * (top - logarithm) / max(1, top - bottom):.2f}"
+
+    lines, labels = [], [f"<span class='x'>step 0</span><span class='x end'>{num_steps}</span>"]
     for decade in range(bottom, top + 1):
-        y = 100 * (top - decade) / height
-        lines.append(f"<line x1='0' x2='100' y1='{y:.2f}' y2='{y:.2f}'/>")
-        labels.append(f"<span class='y' style='top: {y:.2f}%'>10<sup>{decade}</sup></span>")
-    for row, term in enumerate(TERMS):
-        points = [(100 * step / num_steps, 100 * (top - value) / height) for step, value in logs[term] if value >= bottom]
-        path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
+        y = height(decade)
+        lines.append(f"<line x1='0' x2='100' y1='{y}' y2='{y}'/>")
+        labels.append(f"<span class='y' style='top: {y}%'>10<sup>{decade}</sup></span>")
+    for term, points in logs.items():
+        path = " ".join(f"{100 * step / num_steps:.2f},{height(value)}" for step, value in points if value >= bottom)
         lines.append(f"<path class='{term}' d='M {path}'/>" if path else "")
-        labels.append(f"<span class='key {term}' style='top: {6 + 16 * row}px'>{term} loss</span>")
-    labels.append(f"<span class='x' style='left: 0'>step 0</span><span class='x' style='right: 0'>{num_steps}</span>")
+        labels.append(f"<span class='key {term}'>{term} loss</span>")
     drawing = f"<svg viewBox='0 0 100 100' preserveAspectRatio='none'>{''.join(lines)}</svg>"
     return f"<div class='curve'>{drawing}{''.join(labels)}</div>"
 

@@ -1,10 +1,10 @@
 """Root mean square of the bundled encoder's features on the fitting photos: the scales in `presets.TUTORIAL_SCALES`.
 
-    python scripts/measure_feature_scales.py
+python scripts/measure_feature_scales.py
 """
 
 from stylecore.encoder import load_encoder
-from stylecore.images import fit_size, resize_image
+from stylecore.images import fit_size, image_size, resize_image
 from stylecore.photos import FITTING, load_photo
 from stylecore.presets import TUTORIAL_SCALES
 
@@ -16,7 +16,7 @@ def main() -> None:
     squares = dict.fromkeys(TUTORIAL_SCALES, 0.0)
     for name in FITTING:
         photo = load_photo(name)
-        features = encoder(resize_image(photo, *fit_size(*photo.shape[2:], SIZE_PX)), TUTORIAL_SCALES)
+        features = encoder(resize_image(photo, *fit_size(image_size(photo), SIZE_PX)), TUTORIAL_SCALES)
         for layer, value in features.items():
             squares[layer] += float(value.square().mean()) / len(FITTING)
     for layer, square in squares.items():

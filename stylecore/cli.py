@@ -29,7 +29,16 @@ from stylecore.config import StylizeConfig, parse_field
 from stylecore.devices import describe_devices, peak_memory_mib
 from stylecore.encoder import Encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError, StylecoreError
-from stylecore.images import ImageNote, ImageTensor, check_writable, load_image, read_settings, save_image, to_uint8
+from stylecore.images import (
+    ImageNote,
+    ImageTensor,
+    check_writable,
+    image_size,
+    load_image,
+    read_settings,
+    save_image,
+    to_uint8,
+)
 from stylecore.metrics import Yardstick
 from stylecore.presets import DEFAULT_PRESET, PRESETS, make_config
 from stylecore.stylize import Step, prepare_encoder, stylize_steps
@@ -157,6 +166,10 @@ def top_level(
         print(context.get_help())
 
 
+class _InterruptedError(StylecoreError):
+    """Ctrl-C, after what there was has been saved."""
+
+
 @dataclass(frozen=True)
 class _Job:
     content: ImageTensor
@@ -183,7 +196,9 @@ def _prepare(recipe: Recipe, content: str | None, styles: Sequence[str], output:
     if config.style_weights and len(config.style_weights) != len(paths) - 1:
         raise OptionError(f"{len(config.style_weights)} style weights were given for {len(paths) - 1} style images.")
     images = [load_image(path) for path in paths]
-    inputs = [{"name": _portable(path), "checksum": _checksum(image)} for path, image in zip(paths, images, strict=True)]
+    inputs = [
+        {"name": _portable(path), "checksum": _checksum(image)} for path, image in zip(paths, images, strict=True)
+    ]
     return _Job(images[0], images[1:], config, inputs)
 
 
@@ -231,15 +246,16 @@ def _stylize(job: _Job, encoder: Encoder, output: Path) -> dict[str, Any]:
         if step is None:
             raise
         save_image(step.image, output, settings)
-        messages.print(f"Stopped after {step.index} of {step.total} evaluations: '{output}' holds the image so far.")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise _InterruptedError(
+            f"Stopped after {step.index} of {step.total} evaluations: '{output}' holds the image so far."
+        ) from None
     except DivergenceError as error:
         save_image(error.last_good, output, settings)
         raise
     assert step is not None  # num_steps is at least 1
     save_image(step.image, output, settings)
     seconds = time.perf_counter() - started
-    size = (step.image.shape[2], step.image.shape[3])
+    size = image_size(step.image)
     distances = Yardstick(job.content, job.styles, size, job.config.style_weights).measure(step.image.cpu())
     return {
         "output": str(output),
@@ -295,11 +311,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = app(args=arguments, prog_name="stylecore", standalone_mode=False)
         except TyperException as error:
             return _fail(error.format_message(), error.exit_code)
+        except _InterruptedError as error:
+            return _fail(str(error), EXIT_INTERRUPTED)
         except DivergenceError as error:
             return _fail(str(error), EXIT_FAILED)
         except StylecoreError as error:
             return _fail(str(error), EXIT_USAGE)
-        except KeyboardInterrupt:
+        if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
             return _fail("Stopped before there was an image: nothing was saved.", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
 

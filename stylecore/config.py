@@ -102,7 +102,7 @@ class StylizeConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StylizeConfig:
         """The inverse of `to_dict`. Raises an OptionError for unknown fields and values of the wrong type."""
-        return cls(**{field: _coerce(field, value) for field, value in values.items()})
+        return cls(**{field: convert(field, value) for field, value in values.items()})
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -129,7 +129,7 @@ FIELD_TYPES = typing.get_type_hints(StylizeConfig)
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def check_field(field: str) -> None:
+def _check_field(field: str) -> None:
     """Raise an OptionError that suggests the nearest field if there is none of that name."""
     if field not in FIELD_TYPES:
         raise unknown("setting", field, FIELD_TYPES)
@@ -142,15 +142,20 @@ def _check_choice(field: str, value: object) -> None:
 
 def parse_field(field: str, text: str) -> Any:
     """The value of a field from its text: `relu1_1,relu2_1`, `0.5:2,1:1`, `true`, `300`."""
-    check_field(field)
+    _check_field(field)
     kind = FIELD_TYPES[field]
     if typing.get_origin(kind) is tuple:
-        return _coerce(field, [part.strip() for part in text.split(",") if part.strip()])
-    return _coerce(field, text.strip())
+        return convert(field, [part.strip() for part in text.split(",") if part.strip()])
+    return convert(field, text.strip())
 
 
-def _coerce(field: str, value: Any) -> Any:
-    check_field(field)
+def convert(field: str, value: Any) -> Any:
+    """`value` in the field's own type: lists become tuples, 300.0 becomes 300, "adam" is checked to be a choice.
+
+    Raises:
+        OptionError: no such field, or a value of another kind.
+    """
+    _check_field(field)
     kind = FIELD_TYPES[field]
     try:
         if typing.get_origin(kind) is tuple:

@@ -190,7 +190,7 @@ def load_encoder(
         checksum=_checksum(convs),
     )
     encoder.convs.to(dtype)  # the normalisation stays in float32: bfloat16 would shift the colours
-    return encoder.to(device=device, memory_format=torch.channels_last)
+    return encoder.to(device).to(memory_format=torch.channels_last)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -161,8 +161,14 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return converted or image
 
 
-def fit_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
-    """(height, width) in px with the given longer side and the same aspect, each at least 1."""
+def image_size(image: ImageTensor) -> tuple[int, int]:
+    """(height, width) in px."""
+    return image.shape[2], image.shape[3]
+
+
+def fit_size(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """(height, width) in px with the given longer side and the aspect of `size`, each at least 1."""
+    height, width = size
     factor = longer_side / max(height, width)
     return max(1, round(height * factor)), max(1, round(width * factor))
 
@@ -240,8 +246,8 @@ def replacing(target: Path) -> Iterator[io.BufferedWriter]:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; the result gets the mode that an ordinary new file would have.
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -6,7 +6,8 @@ returns a scalar in the units of mean((G - A)^2) over the N^2 entries, so that o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -35,19 +36,12 @@ def gram_loss(features: Features, target: Float[Tensor, "1 N N"]) -> Scalar:
     return (gram_matrix(features) - target).square().mean()
 
 
-class StyleLoss(nn.Module):
-    """One layer's style term: built from the styles' features, called with the result's.
+class StyleLoss(nn.Module, ABC):
+    """One layer's style term: built from the styles' features at that layer, called with the result's."""
 
-    Args:
-        styles: features of each style image at this layer, (1, N, H_i, W_i); their sizes may differ.
-        weights: the styles' weights, summing to 1.
-    """
-
-    def __init__(self, styles: Sequence[Features], weights: Sequence[float]) -> None:
-        super().__init__()
-
+    @abstractmethod
     def forward(self, features: Features) -> Scalar:
-        raise NotImplementedError
+        """The loss of features (1, N, H, W)."""
 
 
 class GramLoss(StyleLoss):
@@ -57,7 +51,7 @@ class GramLoss(StyleLoss):
     target: Tensor
 
     def __init__(self, styles: Sequence[Features], weights: Sequence[float]) -> None:
-        super().__init__(styles, weights)
+        super().__init__()
         grams = [weight * gram_matrix(style) for style, weight in zip(styles, weights, strict=True)]
         self.register_buffer("target", torch.stack(grams).sum(0))
 
@@ -65,11 +59,14 @@ class GramLoss(StyleLoss):
         return gram_loss(features, self.target)
 
 
-STYLE_LOSSES: dict[str, type[StyleLoss]] = {"gram": GramLoss}
+# Made from the styles' features, (1, N, H_i, W_i) each, and the styles' weights, which sum to 1.
+MakeStyleLoss = Callable[[Sequence[Features], Sequence[float]], StyleLoss]
+
+STYLE_LOSSES: dict[str, MakeStyleLoss] = {"gram": GramLoss}
 
 
-def find_style_loss(name: str) -> type[StyleLoss]:
-    """The class of that name; an OptionError suggests the nearest."""
+def find_style_loss(name: str) -> MakeStyleLoss:
+    """The style loss of that name; an OptionError suggests the nearest."""
     if name not in STYLE_LOSSES:
         raise unknown("loss", name, STYLE_LOSSES)
     return STYLE_LOSSES[name]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
-from stylecore.images import ImageTensor, fit_size, quantize, resize_image
+from stylecore.images import ImageTensor, fit_size, image_size, quantize, resize_image
 from stylecore.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
@@ -63,13 +63,13 @@ class Yardstick:
         weights = style_weights or (1.0,) * len(styles)
         self.style_weights = [weight / sum(weights) for weight in weights]
         self.content = self._features(resize_image(content, *size))[CONTENT_LAYER]
-        resized = [resize_image(style, *fit_size(*style.shape[2:], max(size))) for style in styles]
+        resized = [resize_image(style, *fit_size(image_size(style), max(size))) for style in styles]
         self.grams = [_grams(self._features(style)) for style in resized]
 
     def measure(self, image: ImageTensor) -> Distances:
         """Distances of `image` as it would be saved: clamped and rounded to 8 bits first."""
-        if tuple(image.shape[2:]) != self.size:
-            raise ValueError(f"This yardstick measures images of {self.size} px, not {tuple(image.shape[2:])}.")
+        if image_size(image) != self.size:
+            raise ValueError(f"This yardstick measures images of {self.size} px, not {image_size(image)}.")
         features = self._features(quantize(image))
         grams = _grams(features)
         return Distances(
@@ -79,7 +79,8 @@ class Yardstick:
         )
 
     def _features(self, image: ImageTensor) -> dict[str, Tensor]:
-        with torch.no_grad():
+        # cuDNN would round float32 convolutions to TF32's ten bits.
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return yardstick_encoder(self.device)(image.to(self.device, torch.float32), LAYERS)
 
     def _gram_distance(self, grams: dict[str, Tensor], layers: Sequence[str]) -> float:
@@ -94,18 +95,18 @@ def _grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
     return {layer: gram_matrix(features[layer]) for layer in (*STYLE_LAYERS, *WITNESS_LAYERS)}
 
 
-def _relative(value: Float[Tensor, "..."], target: Float[Tensor, "..."]) -> float:
+def _relative(value: Float[Tensor, ...], target: Float[Tensor, ...]) -> float:
     return float((value - target).norm() / target.norm().clamp_min(torch.finfo(target.dtype).tiny))
 
 
 def style_distance(
     image: ImageTensor, styles: ImageTensor | Sequence[ImageTensor], style_weights: Sequence[float] | None = None
 ) -> float:
-    """Mean over relu1_1 .. relu5_1 of |G - A|_F / |A|_F: 0 for the style itself, near 0.15 for a finished stylization."""
+    """Mean over relu1_1 .. relu5_1 of |G - A|_F / |A|_F: 0 for the style itself, near 0.15 for a finished work."""
     styles = [styles] if isinstance(styles, Tensor) else styles
-    return Yardstick(image, styles, tuple(image.shape[2:]), style_weights, image.device).measure(image).style
+    return Yardstick(image, styles, image_size(image), style_weights, image.device).measure(image).style
 
 
 def content_distance(image: ImageTensor, content: ImageTensor) -> float:
     """|F - C|_F / |C|_F at relu4_2, C of `content` resized to the image's size: 0 for the photo itself."""
-    return Yardstick(content, [content], tuple(image.shape[2:]), None, image.device).measure(image).content
+    return Yardstick(content, [content], image_size(image), None, image.device).measure(image).content

@@ -54,14 +54,12 @@ class Objective(nn.Module):
         """The weighted losses of an image in [0, 1] (values outside are allowed: an optimiser may pass them)."""
         config = self.config
         features = self.encoder(image, self.layers)
-        content = config.content_weight * sum(
-            weight * self._content_term(features[layer], self.content_targets[layer])
-            for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True)
-        )
-        style = config.style_weight * sum(
-            weight * self.style_losses[layer](features[layer])
-            for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True)
-        )
+        content = style = image.new_zeros(())
+        for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True):
+            content = content + weight * self._content_term(features[layer], self.content_targets[layer])
+        for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
+            style = style + weight * self.style_losses[layer](features[layer])
+        content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else image.new_zeros(())
         return Losses(content + style + tv, content, style, tv)
 

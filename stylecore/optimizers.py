@@ -35,12 +35,12 @@ class LBFGS(Optimizer):
         self.learning_rate = learning_rate
         self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
         self.previous: tuple[Tensor, Tensor] | None = None
-        self.scale: Tensor | None = None  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
+        self.scale = torch.zeros(())  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
 
     def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
         x, g = variable.detach().flatten(), gradient.flatten()
         if self.previous is None:
-            self.scale = g.new_zeros(())
+            self.scale = self.scale.to(g)
         else:
             self._remember(x - self.previous[0], g - self.previous[1])
         self.previous = (x, g)

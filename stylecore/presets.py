@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stylecore.config import StylizeConfig, check_field
-from stylecore.encoder import STYLE_LAYERS, num_channels
+from stylecore.config import StylizeConfig, convert
+from stylecore.encoder import STYLE_LAYERS, check_layers, num_channels
 from stylecore.errors import OptionError, unknown
 
 DEFAULT_PRESET = "gatys"
@@ -33,9 +33,10 @@ GATYS: dict[str, Any] = {
     "dtype": "float32",
 }
 
-# Guo and Yuan, as printed: alpha * 1/2 sum (F - C)^2 over all five layers + beta * sum_l w_l / (4 N^2 M^2) sum (G - A)^2
-# with unnormalised Grams. Ours are divided by M already, each by its own image's (departure: the paper divides both by
-# one M, which has no meaning where content and style differ in size), so a layer's factor on mean((G - A)^2) is w_l / 4.
+# Guo and Yuan, as printed: alpha * 1/2 sum (F - C)^2 over all five layers + beta * sum_l w_l / (4 N^2 M^2)
+# sum (G - A)^2 with unnormalised Grams. Ours are divided by M already, each by its own image's (departure: the paper
+# divides both by one M, which has no meaning where content and style differ in size), so a layer's factor on
+# mean((G - A)^2) is w_l / 4.
 # alpha = beta = 1 barely leaves the photo: the printed content term is a sum, the style term nearly a mean.
 PAPER_ALPHA, PAPER_BETA, PAPER_LAYER_WEIGHT = 1e-5, 1.0, 1 / 5
 PAPER: dict[str, Any] = GATYS | {
@@ -78,19 +79,14 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     given = {field: value for field, value in options.items() if value is not None}
-    for field in given:
-        check_field(field)
     if given.get("preset", preset) != preset:
         raise OptionError("Name the preset once.")
-    if "content_layers" in given:
-        given.setdefault("content_layer_weights", (1 / len(given["content_layers"]),) * len(given["content_layers"]))
-    if "style_layers" in given:
-        given.setdefault("style_layer_weights", _style_weights_for(given["style_layers"]))
+    given = {field: convert(field, value) for field, value in given.items()}
+    layers: tuple[str, ...]
+    if layers := given.get("content_layers", ()):
+        check_layers(given.get("encoder", StylizeConfig.encoder), layers)
+        given.setdefault("content_layer_weights", (1 / len(layers),) * len(layers))
+    if layers := given.get("style_layers", ()):
+        check_layers(given.get("encoder", StylizeConfig.encoder), layers)
+        given.setdefault("style_layer_weights", _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers))
     return StylizeConfig(**(PRESETS[preset] | given | {"preset": preset}))
-
-
-def _style_weights_for(layers: tuple[str, ...]) -> tuple[float, ...]:
-    try:
-        return _per_channel_squared(1e3 * len(STYLE_LAYERS) / max(1, len(layers)), layers)
-    except (IndexError, ValueError):  # not a layer's name: StylizeConfig says so, and suggests one
-        return (1.0,) * len(layers)

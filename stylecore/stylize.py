@@ -14,10 +14,10 @@ from torch import Tensor
 
 from stylecore.color import match_colors, transfer_luminance
 from stylecore.config import StylizeConfig
-from stylecore.devices import find_device, find_dtype, synchronize
+from stylecore.devices import find_device, find_dtype
 from stylecore.encoder import Encoder, Pooling, check_resolution, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import ImageTensor, fit_size, resize_image, save_image
+from stylecore.images import ImageTensor, fit_size, image_size, resize_image, save_image
 from stylecore.memory import check_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Losses, Objective, style_shares
@@ -56,8 +56,9 @@ class Result:
     @cached_property
     def distances(self) -> Distances:
         """By the one yardstick (`metrics`), on the 8-bit image."""
-        size = (self.image.shape[2], self.image.shape[3])
-        return Yardstick(self.content, self.styles, size, self.config.style_weights).measure(self.image)
+        return Yardstick(self.content, self.styles, image_size(self.image), self.config.style_weights).measure(
+            self.image
+        )
 
     @property
     def style_distance(self) -> float:
@@ -122,7 +123,7 @@ def stylize_steps(
     styles = as_styles(style)
     if config.style_weights and len(config.style_weights) != len(styles):
         raise OptionError(f"{len(config.style_weights)} style weights were given for {len(styles)} style images.")
-    sizes = [fit_size(*content.shape[2:], max(1, round(config.size * stage.scale))) for stage in config.stages]
+    sizes = [fit_size(image_size(content), max(1, round(config.size * stage.scale))) for stage in config.stages]
     for height, width in sizes:
         check_resolution(height, width, config.content_layers + config.style_layers)
     encoder = encoder or prepare_encoder(config)
@@ -186,12 +187,12 @@ def _run(
     index = 0
     for stage, size, num_steps in zip(config.stages, sizes, plan_steps(config), strict=True):
         content_here = resize_image(content, *size).to(device)
-        styles_here = [resize_image(style, *fit_size(*style.shape[2:], max(size))).to(device) for style in styles]
+        styles_here = [resize_image(style, *fit_size(image_size(style), max(size))).to(device) for style in styles]
         objective = Objective(encoder, content_here, styles_here, config)
         variable = resize_image(image.cpu(), *size).to(device) * LEVELS
         try:
-            for losses, variable in _optimize(objective, variable, config, num_steps):
-                index += 1
+            for losses, following in _optimize(objective, variable, config, num_steps):
+                index, variable = index + 1, following
                 shown = _displayed(variable, content_here, config)
                 yield Step(index, config.num_steps, stage.scale, shown, losses, clock.pause())
                 clock.resume()

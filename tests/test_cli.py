@@ -68,10 +68,11 @@ def test_without_json_a_sentence_says_what_came_out(
     assert "64x48 px" in capsys.readouterr().out
 
 
-def test_every_option_reaches_the_config(photo: str, style: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = "--preset tutorial --style-weight 2 --style-weights 0.7,0.3 --seed 5 --keep-colors luminance --dtype float32"
-    assert main(["stylize", photo, style, style, "-o", str(out), *QUICK, *typed.split(), "--set", "optimizer=adam",
-                 "--set", "style_layers=relu1_1,relu2_1", "--set", "stages=0.5:1,1:2", "--device", "cpu"]) == 0  # fmt: skip
+def test_every_option_reaches_the_config(photo: str, style: str, out: Path) -> None:
+    typed = "--preset tutorial --style-weight 2 --style-weights 0.7,0.3 --seed 5 --keep-colors luminance --device cpu"
+    fields = ("optimizer=adam", "style_layers=relu1_1,relu2_1", "stages=0.5:1,1:2")
+    more = [word for field in fields for word in ("--set", field)]
+    assert main(["stylize", photo, style, style, "-o", str(out), *QUICK, *typed.split(), *more]) == 0
     config = read_settings(out)["config"]
     assert config["preset"] == "tutorial"
     assert config["style_weight"] == 2

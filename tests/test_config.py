@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylecore.config import CHOICES, FIELD_TYPES, RANGES, Stage, StylizeConfig, check_field, parse_field
+from stylecore.config import CHOICES, FIELD_TYPES, RANGES, Stage, StylizeConfig, convert, parse_field
 from stylecore.encoder import STYLE_LAYERS, layer_names
 from stylecore.errors import OptionError
 from stylecore.presets import DEFAULT_PRESET, PRESETS, make_config
@@ -199,7 +199,7 @@ def test_values_of_another_type_are_refused_by_name(field: str, value: object) -
 )
 def test_an_unknown_field_suggests_the_nearest(wrong: str, near: str) -> None:
     for refuse in (
-        lambda: check_field(wrong),
+        lambda: convert(wrong, 1),
         lambda: parse_field(wrong, "1"),
         lambda: StylizeConfig.from_dict({wrong: 1}),
         lambda: make_config(**{wrong: 1}),
@@ -282,9 +282,7 @@ def test_every_number_has_a_range_and_every_literal_its_choices() -> None:
             assert CHOICES[field] == typing.get_args(kind), field
 
 
-@pytest.mark.parametrize(
-    "style_weights", [(-1.0, 2.0), (0.0, 0.0), (math.nan, 1.0), (math.inf, 1.0), (1e308, 1e308)]
-)
+@pytest.mark.parametrize("style_weights", [(-1.0, 2.0), (0.0, 0.0), (math.nan, 1.0), (math.inf, 1.0), (1e308, 1e308)])
 def test_style_weights_that_cannot_be_normalised_are_refused(style_weights: tuple[float, ...]) -> None:
     with pytest.raises(OptionError, match="style_weights"):
         make_config(style_weights=style_weights)

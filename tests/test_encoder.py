@@ -85,7 +85,7 @@ def tmp_path() -> Iterator[Path]:
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of torch's downloads, empty and with no network to fill it."""
 
-    def no_network(url: str, *args: object, **kwargs: object) -> None:
+    def no_network(*_args: object, **_kwargs: object) -> None:
         raise urllib.error.URLError("[Errno -2] Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -101,7 +101,7 @@ def count_convs(encoder: Encoder) -> list[str]:
     """A list that fills with the convolutions' names as they run."""
     ran: list[str] = []
     for name, conv in encoder.convs.items():
-        conv.register_forward_hook(lambda module, args, output, name=name: ran.append(name))
+        conv.register_forward_hook(lambda *_, name=name: ran.append(name))
     return ran
 
 
@@ -307,7 +307,7 @@ def test_an_encoder_cut_short_refuses_the_layers_it_lacks(
 
 @pytest.mark.parametrize("name", ["vgg61", "VGG-19", "resnet50"])
 def test_an_unknown_encoder_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=f"encoder '{name}'.*vgg1"):
+    with pytest.raises(OptionError, match=rf"encoder '{name}'.*vgg1"):
         load_encoder(name)
     with pytest.raises(OptionError, match="vgg1"):
         conv_names(name)
@@ -321,7 +321,7 @@ def test_an_unknown_normalisation_is_refused() -> None:
 def test_a_layer_without_a_single_position_is_refused() -> None:
     check_resolution(16, 400, ["relu1_1", "relu5_1"])
     check_resolution(15, 400, ["relu4_1"])
-    with pytest.raises(OptionError, match="400x15 px is too small for relu5_1.*16 px"):
+    with pytest.raises(OptionError, match=r"400x15 px is too small for relu5_1.*16 px"):
         check_resolution(15, 400, ["relu1_1", "relu5_1"])
 
 
@@ -398,9 +398,10 @@ def test_the_checksum_tells_values_apart_and_not_files(tmp_path: Path, vgg16: En
 
 def refused_weights(path: Path, architecture: str = "vgg19") -> str:
     """The message with which a weights file is refused: it names the file, on one line."""
-    with warnings.catch_warnings(), pytest.raises(WeightsError) as caught:
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_encoder(architecture, weights=path)
+        with pytest.raises(WeightsError) as caught:
+            load_encoder(architecture, weights=path)
     message = str(caught.value)
     assert path.name in message
     assert "\n" not in message
@@ -547,19 +548,18 @@ def test_a_download_with_the_wrong_hash_is_refused_and_not_kept(
         def info(self) -> "Reply":
             return self
 
-        def get_all(self, name: str) -> None:
+        def get_all(self, _name: str) -> None:
             return None
 
-    monkeypatch.setattr("torch.hub.urlopen", lambda *args, **kwargs: Reply(b"an impostor"))
+    monkeypatch.setattr("torch.hub.urlopen", lambda *_args, **_kwargs: Reply(b"an impostor"))
     with pytest.raises(WeightsError, match=VGG19_FILE):
         load_encoder("vgg19")
     assert not list(empty_cache.glob("*"))
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_cache_that_cannot_be_made_is_told(
-    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("empty_cache")
+def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "a file"))
     with pytest.raises(WeightsError, match="--weights"):

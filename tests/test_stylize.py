@@ -42,7 +42,7 @@ def test_every_combination_lowers_the_loss(
     steps = list(stylize_steps(make_image(), styles, encoder=tiny_encoder, **options))
     assert float(steps[-1].losses.total) < float(steps[0].losses.total)
     assert steps[-1].image.shape == (1, 3, 48, 64)
-    assert 0 <= float(steps[-1].image.min())
+    assert float(steps[-1].image.min()) >= 0
     assert float(steps[-1].image.max()) <= 1
 
 
@@ -146,21 +146,23 @@ def test_nan_in_the_loss_is_divergence(one_conv_encoder: Encoder, make_image: Ma
     assert bool(first.image.isfinite().all())
 
 
-def test_consumers_time_is_not_the_engines(tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consumers_time_is_not_the_engines(
+    tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     # By its full name, for `stylecore.stylize` is the function.
     monkeypatch.setattr(importlib.import_module("stylecore.stylize").time, "perf_counter", lambda: now[0])
     for step in stylize_steps(make_image(), make_image(), encoder=tiny_encoder, **SMALL):
         now[0] += 100.0
-    assert step.seconds == 0
+        assert step.seconds == 0
 
 
 def test_a_result_carries_its_config_into_the_png(tiny_encoder: Encoder, make_image: MakeImage, tmp_path: Path) -> None:
     result = stylize(make_image(), make_image(seed=1), encoder=tiny_encoder, **SMALL)
     assert read_settings(result.save(tmp_path / "out.png"))["config"] == result.config.to_dict()
     assert result.num_steps == 6
-    assert 0 < result.style_distance
-    assert 0 < result.content_distance
+    assert result.style_distance > 0
+    assert result.content_distance > 0
 
 
 def test_an_encoder_that_the_config_did_not_ask_for_is_refused(tiny_encoder: Encoder, make_image: MakeImage) -> None:
