@@ -8,9 +8,12 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stylecore.basis import Components
 from stylecore.encoder import CONVS_PER_BLOCK, POOLINGS, STYLE_LAYERS, Pooling, check_layers
 from stylecore.errors import OptionError, unknown
-from stylecore.losses import STYLE_LOSSES
+from stylecore.losses import STYLE_LOSSES, LossOptions
+from stylecore.losses.reduced import Threshold
+from stylecore.losses.terms import WeightsFrom
 
 Init = Literal["content", "noise", "style_statistics"]
 KeepColors = Literal["none", "luminance", "match"]
@@ -41,6 +44,12 @@ class StylizeConfig:
     encoder: str = "vgg16"  # which network compares the images: vgg16 or vgg19
     pooling: Pooling = "max"  # between the encoder's blocks: "max" as it was trained, or "average"
     loss: str = "gram"  # the style loss, a key of losses.STYLE_LOSSES
+    components: str = LossOptions.components  # kept by the pca losses: a count, a share of N, or var:SHARE
+    centered: bool = LossOptions.centered  # pca: directions of the covariance (true) or of the second moment
+    threshold: str = LossOptions.threshold  # svd: drop singular values below mean:1.0, abs:X or energy:0.95
+    refresh_every: int = LossOptions.refresh_every  # evaluations between new svd projectors, weights or samples
+    weights_from: WeightsFrom = LossOptions.weights_from  # how the weighted losses find their weights
+    num_samples: int = LossOptions.num_samples  # positions that the mmd kernels draw from each image
     content_layers: tuple[str, ...] = ("relu4_2",)  # where the content is compared
     style_layers: tuple[str, ...] = STYLE_LAYERS  # where the style is compared
     content_layer_weights: tuple[float, ...] = (1.0,)  # one for each content layer
@@ -66,6 +75,8 @@ class StylizeConfig:
         self._check_choices()
         self._check_numbers()
         self._check_layers()
+        Components.parse(self.components)
+        Threshold(self.threshold)
 
     def _check_choices(self) -> None:
         for field in CHOICES:
@@ -94,6 +105,11 @@ class StylizeConfig:
             if len(weights) != len(layers) or any(not math.isfinite(w) or w < 0 for w in weights):
                 raise OptionError(f"{kind}_layer_weights must give each of {', '.join(layers)} a weight of 0 or more.")
 
+    @property
+    def loss_options(self) -> LossOptions:
+        """The fields that concern the style losses."""
+        return LossOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(LossOptions)})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: tuples become lists, stages {scale, share}."""
         plain = dataclasses.asdict(self)
@@ -111,6 +127,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss": tuple(STYLE_LOSSES),
     "init": typing.get_args(Init),
     "keep_colors": typing.get_args(KeepColors),
+    "weights_from": typing.get_args(WeightsFrom),
     "optimizer": typing.get_args(OptimizerName),
     "content_reduction": typing.get_args(ContentReduction),
     "dtype": typing.get_args(DType),
@@ -120,6 +137,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "content_weight": (0, MAX_WEIGHT),
     "style_weight": (0, MAX_WEIGHT),
     "tv_weight": (0, MAX_WEIGHT),
+    "refresh_every": (1, MAX_STEPS),
+    "num_samples": (2, 16384),
     "learning_rate": (1e-6, 1e3),
     "history_size": (1, 1000),
     "num_steps": (1, MAX_STEPS),

@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 12.0
+LEVELS = 255  # of an 8-bit channel above 0
 SETTINGS_KEY = "stylecore"
 
 ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoder import Encoder
-from stylecore.images import ImageTensor
-from stylecore.losses import Scalar, content_loss, find_style_loss, total_variation
+from stylecore.images import LEVELS, ImageTensor
+from stylecore.losses import LayerTargets, Scalar, StyleLoss, content_loss, make_style_loss, total_variation
+from stylecore.statistics import Features
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,19 @@ class Losses:
     tv: Scalar
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """One loss-and-gradient evaluation."""
+
+    losses: Losses
+    gradient: Tensor  # of the total with respect to the variable
+    changed: bool  # whether the objective is another one since the last evaluation
+
+
+# What was fitted to images, by layer and then by name: bases and trained weights.
+Fitted = Mapping[str, Mapping[str, Tensor]]
+
+
 class Objective(nn.Module):
     """The loss of an image against targets that are computed once, here.
 
@@ -31,49 +45,84 @@ class Objective(nn.Module):
         encoder: compares the images, in its own dtype.
         content: (1, 3, H, W) in [0, 1], of the size that will be optimised.
         styles: (1, 3, H_i, W_i) in [0, 1]; their own sizes.
-        config: layers, weights and the style loss's name.
+        config: layers, weights, the style loss's name and options.
+        given: bases and weights fitted earlier, to be used as they are.
     """
 
     def __init__(
-        self, encoder: Encoder, content: ImageTensor, styles: Sequence[ImageTensor], config: StylizeConfig
+        self,
+        encoder: Encoder,
+        content: ImageTensor,
+        styles: Sequence[ImageTensor],
+        config: StylizeConfig,
+        given: Fitted | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.layers = tuple(dict.fromkeys(config.content_layers + config.style_layers))
+        self.content_layers = config.content_layers if config.content_weight else ()
+        self.layers = tuple(dict.fromkeys(self.content_layers + config.style_layers))
+        self.num_evaluations = 0
         weights = style_shares(config, len(styles))
         with torch.no_grad():
-            self.content_targets = encoder(content, config.content_layers)
-            features = [encoder(style, config.style_layers) for style in styles]
-            make_loss = find_style_loss(config.loss)
-            self.style_losses = nn.ModuleDict(
-                {layer: make_loss([of_style[layer] for of_style in features], weights) for layer in config.style_layers}
-            )
+            of_content = encoder(content, self.layers) if config.content_weight else {}
+            of_styles = [encoder(style, config.style_layers) for style in styles]
+            self.content_targets = {layer: of_content[layer] for layer in self.content_layers}
+            self.style_losses = nn.ModuleDict()
+            for layer in config.style_layers:
+                features = [of_style[layer] for of_style in of_styles]
+                targets = LayerTargets(layer, features, weights, of_content.get(layer), (given or {}).get(layer, {}))
+                self.style_losses[layer] = make_style_loss(config.loss, targets, config.loss_options)
 
     def forward(self, image: ImageTensor) -> Losses:
         """The weighted losses of an image in [0, 1] (values outside are allowed: an optimiser may pass them)."""
+        return self._losses(image, self.encoder(image, self.layers))
+
+    def _losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         config = self.config
-        features = self.encoder(image, self.layers)
         content = style = image.new_zeros(())
         for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True):
-            content = content + weight * self._content_term(features[layer], self.content_targets[layer])
+            if layer in self.content_targets:
+                content = content + weight * self._content_term(features[layer], self.content_targets[layer])
         for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
             style = style + weight * self.style_losses[layer](features[layer])
         content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else image.new_zeros(())
         return Losses(content + style + tv, content, style, tv)
 
-    def _content_term(self, features: Tensor, target: Tensor) -> Scalar:
+    def _content_term(self, features: Features, target: Features) -> Scalar:
         mean = content_loss(features, target)
         return mean if self.config.content_reduction == "mean" else 0.5 * features.numel() * mean
 
-    def loss_and_gradient(self, variable: Tensor) -> tuple[Losses, Tensor]:
-        """Losses of the image `variable` / 255 and the gradient of their total with respect to `variable`."""
+    def evaluate(self, variable: Tensor) -> Evaluation:
+        """Losses of the image `variable` / 255 and the gradient of their total with respect to `variable`.
+
+        Counts evaluations: style losses that adapt do so before the one that is due.
+        """
         variable = variable.detach().requires_grad_(True)
-        losses = self(variable / 255)
+        image = variable / LEVELS
+        features = self.encoder(image, self.layers)
+        changed = self._refresh(features)
+        losses = self._losses(image, features)
         (gradient,) = torch.autograd.grad(losses.total, variable)
         terms = (losses.total, losses.content, losses.style, losses.tv)
-        return Losses(*(term.detach() for term in terms)), gradient
+        self.num_evaluations += 1
+        return Evaluation(Losses(*(term.detach() for term in terms)), gradient, changed)
+
+    def _refresh(self, features: Mapping[str, Features]) -> bool:
+        due = self.num_evaluations % self.config.refresh_every == 0
+        changed = False
+        for layer, loss in self.style_losses.items():
+            assert isinstance(loss, StyleLoss)
+            if loss.refreshes_always or (loss.refreshes and due):
+                with torch.no_grad():
+                    changed |= loss.refresh(features[layer].detach())
+        return changed
+
+    def fitted(self) -> dict[str, dict[str, Tensor]]:
+        """Bases and weights in use, which `given` of another job takes."""
+        losses = {layer: loss for layer, loss in self.style_losses.items() if isinstance(loss, StyleLoss)}
+        return {layer: loss.fitted() for layer, loss in losses.items() if loss.fitted()}
 
 
 def style_shares(config: StylizeConfig, num_styles: int) -> tuple[float, ...]:

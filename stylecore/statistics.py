@@ -5,6 +5,8 @@ bfloat16 features are summed in float32: their Grams would lose the last digits 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,7 +31,30 @@ def gram_matrix(features: Features, merge_batch: bool = False) -> Float[Tensor, 
     flat = flatten_positions(features)
     if merge_batch:
         flat = flat.flatten(0, 1).unsqueeze(0)
-    return flat @ flat.mT / flat.shape[2]
+    return second_moment(flat)
+
+
+def second_moment(flat: Float[Tensor, "B N M"]) -> Float[Tensor, "B N N"]:
+    """F F^T / M of flattened features."""
+    return _SecondMoment.apply(flat)
+
+
+class _SecondMoment(torch.autograd.Function):
+    """Autograd would take F F^T for a product of two matrices, and its backward for two; by symmetry it is one,
+    (D + D^T) F / M, with one temporary of F's size."""
+
+    @staticmethod
+    def forward(flat: Tensor) -> Tensor:
+        return flat @ flat.mT / flat.shape[2]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        return ((gradient + gradient.mT) / flat.shape[2]) @ flat
 
 
 def mean_std(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
@@ -43,4 +68,4 @@ def covariance(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, 
     flat = flatten_positions(features)
     mean = flat.mean(2)
     centred = flat - mean.unsqueeze(2)
-    return mean, centred @ centred.mT / flat.shape[2]
+    return mean, second_moment(centred)

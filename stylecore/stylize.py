@@ -17,14 +17,15 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype
 from stylecore.encoder import Encoder, Pooling, check_resolution, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import ImageTensor, fit_size, image_size, resize_image, save_image
+from stylecore.images import LEVELS, ImageTensor, fit_size, image_size, resize_image, save_image
 from stylecore.memory import check_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Losses, Objective, style_shares
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
 
-LEVELS = 255  # the variable is in 8-bit levels, see optimizers.py
+MutableFitted = dict[str, dict[str, Tensor]]
+
 CHECK_EVERY = 10  # steps between looks at a GPU's divergence flag: each look waits for the device
 # L-BFGS without a line search may leave the displayable range and come back; from here it does not.
 DIVERGED = 100 * LEVELS
@@ -104,6 +105,7 @@ def stylize_steps(
     *,
     encoder: Encoder | None = None,
     start: ImageTensor | None = None,
+    fitted: MutableFitted | None = None,
     **options: Any,
 ) -> Iterator[Step]:
     """Stylize step by step: yields after each evaluation; abandon the generator to stop.
@@ -114,6 +116,8 @@ def stylize_steps(
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says.
         start: an image to go on from instead of `config.init`, of any size.
+        fitted: bases and weights by layer and name, as `basis.load_fitted` reads them. What it holds is used; where
+            it is empty, what this job fits is put into it.
 
     Raises:
         OptionError, NotEnoughMemoryError: before the first step, if the job is impossible.
@@ -129,7 +133,7 @@ def stylize_steps(
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
     check_memory(*sizes[-1], config, encoder)
-    return _run(content, styles, config, encoder, start, sizes)
+    return _run(content, styles, config, encoder, start, sizes, {} if fitted is None else fitted)
 
 
 def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None) -> Encoder:
@@ -177,7 +181,9 @@ def _run(
     encoder: Encoder,
     start: ImageTensor | None,
     sizes: list[tuple[int, int]],
+    fitted: MutableFitted,
 ) -> Iterator[Step]:
+    given = dict(fitted)
     clock = _Clock()
     device = encoder.mean.device
     photo = content  # its colours are kept; the styles may be recoloured to it
@@ -188,7 +194,7 @@ def _run(
     for stage, size, num_steps in zip(config.stages, sizes, plan_steps(config), strict=True):
         content_here = resize_image(content, *size).to(device)
         styles_here = [resize_image(style, *fit_size(image_size(style), max(size))).to(device) for style in styles]
-        objective = Objective(encoder, content_here, styles_here, config)
+        objective = Objective(encoder, content_here, styles_here, config, given)
         variable = resize_image(image.cpu(), *size).to(device) * LEVELS
         try:
             for losses, following in _optimize(objective, variable, config, num_steps):
@@ -200,6 +206,7 @@ def _run(
             error.last_good = _displayed(error.last_good, content_here, config)
             raise
         image = (variable / LEVELS).clamp(0, 1)
+        fitted.update(objective.fitted())
 
 
 def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) -> ImageTensor:
@@ -216,15 +223,17 @@ def _optimize(
     guard = _Guard(variable)
     look_every = 1 if variable.device.type == "cpu" else CHECK_EVERY
     for number in range(1, num_steps + 1):
-        losses, gradient = objective.loss_and_gradient(variable)
-        following = optimizer.step(variable, gradient)
+        evaluation = objective.evaluate(variable)
+        if evaluation.changed:
+            optimizer = make_optimizer(config)  # what it remembers is of another objective
+        following = optimizer.step(variable, evaluation.gradient)
         if config.clamp:
             following = following.clamp(0, LEVELS)
-        guard.update(losses, variable, following)
+        guard.update(evaluation.losses, variable, following)
         if number % look_every == 0 or number == num_steps:
             guard.check()
         variable = following
-        yield losses, variable
+        yield evaluation.losses, variable
 
 
 class _Guard:

@@ -1,16 +1,100 @@
-"""Style losses against algebra and numerical gradients."""
+"""Style losses against algebra and numerical gradients: what each one is, and what it is not."""
+
 
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
+from stylecore.basis import Components, fit_basis
 from stylecore.errors import OptionError
-from stylecore.losses import STYLE_LOSSES, GramLoss, content_loss, find_style_loss, gram_loss, total_variation
-from stylecore.statistics import gram_matrix
+from stylecore.losses import STYLE_LOSSES, LayerTargets, LossOptions, StyleLoss, make_style_loss
+from stylecore.losses.gram import gram_loss
+from stylecore.losses.mmd import kernel_mmd
+from stylecore.losses.reduced import Threshold, left_singular, pca_loss, projected_gram, svd_loss
+from stylecore.losses.terms import content_loss, total_variation
+from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, weighted_gram_loss
+from stylecore.statistics import covariance, flatten_positions, gram_matrix
+
+N = 4
+DETACHED = ("pca-paper", "svd-paper", "svd")  # losses with a factor that no gradient passes through
 
 
-def features(seed: int, channels: int = 4, height: int = 3, width: int = 5) -> Tensor:
-    return torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def features(seed: int, channels: int = N, height: int = 3, width: int = 5) -> Tensor:
+    """Random features as ReLU leaves them: mostly positive, so that means matter."""
+    noise = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (noise + 0.5).relu() + 0.1 * noise
+
+
+def make(name: str, *styles: Tensor, weights: tuple[float, ...] = (1.0,), **options: object) -> StyleLoss:
+    targets = LayerTargets("relu1_1", styles, weights, content=features(9, styles[0].shape[1]))
+    return make_style_loss(name, targets, LossOptions(**({"components": "50%"} | options))).double()  # type: ignore[arg-type]
+
+
+def gram(x: Tensor) -> Tensor:
+    return gram_matrix(x)[0]
+
+
+# What all losses have in common
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_every_style_loss_is_zero_for_the_style_itself_and_positive_for_another(name: str) -> None:
+    loss = make(name, features(0))
+    assert float(loss(features(0))) == pytest.approx(0, abs=1e-9)
+    assert float(make(name, features(0))(features(1))) > 1e-3
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_every_style_loss_has_the_gradient_of_its_value_while_its_factors_are_frozen(name: str) -> None:
+    loss, x = make(name, features(0)), features(1).requires_grad_(True)
+    loss.refresh(x.detach())
+    assert torch.autograd.gradcheck(loss, x)
+
+
+@pytest.mark.parametrize("name", DETACHED)
+def test_a_detached_factor_is_not_in_the_gradient(name: str) -> None:
+    """Free to follow the features, the factor changes the value by more than the gradient knows."""
+    x = features(1).requires_grad_(True)
+
+    def free(x: Tensor) -> Tensor:
+        loss = make(name, features(0), threshold="mean:1.0")
+        loss.refresh(x.detach())
+        return loss(x)
+
+    with pytest.raises(GradcheckError):
+        torch.autograd.gradcheck(free, x)
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_style_and_result_may_differ_in_size_and_dtype(name: str) -> None:
+    loss = make_style_loss(name, LayerTargets("relu1_1", [features(0, height=9).bfloat16()], [1.0]), LossOptions())
+    value = loss(features(1, width=2).bfloat16())
+    assert value.dtype == torch.float32
+    assert bool(value.isfinite())
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_a_style_of_one_colour_gives_a_defined_loss(name: str) -> None:
+    flat = torch.ones(1, N, 4, 4, dtype=torch.float64) * torch.tensor([1.0, 2, 3, 4]).view(1, N, 1, 1)
+    loss, x = make(name, flat), features(1).requires_grad_(True)
+    loss.refresh(x.detach())
+    (gradient,) = torch.autograd.grad(loss(x), x)
+    assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "weighted", "mmd-linear", "bn"])
+def test_all_the_weight_on_one_style_is_that_style_alone(name: str) -> None:
+    both = make(name, features(0), features(5, height=6), weights=(1.0, 0.0))
+    assert float(both(features(1))) == pytest.approx(float(make(name, features(0))(features(1))))
+
+
+def test_an_unknown_loss_suggests_the_nearest() -> None:
+    with pytest.raises(OptionError, match="did you mean 'gram'"):
+        make("gramm", features(0))
+
+
+# Content, total variation, Gram
 
 
 def test_content_loss_is_the_mean_squared_difference() -> None:
@@ -25,20 +109,6 @@ def test_total_variation_of_a_ramp_is_its_squared_slope() -> None:
     assert float(total_variation(torch.full((1, 3, 5, 5), 0.3))) == 0
 
 
-@pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_every_style_loss_is_zero_for_the_style_itself_and_positive_for_another(name: str) -> None:
-    style = features(0)
-    loss = find_style_loss(name)([style], [1.0]).double()
-    assert float(loss(style)) == pytest.approx(0, abs=1e-12)
-    assert float(loss(features(1))) > 1e-3
-
-
-@pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_every_style_loss_has_the_gradient_of_its_value(name: str) -> None:
-    loss = find_style_loss(name)([features(0)], [1.0]).double()
-    assert torch.autograd.gradcheck(loss, features(1).requires_grad_(True))
-
-
 def test_content_and_variation_gradients() -> None:
     x, target = features(1).requires_grad_(True), features(2)
     assert torch.autograd.gradcheck(lambda f: (f - target).square().mean(), x)
@@ -47,18 +117,350 @@ def test_content_and_variation_gradients() -> None:
 
 def test_the_gram_module_equals_the_function() -> None:
     style, result = features(0), features(1, height=7, width=2)
-    assert float(GramLoss([style], [1.0])(result)) == float(gram_loss(result, gram_matrix(style)))
+    assert float(make("gram", style)(result)) == float(gram_loss(result, gram_matrix(style)))
 
 
 def test_blended_styles_have_the_gradient_of_the_weighted_sum_of_losses() -> None:
-    styles, weights = [features(0), features(1, height=6)], [0.3, 0.7]
+    styles, weights = (features(0), features(1, height=6)), (0.3, 0.7)
     x = features(2).requires_grad_(True)
-    (blended,) = torch.autograd.grad(GramLoss(styles, weights)(x), x)
-    separate = sum(w * GramLoss([style], [1.0])(x) for style, w in zip(styles, weights, strict=True))
+    (blended,) = torch.autograd.grad(make("gram", *styles, weights=weights)(x), x)
+    separate = sum(w * make("gram", style)(x) for style, w in zip(styles, weights, strict=True))
     (summed,) = torch.autograd.grad(separate, x)
     torch.testing.assert_close(blended, summed)
 
 
-def test_an_unknown_loss_suggests_the_nearest() -> None:
-    with pytest.raises(OptionError, match="did you mean 'gram'"):
-        find_style_loss("gramm")
+# PCA
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_pca_with_all_components_is_the_gram_loss_whatever_the_rotation(centered: bool) -> None:
+    style, result = features(0), features(1)
+    full = float(make("gram", style)(result))
+    assert float(make("pca", style, components="100%", centered=centered)(result)) == pytest.approx(full)
+    rotation = torch.linalg.qr(torch.randn(N, N, dtype=torch.float64))[0]
+    assert float(pca_loss(result, rotation, rotation.mT @ gram_matrix(style) @ rotation)) == pytest.approx(full)
+
+
+@pytest.mark.parametrize("components", ["1", "2", "3"])
+def test_what_pca_leaves_out_is_what_lies_outside_its_span(components: str) -> None:
+    """L_gram - L_pca = (2 |P D Q|^2 + |Q D Q|^2) / N^2 >= 0 with D = G - A, P = U U^T, Q = I - P."""
+    style, result = features(0), features(1)
+    pca = make("pca", style, components=components)
+    basis = pca.fitted()["components"]
+    p = basis @ basis.mT
+    q = torch.eye(N, dtype=torch.float64) - p
+    d = gram(result) - gram(style)
+    outside = (2 * (p @ d @ q).square().sum() + (q @ d @ q).square().sum()) / N**2
+    assert float(make("gram", style)(result) - pca(result)) == pytest.approx(float(outside))
+    assert float(outside) > 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_uncentred_basis_loses_the_discarded_eigenvalues_of_the_style(number: int) -> None:
+    style = features(0)
+    basis = fit_basis([style], [1.0], Components(count=number), centered=False)
+    p = basis.components @ basis.components.mT
+    lost = (gram(style) - p @ gram(style) @ p).square().sum()
+    assert float(lost) == pytest.approx(float(basis.eigenvalues[number:].square().sum()), abs=1e-12)
+
+
+def test_the_centred_basis_diagonalises_the_covariance() -> None:
+    style = features(0)
+    basis = fit_basis([style], [1.0], Components(share=1.0))
+    rotated = basis.components.mT @ covariance(style)[1][0] @ basis.components
+    torch.testing.assert_close(rotated, torch.diag(basis.eigenvalues), atol=1e-12, rtol=0)
+    assert basis.explained_variance_ratio == pytest.approx(1)
+
+
+def test_projecting_first_or_last_is_the_same() -> None:
+    x, u = features(1), torch.linalg.qr(torch.randn(N, N, dtype=torch.float64))[0]
+    for k in (1, 2, 3, 4):
+        torch.testing.assert_close(projected_gram(x, u[:, :k])[0], u[:, :k].mT @ gram(x) @ u[:, :k])
+
+
+def test_pca_covariance_with_all_components_compares_means_and_covariances() -> None:
+    style, result = features(0), features(1)
+    (mean_s, cov_s), (mean_r, cov_r) = covariance(style), covariance(result)
+    expected = (cov_r - cov_s).square().sum() + 2 * mean_s.square().sum() * (mean_r - mean_s).square().sum()
+    assert float(make("pca-covariance", style, components="100%")(result)) == pytest.approx(float(expected) / N**2)
+
+
+def test_a_given_basis_is_used_instead_of_a_fitted_one() -> None:
+    given = torch.eye(N, dtype=torch.float64)[:, 1:3]
+    targets = LayerTargets("relu1_1", [features(0)], [1.0], given={"components": given})
+    loss = make_style_loss("pca", targets, LossOptions())
+    d = (gram(features(1)) - gram(features(0)))[1:3, 1:3]
+    assert float(loss(features(1))) == pytest.approx(float(d.square().sum()) / N**2)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("3", 3), ("50%", 2), ("1%", 1), ("100%", 4), ("var:1", 4), ("var:0.6", 1), ("var:0.9", 2)]
+)
+def test_components_are_a_count_a_share_or_a_variance(text: str, kept: int) -> None:
+    assert Components.parse(text).number(torch.tensor([6.0, 3.0, 0.9, 0.1])) == kept
+
+
+@pytest.mark.parametrize("text", ["", "0%", "101%", "var:0", "var:1.1", "-3", "1.5", "many", "1.2.3%", "var:"])
+def test_other_components_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="give a count such as 64"):
+        Components.parse(text)
+
+
+@pytest.mark.parametrize("text", ["0", "5"])
+def test_more_components_than_channels_name_the_layer(text: str) -> None:
+    with pytest.raises(OptionError, match="between 1 and the 4 channels of relu1_1"):
+        make("pca", features(0), components=text)
+
+
+# SVD
+
+
+def test_svd_compares_the_truncated_grams_of_each_image() -> None:
+    style, result = features(0), features(1)
+    loss = make("svd", style, threshold="mean:1.0")
+    loss.refresh(result)
+    truncated = []
+    for x in (result, style):
+        u, s, v = torch.linalg.svd(flatten_positions(x)[0] / 15**0.5, full_matrices=False)
+        s = torch.where(s >= s.mean(), s, 0)
+        truncated.append((u * s) @ v @ ((u * s) @ v).mT)
+    assert float(loss(result)) == pytest.approx(float((truncated[0] - truncated[1]).square().mean()))
+
+
+def test_svd_that_keeps_everything_is_the_gram_loss() -> None:
+    full = make("gram", features(0))(features(1))
+    assert float(make("svd", features(0), threshold="abs:0")(features(1))) == pytest.approx(float(full))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 3), (2, 2)])
+def test_the_left_factor_is_the_same_from_either_side(shape: tuple[int, int]) -> None:
+    """Also where there are fewer positions than channels (M < N), where F^T F is the smaller side."""
+    x = features(2, 6, *shape)
+    vectors, singular = left_singular(x)
+    f = flatten_positions(x)[0] / (shape[0] * shape[1]) ** 0.5
+    expected = torch.linalg.svdvals(f)
+    torch.testing.assert_close(singular[: len(expected)], expected, atol=1e-7, rtol=1e-6)
+    kept = vectors[:, : len(expected)]
+    torch.testing.assert_close(kept @ torch.diag(expected.square()) @ kept.mT, gram(x), atol=1e-7, rtol=1e-6)
+
+
+def test_equal_and_zero_singular_values_have_finite_gradients() -> None:
+    x = torch.zeros(1, N, 2, 4, dtype=torch.float64)
+    x[0, 0, 0, 0] = x[0, 1, 0, 1] = 1.0  # two equal singular values, two of zero
+    x.requires_grad_(True)
+    for threshold in ("mean:1.0", "abs:0", "energy:1"):
+        loss = make("svd", features(0), threshold=threshold)
+        loss.refresh(x.detach())
+        (gradient,) = torch.autograd.grad(loss(x), x)
+        assert bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("threshold", ["energy:0.9", "abs:3.0"])
+def test_subspace_iteration_finds_the_same_projector(threshold: str) -> None:
+    """Warm-started from a nearby image's, with a spectrum that falls as a network's does."""
+    scales = torch.logspace(1, -3, 64, dtype=torch.float64).view(1, 64, 1, 1)
+    noise = torch.randn(2, 64, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    first, second = (scales * noise[:1]), (scales * (noise[:1] + 0.1 * noise[1:]))
+    loss = make("svd", first, threshold=threshold)
+    loss.refresh(first)
+    whole = loss.projector
+    assert 4 * (whole.shape[1] + 8) <= 64  # few enough for the iteration
+    loss.refresh(second)
+    iterated = loss.projector
+    vectors, singular = left_singular(second)
+    exact = vectors[:, : Threshold(threshold).number(singular)]
+    assert iterated.shape == exact.shape
+    torch.testing.assert_close(iterated @ iterated.mT, exact @ exact.mT, atol=2e-2, rtol=0)
+
+
+def test_svd_loss_is_computed_in_the_small_coordinates() -> None:
+    u, target = torch.linalg.qr(torch.randn(N, 2, dtype=torch.float64))[0], gram(features(0))
+    p = u @ u.mT
+    expected = (p @ gram(features(1)) @ p - target).square().mean()
+    assert float(svd_loss(features(1), u, target)) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("mean:1.0", 2), ("mean:0", 4), ("abs:1.0", 2), ("energy:1", 4), ("energy:0.9", 2), ("energy:0.5", 1)],
+)
+def test_thresholds_keep_what_they_say(text: str, kept: int) -> None:
+    assert Threshold(text).number(torch.tensor([4.0, 2.0, 0.5, 0.1])) == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mean", "mean:x", "abs:-1", "energy:0", "energy:1.5", "median:1", "abs:nan", "abs:inf"]
+)
+def test_other_thresholds_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="threshold"):
+        Threshold(text)
+
+
+def test_a_threshold_that_drops_everything_is_refused_and_names_the_layer() -> None:
+    with pytest.raises(OptionError, match="drops every singular value of the style at relu1_1"):
+        make("svd", features(0), threshold="abs:1e6")
+
+
+# The paper's own versions
+
+
+def test_the_papers_pca_compares_coordinates_in_two_bases() -> None:
+    """Its fault: an image with the style's Gram turned within the channels' space has another loss than 0 only by G,
+    but one with the same G has loss 0; a shared basis would see |U^T (G - A) U|."""
+    style, result = features(0), features(1)
+    loss = make("pca-paper", style)
+    u_style, u_result = loss._decompose(gram(style)), loss._decompose(gram(result))  # type: ignore[operator]
+    expected = (gram(result) @ u_result - gram(style) @ u_style).square().mean()
+    assert float(loss(result)) == pytest.approx(float(expected))
+    shared = (gram(result) @ u_style - gram(style) @ u_style).square().mean()
+    assert float(expected) != pytest.approx(float(shared), rel=0.05)
+    assert u_style.shape == (N, N // 2)
+
+
+def test_the_papers_svd_zeroes_singular_values_under_the_mean() -> None:
+    style, result = features(0), features(1)
+    u, s, _ = torch.linalg.svd(gram(result))
+    kept = u[:, s >= s.mean()]
+    u, s, _ = torch.linalg.svd(gram(style))
+    style_kept = u[:, s >= s.mean()]
+    expected = (kept @ kept.mT @ gram(result) - style_kept @ style_kept.mT @ gram(style)).square().mean()
+    assert float(make("svd-paper", style)(result)) == pytest.approx(float(expected))
+
+
+# Weighted
+
+
+@pytest.mark.parametrize("shape", [(N, 1), (N, N)])
+def test_weights_of_one_are_the_gram_loss(shape: tuple[int, int]) -> None:
+    a = gram_matrix(features(0))
+    ones = torch.ones(shape, dtype=torch.float64)
+    assert float(weighted_gram_loss(features(1), a, ones)) == pytest.approx(float(gram_loss(features(1), a)))
+
+
+def test_row_weights_weigh_the_rows() -> None:
+    w = torch.tensor([2.0, 1.0, 0.5, 0.5], dtype=torch.float64)
+    d = gram(features(1)) - gram(features(0))
+    expected = sum(float(w[i]) * float(d[i].square().sum()) for i in range(N)) / N**2
+    loss = weighted_gram_loss(features(1), gram_matrix(features(0)), w.unsqueeze(1))
+    assert float(loss) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["weighted", "weighted-element"])
+def test_the_adversary_raises_the_loss_and_favours_what_differs_most(name: str) -> None:
+    loss = make(name, features(0))
+    before = float(loss(features(1)))
+    assert loss.refresh(features(1)) is True
+    weights = loss.fitted()["gram_weights"]
+    assert float(loss(features(1))) > before
+    assert float(weights.mean()) == pytest.approx(1)
+    excess = (gram(features(1)) - gram(features(0))).square()
+    excess = excess if name == "weighted-element" else excess.mean(1, keepdim=True)
+    assert int(weights.argmax()) == int(excess.argmax())
+
+
+def test_no_map_can_silence_the_others() -> None:
+    weights = normalize_weights(torch.tensor([[1e9]] + [[1.0]] * 99))
+    assert float(weights.mean()) == pytest.approx(1)
+    assert float(weights.max()) <= MAX_WEIGHT / (MAX_WEIGHT / 100) + 1e-3
+    assert bool(weights.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["weighted", "weighted-element"])
+def test_fishers_weights_favour_the_channel_that_tells_the_style_apart(name: str) -> None:
+    """Channel 3 of this style is strong where the photos' statistics and the content are not."""
+    from stylecore.losses.weighted import photo_statistics
+
+    mean, _ = photo_statistics("relu1_1")
+    level = float(mean.diagonal().mean()) ** 0.5
+    style = level * features(0, 64, 9, 9).float()
+    style[:, 3] += 20 * level
+    targets = LayerTargets("relu1_1", [style], [1.0], content=level * features(1, 64, 9, 9).float())
+    loss = make_style_loss(name, targets, LossOptions(weights_from="fisher"))
+    weights = loss.fitted()["gram_weights"]
+    assert int(weights.sum(1).argmax()) == 3
+    assert float(weights.mean()) == pytest.approx(1, rel=1e-4)
+    assert loss.refreshes is False
+
+
+def test_fisher_without_statistics_says_what_works_instead() -> None:
+    targets = LayerTargets("conv1_1", [features(0)], [1.0])
+    with pytest.raises(OptionError, match="weights_from=adversarial"):
+        make_style_loss("weighted", targets, LossOptions(weights_from="fisher"))
+
+
+def test_given_weights_are_used_and_no_longer_trained() -> None:
+    given = torch.tensor([[4.0], [0.0], [0.0], [0.0]], dtype=torch.float64)
+    targets = LayerTargets("relu1_1", [features(0)], [1.0], given={"gram_weights": given})
+    loss = make_style_loss("weighted", targets, LossOptions())
+    assert loss.refreshes is False
+    d = gram(features(1)) - gram(features(0))
+    assert float(loss(features(1))) == pytest.approx(4 * float(d[0].square().sum()) / N**2)
+    with pytest.raises(OptionError, match="other kind"):
+        make_style_loss("weighted-element", targets, LossOptions())
+
+
+# MMD
+
+
+def test_mmd_with_the_squared_kernel_is_the_gram_loss_when_every_position_is_drawn() -> None:
+    full = float(make("gram", features(0))(features(1, height=6)))
+    assert float(make("mmd-poly", features(0))(features(1, height=6))) == pytest.approx(full)
+
+
+def test_blended_mmd_differs_from_the_blended_gram_by_a_constant() -> None:
+    """sum_i w_i |G - A_i|^2 - |G - sum_i w_i A_i|^2 does not depend on G."""
+    styles, weights = (features(0), features(5)), (0.25, 0.75)
+    differences = [
+        float(make("mmd-poly", *styles, weights=weights)(x) - make("gram", *styles, weights=weights)(x))
+        for x in (features(1), features(2))
+    ]
+    assert differences[0] == pytest.approx(differences[1])
+    assert differences[0] > 0
+
+
+def test_linear_mmd_is_the_distance_of_means() -> None:
+    style, result = features(0), features(1)
+    means = [x.mean((2, 3))[0] for x in (result, style)]
+    by_kernel = kernel_mmd(flatten_positions(result)[0], flatten_positions(style)[0], lambda x, y: x.mT @ y)
+    assert float(by_kernel) == pytest.approx(float((means[0] - means[1]).square().sum()))
+    expected = 2 * float(means[1].square().sum() * by_kernel) / N**2
+    assert float(make("mmd-linear", style)(result)) == pytest.approx(expected)
+
+
+def test_gaussian_mmd_sees_what_the_gram_cannot() -> None:
+    """Two distributions with one second moment: +-1 with even odds, and 0 or +-2 with odds 3/4, 1/8, 1/8."""
+    even = torch.tensor([1.0, -1] * 8, dtype=torch.float64).view(1, 1, 4, 4)
+    heavy = torch.tensor([0.0] * 12 + [2, -2] * 2, dtype=torch.float64).view(1, 1, 4, 4)
+    assert float(gram_loss(heavy, gram_matrix(even))) == pytest.approx(0)
+    assert float(make("mmd-gaussian", even)(heavy)) > 0.01
+
+
+def test_bn_compares_means_and_standard_deviations() -> None:
+    style, result = features(0), features(1)
+    moments = [torch.cat([x.mean((2, 3)), x.flatten(2).std(2, correction=0)], 1)[0] for x in (result, style)]
+    expected = 2 * moments[1].square().sum() * (moments[0] - moments[1]).square().sum() / N**2
+    assert float(make("bn", style)(result)) == pytest.approx(float(expected))
+
+
+def test_drawn_positions_follow_the_seed_and_change_at_a_refresh() -> None:
+    def values(seed: int) -> list[float]:
+        loss = make("mmd-gaussian", features(0, height=20), num_samples=8, seed=seed)
+        found = []
+        for _ in range(2):
+            assert loss.refresh(features(1, height=20)) is True
+            found.append(float(loss(features(1, height=20))))
+        return found
+
+    assert values(1) == values(1)
+    assert values(1) != values(2)
+    assert values(1)[0] != values(1)[1]
+
+
+# Why the Gram carries style: it forgets where things are
+
+
+@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "svd", "weighted", "mmd-linear", "mmd-poly", "bn"])
+def test_a_style_loss_does_not_see_where_things_are(name: str) -> None:
+    x = features(1)
+    shuffled = x.flatten(2)[:, :, torch.randperm(15, generator=torch.Generator().manual_seed(0))].view_as(x)
+    assert float(make(name, features(0))(shuffled)) == pytest.approx(float(make(name, features(0))(x)))

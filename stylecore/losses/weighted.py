@@ -1,0 +1,133 @@
+"""The paper's weighted Gram, which it never built: some feature maps matter more for a style than others."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stylecore.errors import OptionError
+from stylecore.losses.gram import blended_gram
+from stylecore.losses.terms import LayerTargets, LossOptions, Scalar, StyleLoss
+from stylecore.statistics import Features, gram_matrix
+
+PHOTO_STATISTICS = Path(__file__).parent.parent / "weights" / "photo_grams.safetensors"
+ASCENT_RATE = 0.05  # eta of the multiplicative ascent
+MAX_WEIGHT = 10.0  # no map may silence the others: weights are clipped here before they are normalised
+CROPS_PER_SIDE = 3
+
+
+def weighted_gram_loss(
+    features: Features, target: Float[Tensor, "1 N N"], gram_weights: Float[Tensor, "N 1"] | Float[Tensor, "N N"]
+) -> Scalar:
+    """Sum_ij w_ij (G - A)_ij^2 / N^2; a column (N, 1) weighs rows, sum_i w_i |(G - A)_i|^2. w = 1 gives `gram_loss`.
+
+    The paper prints w (G - A), a 1 x n vector and no loss; the weighted sum of squares is what it describes.
+    """
+    return (gram_weights * (gram_matrix(features) - target).square()).mean()
+
+
+class WeightedGramLoss(StyleLoss):
+    """Weights per feature map, mean 1, trained or given.
+
+    adversarial: every `refresh_every` evaluations, w_i grows with the loss of its row, w_i ~ w_i exp(eta d_i / mean d):
+    the paper's adversary, who looks for the maps that tell result and style apart.
+    fisher: once, in closed form, how well a row tells crops of the style from the photo and from other photos.
+    """
+
+    target: Tensor
+    gram_weights: Tensor
+
+    def __init__(self, targets: LayerTargets, options: LossOptions) -> None:
+        super().__init__()
+        target = blended_gram(targets)
+        given = targets.given.get("gram_weights")
+        if given is not None and given.shape != self.initial_weights(target).shape:
+            raise OptionError(f"The weights given for {targets.layer} are of the other kind of weighted loss.")
+        self.refreshes = given is None and options.weights_from == "adversarial"
+        if given is None:
+            given = self.initial_weights(target) if self.refreshes else self.fisher_weights(targets)
+        self.register_buffer("target", target)
+        self.register_buffer("gram_weights", given)
+
+    def initial_weights(self, target: Float[Tensor, "1 N N"]) -> Tensor:
+        return torch.ones_like(target[0, :, :1])
+
+    def excess(self, gram: Float[Tensor, "1 N N"]) -> Tensor:
+        """The loss that each weight weighs."""
+        return (gram - self.target)[0].square().mean(1, keepdim=True)
+
+    def fisher_weights(self, targets: LayerTargets) -> Tensor:
+        """Fisher's ratio of each row: squared distance of the class means over the scatter within the classes."""
+        styles = torch.cat([_crop_grams(style) for style in targets.styles])
+        others, scatter = photo_statistics(targets.layer)
+        others, scatter = others.to(styles), scatter.to(styles)
+        if targets.content is not None:
+            # The photo itself counts as much as all the others together.
+            others = (others + gram_matrix(targets.content)[0]) / 2
+        between = self._pooled((styles.mean(0) - others).square())
+        within = self._pooled(styles.var(0, correction=0) + scatter)
+        return normalize_weights(between / within.clamp_min(1e-12 * float(within.max()) + 1e-30))
+
+    def _pooled(self, squares: Float[Tensor, "N N"]) -> Tensor:
+        return squares.mean(1, keepdim=True)
+
+    def refresh(self, features: Features) -> bool:
+        excess = self.excess(gram_matrix(features))
+        step = (ASCENT_RATE * excess / excess.mean().clamp_min(1e-30)).clamp_max(1.0)
+        self.gram_weights = normalize_weights(self.gram_weights * step.exp())
+        return True
+
+    def forward(self, features: Features) -> Scalar:
+        return weighted_gram_loss(features, self.target, self.gram_weights)
+
+    def fitted(self) -> dict[str, Tensor]:
+        return {"gram_weights": self.gram_weights}
+
+
+class ElementWeightedGramLoss(WeightedGramLoss):
+    """The same with a weight for every entry of the Gram."""
+
+    def initial_weights(self, target: Float[Tensor, "1 N N"]) -> Tensor:
+        return torch.ones_like(target[0])
+
+    def excess(self, gram: Float[Tensor, "1 N N"]) -> Tensor:
+        return (gram - self.target)[0].square()
+
+    def _pooled(self, squares: Float[Tensor, "N N"]) -> Tensor:
+        return squares
+
+
+def normalize_weights(weights: Tensor) -> Tensor:
+    """Mean 1, none above `MAX_WEIGHT` times the mean before it."""
+    weights = weights / weights.mean()
+    weights = weights.clamp_max(MAX_WEIGHT)
+    return weights / weights.mean()
+
+
+def _crop_grams(features: Features) -> Float[Tensor, "C N N"]:
+    """Grams of a grid of crops (fewer where the map is small): how much a style varies within itself."""
+    side = min(CROPS_PER_SIDE, features.shape[2], features.shape[3])
+    rows = [part for row in features.tensor_split(side, 2) for part in row.tensor_split(side, 3)]
+    return torch.cat([gram_matrix(part) for part in rows])
+
+
+@lru_cache(maxsize=1)
+def _photo_file() -> dict[str, Tensor]:
+    return load_file(PHOTO_STATISTICS)
+
+
+def photo_statistics(layer: str) -> tuple[Float[Tensor, "N N"], Float[Tensor, "N N"]]:
+    """Mean and variance of the Gram's entries over the fitting photos, for the bundled encoder's relu*_1.
+
+    Raises:
+        OptionError: a layer without such statistics.
+    """
+    tensors = _photo_file()
+    if f"{layer}.mean" not in tensors:
+        raise OptionError(f"There are no photo statistics for {layer}: --set weights_from=adversarial works anywhere.")
+    return tensors[f"{layer}.mean"].float(), tensors[f"{layer}.variance"].float()
