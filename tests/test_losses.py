@@ -255,7 +255,7 @@ def test_equal_and_zero_singular_values_have_finite_gradients() -> None:
         assert bool(gradient.isfinite().all())
 
 
-@pytest.mark.parametrize("threshold", ["energy:0.9", "abs:3.0"])
+@pytest.mark.parametrize("threshold", ["energy:0.9", "abs:5.0"])
 def test_subspace_iteration_finds_the_same_projector(threshold: str) -> None:
     """Warm-started from a nearby image's, with a spectrum that falls as a network's does."""
     scales = torch.logspace(1, -3, 64, dtype=torch.float64).view(1, 64, 1, 1)
