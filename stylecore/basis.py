@@ -113,7 +113,8 @@ def fit_basis(
     eigenvalues, vectors = torch.linalg.eigh(moment.cpu())
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
     number = components.number(eigenvalues, layer)
-    kept = vectors[:, :number].to(moment.device, torch.promote_types(styles[0].dtype, torch.float32))
+    dtype = torch.promote_types(styles[0].dtype, torch.float32)
+    kept = vectors[:, :number].contiguous().to(moment.device, dtype)
     return Basis(kept, eigenvalues.to(kept))
 
 
