@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint format examples clean
+.PHONY: install demo test test-slow lint format study examples clean
 
 install: $(INSTALLED)
 
@@ -35,6 +35,9 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
+	$(BIN)/python -m scripts.study
 
 examples: install  # draw the style pictures again
 	$(BIN)/python examples/draw_styles.py

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from stylecore.encoder import Encoder, num_channels
-from stylecore.errors import OptionError, WeightsError
-from stylecore.images import replacing
+from stylecore.errors import OptionError
 from stylecore.statistics import Features, covariance, gram_matrix
 
 
@@ -121,49 +115,3 @@ def fit_basis(
 def project(features: Float[Tensor, "B N M"], components: Float[Tensor, "N K"]) -> Float[Tensor, "B K M"]:
     """U_K^T F: the coordinates of each position in the basis."""
     return components.mT @ features
-
-
-# Files: what was fitted for each layer, with what tells which encoder it was fitted for.
-
-
-def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], encoder: Encoder) -> None:
-    """Write {layer: {kind: tensor}} to a safetensors file that only the same encoder's jobs will read."""
-    flat = {
-        f"{layer}.{kind}": t.detach().cpu().contiguous()
-        for layer, kinds in tensors.items()
-        for kind, t in kinds.items()
-    }
-    if not flat:
-        raise OptionError("This loss fits nothing that could be saved: choose pca or weighted.")
-    metadata = {"architecture": encoder.architecture, "checksum": encoder.checksum, "layers": ",".join(tensors)}
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise WeightsError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
-    with replacing(target) as file:
-        file.write(save(flat, metadata))
-
-
-def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tensor]]:
-    """Read what `save_fitted` wrote, onto the encoder's device.
-
-    Raises:
-        WeightsError: no such file, damaged, or fitted for another encoder.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"'{path}' cannot be read as a safetensors file of bases or weights.") from error
-    if (metadata.get("architecture"), metadata.get("checksum")) != (encoder.architecture, encoder.checksum):
-        raise WeightsError(
-            f"'{path}' was fitted for the encoder {metadata.get('architecture')} ({metadata.get('checksum')}), not for "
-            f"{encoder.architecture} ({encoder.checksum}): fit it again."
-        )
-    fitted: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in flat.items():
-        layer, _, kind = key.partition(".")
-        if tensor.shape[0] != num_channels(layer) or not math.isfinite(float(tensor.double().sum())):
-            raise WeightsError(f"'{path}' is damaged: {key} does not fit its layer.")
-        fitted.setdefault(layer, {})[kind] = tensor.to(encoder.mean.device)
-    return fitted

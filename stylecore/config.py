@@ -21,6 +21,10 @@ OptimizerName = Literal["lbfgs", "adam"]
 ContentReduction = Literal["mean", "half_sum"]
 DType = Literal["auto", "float32", "bfloat16"]
 
+# Which losses fit something to the images that can be saved and given again.
+LOSSES_WITH_BASIS = ("pca", "pca-covariance")
+LOSSES_WITH_WEIGHTS = ("weighted", "weighted-element")
+
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
 MAX_STEPS = 100_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -95,6 +96,29 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def device_name(device: torch.device) -> str:
+    """What the system calls the device: the GPU's or the processor's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """What a figure of speed was measured on and with: versions, system, processor, threads, device."""
+    try:
+        own_version = version("stylecore")
+    except PackageNotFoundError:  # imported from a checkout that was not installed
+        own_version = "unknown"
+    return {
+        "stylecore": own_version,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "num_threads": torch.get_num_threads(),
+        "device": str(device),
+        "device_name": device_name(device),
+    }
+
+
 def describe_devices() -> list[dict[str, object]]:
     """One record a device: device, name, dtype chosen by `auto`, memory free (MiB), and on a CPU its threads."""
     found = [torch.device("cpu")]
@@ -104,7 +128,7 @@ def describe_devices() -> list[dict[str, object]]:
     return [
         {
             "device": str(device),
-            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+            "name": device_name(device),
             "dtype": str(find_dtype("auto", device)).removeprefix("torch."),
             "memory_free_mib": round(available_memory_mib(device)),
             "num_threads": torch.get_num_threads() if device.type == "cpu" else None,

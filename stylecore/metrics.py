@@ -6,20 +6,24 @@ optimises another network, layers or loss is judged by the same distances as all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecore.color import LUMA
 from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
 from stylecore.images import ImageTensor, fit_size, image_size, quantize, resize_image
 from stylecore.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
 WITNESS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+DETAIL_SIGMA_PX = 2.0  # what a Gaussian of this width removes counts as detail
 LAYERS = (*STYLE_LAYERS, *WITNESS_LAYERS, CONTENT_LAYER)
 
 
@@ -110,3 +114,23 @@ def style_distance(
 def content_distance(image: ImageTensor, content: ImageTensor) -> float:
     """|F - C|_F / |C|_F at relu4_2, C of `content` resized to the image's size: 0 for the photo itself."""
     return Yardstick(content, [content], image_size(image), None, image.device).measure(image).content
+
+
+def high_frequency_energy(image: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX) -> float:
+    """Mean square of what a Gaussian blur of `sigma_px` removes from the luma (Rec. 601) of the 8-bit image.
+
+    0 for one colour; grows with the square of the contrast of strokes and grain finer than a few pixels.
+    """
+    weights = torch.tensor(LUMA, device=image.device).view(1, 3, 1, 1)
+    luma = (quantize(image) * weights).sum(1, keepdim=True)
+    radius = math.ceil(3 * sigma_px)
+    kernel = torch.arange(-radius, radius + 1, device=image.device).div(sigma_px).square().div(-2).exp()
+    kernel = kernel / kernel.sum()
+    padded = F.pad(luma, (radius,) * 4, mode="reflect")
+    blurred = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return float((luma - blurred).square().mean())
+
+
+def detail(image: ImageTensor, reference: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX) -> float:
+    """`high_frequency_energy` of `image` over that of `reference`: below 1 is smoother, with less detail."""
+    return high_frequency_energy(image, sigma_px) / max(high_frequency_energy(reference, sigma_px), 1e-12)

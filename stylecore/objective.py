@@ -76,9 +76,10 @@ class Objective(nn.Module):
 
     def forward(self, image: ImageTensor) -> Losses:
         """The weighted losses of an image in [0, 1] (values outside are allowed: an optimiser may pass them)."""
-        return self._losses(image, self.encoder(image, self.layers))
+        return self.losses(image, self.encoder(image, self.layers))
 
-    def _losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
+    def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
+        """The weighted losses of an image whose features at `layers` are known."""
         config = self.config
         content = style = image.new_zeros(())
         for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True):
@@ -102,14 +103,15 @@ class Objective(nn.Module):
         variable = variable.detach().requires_grad_(True)
         image = variable / LEVELS
         features = self.encoder(image, self.layers)
-        changed = self._refresh(features)
-        losses = self._losses(image, features)
+        changed = self.refresh(features)
+        losses = self.losses(image, features)
         (gradient,) = torch.autograd.grad(losses.total, variable)
         terms = (losses.total, losses.content, losses.style, losses.tv)
         self.num_evaluations += 1
         return Evaluation(Losses(*(term.detach() for term in terms)), gradient, changed)
 
-    def _refresh(self, features: Mapping[str, Features]) -> bool:
+    def refresh(self, features: Mapping[str, Features]) -> bool:
+        """Let the style losses that are due adapt to the features; whether the objective is then another one."""
         due = self.num_evaluations % self.config.refresh_every == 0
         changed = False
         for layer, loss in self.style_losses.items():

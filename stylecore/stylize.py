@@ -116,7 +116,7 @@ def stylize_steps(
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says.
         start: an image to go on from instead of `config.init`, of any size.
-        fitted: bases and weights by layer and name, as `basis.load_fitted` reads them. What it holds is used; where
+        fitted: bases and weights by layer and name, as `fitted.load_fitted` reads them. What it holds is used; where
             it is empty, what this job fits is put into it.
 
     Raises:

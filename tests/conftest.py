@@ -1,5 +1,6 @@
 """Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 @pytest.fixture

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
 import stylecore
 from stylecore.cli import main
+from stylecore.encoder import STYLE_LAYERS, Encoder
 from stylecore.errors import DivergenceError
+from stylecore.fitted import load_fitted, save_fitted
 from stylecore.images import load_image, read_settings, save_image
+from stylecore.losses import STYLE_LOSSES
 from stylecore.stylize import Step, stylize_steps
 
 QUICK = ["--size", "64", "--steps", "3"]
@@ -167,7 +171,7 @@ def test_an_old_output_survives_bad_input(photo: str, out: Path, capsys: pytest.
 def test_an_unwritable_output_is_refused_before_the_slow_part(
     photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stylecore.cli.prepare_encoder", lambda *_: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr("stylecore.cli.stylize.prepare_encoder", lambda *_: pytest.fail("the encoder was loaded"))
     assert "no folder" in refused(capsys, "stylize", photo, style, "-o", tmp_path / "nowhere" / "out.png")
     assert "folder" in refused(capsys, "stylize", photo, style, "-o", tmp_path)
 
@@ -203,7 +207,7 @@ def test_ctrl_c_saves_the_image_so_far(
             if step.index == 2:
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("stylecore.cli.stylize_steps", interrupted)
+    monkeypatch.setattr("stylecore.cli.stylize.stylize_steps", interrupted)
     assert main(["stylize", photo, style, "-o", str(out), "--size", "64", "--steps", "50"]) == 130
     assert "Stopped after 2 of 50" in capsys.readouterr().err
     assert read_settings(out)["config"]["num_steps"] == 50
@@ -212,6 +216,240 @@ def test_ctrl_c_saves_the_image_so_far(
 def test_ctrl_c_before_the_first_image_saves_nothing(
     photo: str, style: str, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stylecore.cli.prepare_encoder", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("stylecore.cli.stylize.prepare_encoder", lambda *_: signal.raise_signal(signal.SIGINT))
     assert "nothing was saved" in refused(capsys, "stylize", photo, style, "-o", out, status=130)
     assert not out.exists()
+
+
+# Options of the losses
+
+
+def test_the_losses_options_reach_the_config(photo: str, style: str, out: Path) -> None:
+    typed = "--loss svd --components 25% --threshold energy:0.9 --svd-every 2 --weights-from fisher"
+    assert main(["stylize", photo, style, "-o", str(out), *QUICK, *typed.split()]) == 0
+    config = read_settings(out)["config"]
+    assert (config["components"], config["threshold"]) == ("25%", "energy:0.9")
+    assert (config["refresh_every"], config["weights_from"]) == (2, "fisher")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--loss pca --components 0", "between 1 and the 64 channels of relu1_1, not 0"),
+        ("--loss pca --components 65", "between 1 and the 64 channels of relu1_1, not 65"),
+        ("--components 0%", "components cannot be '0%'"),
+        ("--threshold 3", "threshold cannot be '3'"),
+        ("--svd-every 0", "refresh_every must be between 1"),
+        ("--weights-from fischer", "did you mean 'fisher'"),
+        ("--basis b.safetensors", "--basis is of the losses pca and pca-covariance, not of gram"),
+        ("--loss pca --gram-weights w.safetensors", "--gram-weights is of the losses weighted"),
+        ("--loss pca --basis nowhere/b.safetensors", "name one in a folder that is there"),
+    ],
+)
+def test_impossible_options_of_the_losses_are_refused(
+    typed: str, words: str, photo: str, style: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(capsys, "stylize", photo, style, "-o", out, *QUICK, *typed.split())
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("loss", "option", "kind"), [("pca", "--basis", "components"), ("weighted", "--gram-weights", "gram_weights")]
+)
+def test_what_one_job_fits_another_uses(
+    loss: str,
+    option: str,
+    kind: str,
+    photo: str,
+    style: str,
+    out: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    vgg16: Encoder,
+) -> None:
+    file = tmp_path / "fitted.safetensors"
+    job = [photo, style, "-o", str(out), *QUICK, "--loss", loss, "--dtype", "float32"]
+    assert main(["stylize", *job, option, str(file)]) == 0
+    fitted = load_fitted(file, vgg16)
+    assert list(fitted) == list(STYLE_LAYERS)
+    assert {name for kinds in fitted.values() for name in kinds} == {kind}
+    assert option.strip("-").replace("-", "_") not in read_settings(out), "it was fitted, and would be again"
+    before = file.read_bytes()
+    assert main(["stylize", *job, option, str(file), "--components", "100%"]) == 0
+    assert file.read_bytes() == before
+    settings = read_settings(out)
+    assert settings[option.strip("-").replace("-", "_")] == "fitted.safetensors"
+    again = tmp_path / "again.png"
+    assert main(["stylize", "--from", str(out), "-o", str(again)]) == 0
+    assert again.read_bytes() == out.read_bytes()
+    file.unlink()
+    capsys.readouterr()
+    assert f"name it with {option}" in refused(capsys, "stylize", "--from", out, "-o", again)
+
+
+def test_a_basis_for_another_encoder_layer_or_kind_is_refused(
+    photo: str, style: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_encoder: Encoder
+) -> None:
+    job = [photo, style, "-o", str(out), *QUICK, "--loss", "pca", "--dtype", "float32"]
+    file = tmp_path / "fitted.safetensors"
+    save_fitted(file, {"relu1_1": {"components": torch.eye(64)}}, tiny_encoder)
+    assert "was fitted for the encoder" in refused(capsys, "stylize", *job, "--basis", file)
+    file.write_bytes(b"nonsense")
+    assert "cannot be read" in refused(capsys, "stylize", *job, "--basis", file)
+    file.unlink()
+    main(["stylize", *job, "--set", "style_layers=relu1_1", "--basis", str(file)])
+    out.unlink()
+    capsys.readouterr()
+    assert "holds no components for relu2_1" in refused(capsys, "stylize", *job, "--basis", file)
+    weighted = [photo, style, "-o", str(out), *QUICK, "--loss", "weighted", "--set", "style_layers=relu1_1"]
+    assert "holds no gram_weights for relu1_1" in refused(capsys, "stylize", *weighted, "--gram-weights", file)
+    assert not out.exists()
+
+
+# texture
+
+
+def test_a_texture_starts_from_noise_and_has_no_content(
+    style: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["texture", style, "-o", str(out), *QUICK, "--seed", "4", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert "content_distance" not in record
+    assert record["size_px"] == [48, 64]
+    config = read_settings(out)["config"]
+    assert (config["content_weight"], config["init"], config["seed"]) == (0, "noise", 4)
+    again = tmp_path / "again.png"
+    assert main(["stylize", "--from", str(out), "-o", str(again)]) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert main(["texture", style, style, "-o", str(out), *QUICK]) == 0
+    assert "content distance" not in capsys.readouterr().out.splitlines()[-1]
+    assert "a.png" in refused(capsys, "texture", style, "-o", tmp_path / "a.jpg")
+    assert "did you mean 'texture'" in refused(capsys, "textur", style).lower()
+
+
+# compare and sweep-components
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder) -> None:
+    """Comparisons run with the tiny encoder."""
+    monkeypatch.setattr("stylecore.compare.prepare_encoder", lambda *_: tiny_encoder)
+    monkeypatch.setattr("stylecore.compare.warm_up", lambda *_: None)
+    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
+
+
+def results(folder: Path, name: str = "results.json") -> dict[str, Any]:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_compare_writes_one_folder_and_prints_one_table(
+    photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    lists = ["--losses", "gram, pca", "--presets", "gatys,paper", "--components", "20%,50%"]
+    typed = ["--seed", "2", "--style-weight", "3", "--components", "20%,50%"]
+    assert main(["compare", photo, style, "-o", str(folder), *QUICK, *lists, *typed]) == 0
+    stored = results(folder)
+    names = ["gatys gram", "gatys pca 20%", "gatys pca 50%", "paper gram", "paper pca 20%", "paper pca 50%"]
+    assert [record["name"] for record in stored["records"]] == names
+    assert {(r["config"]["seed"], r["config"]["style_weight"]) for r in stored["records"]} == {(2, 3)}
+    assert [record["name"] for record in stored["inputs"]] == ["photo.png", "style.png"]
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
+    assert {"comparison.png", "curves.png", "index.html", "gatys-gram.png"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("--loss bn", ["bn"]),
+        ("--loss bn --losses gram", ["gram"]),
+        ("--losses all", list(STYLE_LOSSES)),
+        ("", ["gram", "pca", "svd", "weighted"]),
+        ("--losses gram,gram,bn", ["gram", "bn"]),
+    ],
+)
+def test_a_list_wins_over_its_single_option(
+    typed: str, names: list[str], photo: str, style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stylecore.cli.compare.Comparison.run", lambda _: iter(()))
+    made: list[Any] = []
+    monkeypatch.setattr("stylecore.cli.compare.write_report", made.append)
+    assert main(["compare", photo, style, "-o", str(tmp_path / "out"), *QUICK, *typed.split()]) == 0
+    assert [variant.name for variant in made[0].variants] == names
+
+
+@pytest.mark.usefixtures("tiny")
+def test_ctrl_c_keeps_the_finished_variants_and_the_same_command_goes_on(
+    photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Step]:
+        loss = arguments[2].loss
+        for step in stylize_steps(*arguments, **options):
+            started.append(loss)
+            if loss == "bn" and started.count("bn") == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield step
+
+    monkeypatch.setattr("stylecore.compare.stylize_steps", interrupted)
+    folder = tmp_path / "out"
+    command = ["compare", photo, style, "-o", str(folder), *QUICK, "--losses", "gram,bn"]
+    assert "1 of 2 variants are in" in refused(capsys, *command, status=130)
+    assert {path.name for path in folder.iterdir()} == {"results.json", "gram.png"}
+    assert main(command) == 0
+    assert (started.count("gram"), started.count("bn")) == (3, 2 + 3)
+    assert [record["name"] for record in results(folder)["records"]] == ["gram", "bn"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_sweep_components_shows_both_claims(
+    photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    lists = ["--components", "0,50%,100%", "--thresholds", "energy:0.5,mean:0.5"]
+    assert main(["sweep-components", photo, style, "-o", str(folder), *QUICK, *lists]) == 0
+    stored = results(folder, "sweep.json")
+    assert [(row["loss"], row["value"]) for row in stored["table"]] == [
+        ("gram", None), ("pca", "0"), ("pca", "50%"), ("pca", "100%"), ("svd", "energy:0.5"), ("svd", "mean:0.5"),
+    ]  # fmt: skip
+    assert stored["table"][1]["levels_from_content"] < 0.5
+    assert "energy:0.5" in capsys.readouterr().out
+    assert {"sweep.png", "comparison.png", "index.html"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("compare PHOTO STYLE --losses gram,pcaa", "did you mean 'pca'"),
+        ("compare PHOTO STYLE --presets gatis", "did you mean 'gatys'"),
+        ("compare PHOTO STYLE --losses pca --components 0", "between 1 and the 64 channels"),
+        ("compare PHOTO STYLE --losses ,", "names nothing"),
+        ("compare PHOTO nowhere.png", "no file 'nowhere.png'"),
+        ("compare PHOTO", "STYLE"),
+        ("compare PHOTO STYLE --style-weights 1,2", "2 style weights were given for 1"),
+        ("compare PHOTO STYLE --sise 3", "--size"),
+        ("sweep-components PHOTO STYLE --thresholds median:1", "threshold cannot be 'median:1'"),
+        ("sweep-components PHOTO STYLE --loss gram", "leave out --loss"),
+        ("sweep-component PHOTO STYLE", "sweep-components"),
+    ],
+)
+def test_bad_comparisons_are_one_line_and_make_no_folder(
+    typed: str, words: str, photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [{"PHOTO": photo, "STYLE": style}.get(word, word) for word in typed.split()]
+    assert words in refused(capsys, *arguments, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_is_refused(
+    photo: str, style: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "is a file" in refused(capsys, "compare", photo, style, "-o", photo)
+    (tmp_path / "taken" / "index.html").mkdir(parents=True)
+    assert "'index.html' cannot be written" in refused(capsys, "compare", photo, style, "-o", tmp_path / "taken")
+    assert "no folder" in refused(capsys, "compare", photo, style, "-o", tmp_path / "a" / "b")

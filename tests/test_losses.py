@@ -1,6 +1,5 @@
 """Style losses against algebra and numerical gradients: what each one is, and what it is not."""
 
-
 import pytest
 import torch
 from torch import Tensor

@@ -51,11 +51,13 @@ FEATURES_MIB = 64 * 512 * 769 * 4 / 2**20
 def test_the_svd_that_asked_for_577_gib_runs_in_megabytes(threshold: str) -> None:
     """M^2 floats are the paper's 577.50 GiB; ours takes under 64 MiB beyond F, and with the backward pass under 64 MiB
     beyond F, its gradient and one temporary of F's size."""
-    assert (512 * 769) ** 2 * 4 / 2**30 == pytest.approx(577.50, abs=0.01)
+    assert pytest.approx(577.50, abs=0.01) == (512 * 769) ** 2 * 4 / 2**30
     command = [sys.executable, "-c", MEASURE.format(threshold=threshold)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=120).stdout
     forward, backward = (float(word) for word in output.split())
-    print(f"{threshold}: forward {forward:.0f} MiB, with backward {backward:.0f} MiB beyond F of {FEATURES_MIB:.0f} MiB")
+    print(
+        f"{threshold}: forward {forward:.0f} MiB, with backward {backward:.0f} MiB beyond F of {FEATURES_MIB:.0f} MiB"
+    )
     assert forward < 64
     assert backward < 64 + 2 * FEATURES_MIB
 

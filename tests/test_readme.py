@@ -10,6 +10,7 @@ from torch import Tensor
 
 import stylecore
 from stylecore.images import save_image
+from stylecore.losses import STYLE_LOSSES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -31,8 +32,10 @@ def test_the_library_snippet_runs(
     assert seconds > 0
 
 
-def test_every_preset_is_in_the_table() -> None:
-    assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == list(stylecore.PRESETS)
+def test_every_preset_and_every_loss_is_in_a_table() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(named) == sorted([*stylecore.PRESETS, *STYLE_LOSSES])
 
 
 def test_files_that_the_readme_links_are_there() -> None:
@@ -45,7 +48,7 @@ def test_files_that_the_readme_links_are_there() -> None:
 def test_every_command_in_the_readme_exists(capsys: pytest.CaptureFixture[str]) -> None:
     from stylecore.cli import main
 
-    commands = set(re.findall(r"^stylecore (\w+)", README, re.MULTILINE))
+    commands = set(re.findall(r"^stylecore ([\w-]+)", README, re.MULTILINE))
     assert commands
     for command in commands:
         assert main([command, "--help"]) == 0

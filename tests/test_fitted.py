@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from stylecore import stylize_steps
-from stylecore.basis import load_fitted, save_fitted
 from stylecore.encoder import Encoder
 from stylecore.errors import OptionError, WeightsError
+from stylecore.fitted import load_fitted, save_fitted
 from stylecore.losses import STYLE_LOSSES
 
 MakeImage = Callable[..., Tensor]

@@ -1,0 +1,172 @@
+"""`stylecore compare` and `stylecore sweep-components`: many jobs, one folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stylecore.cli.console import InterruptedRunError, messages, progress
+from stylecore.cli.inputs import check_style_weights, load_inputs
+from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
+from stylecore.compare import Comparison, Record, Variant, make_variants
+from stylecore.errors import ImageError
+from stylecore.losses import STYLE_LOSSES
+from stylecore.report import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
+from stylecore.sweep import COMPONENTS, THRESHOLDS, sweep_table, sweep_variants
+
+DEFAULT_LOSSES = ("gram", "pca", "svd", "weighted")  # the full Gram and the paper's three reductions
+
+ContentArgument = Annotated[str, typer.Argument(metavar="CONTENT", help="The photo.")]
+StylesArgument = Annotated[list[str], typer.Argument(metavar="STYLE...", help="One or more pictures.")]
+FolderOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write into.")]
+
+
+@takes_recipe
+def compare_command(
+    recipe: Recipe,
+    content: ContentArgument,
+    styles: StylesArgument,
+    output: FolderOption,
+    losses: Annotated[
+        str | None, typer.Option(help=f"Style losses, or all (default --loss, else {','.join(DEFAULT_LOSSES)}).")
+    ] = None,
+    presets: Annotated[str | None, typer.Option(help="Presets (default --preset).")] = None,
+    components: Annotated[str | None, typer.Option(help="Kept by pca, e.g. 64,12.5%,var:0.95 (default 12.5%).")] = None,
+) -> None:
+    """Do one job in several ways, the product of the lists, from the same start; a list wins over its single option.
+
+    Writes results.json, comparison.png, curves.png, index.html and each result. Run again, it goes on where it stopped.
+    """
+    names = parse_list(losses) or ([recipe.loss] if recipe.loss else list(DEFAULT_LOSSES))
+    names = list(STYLE_LOSSES) if names == ["all"] else names
+    variants = make_variants(recipe.options(), names, parse_list(presets), parse_list(components))
+    comparison = _prepare("compare", recipe, content, styles, output, variants, "results.json")
+    _run(comparison)
+    write_report(comparison)
+    Console().print(_results_table(comparison.records))
+    print(f"{output / 'index.html'} shows them side by side.")
+
+
+@takes_recipe
+def sweep_command(
+    recipe: Recipe,
+    content: ContentArgument,
+    styles: StylesArgument,
+    output: FolderOption,
+    components: Annotated[str, typer.Option(help="Values of K for pca; 0 is no style term.")] = ",".join(COMPONENTS),
+    thresholds: Annotated[str, typer.Option(help="Thresholds for svd.")] = ",".join(THRESHOLDS),
+) -> None:
+    """Show what K components keep: near 0 the content image, near all the full Gram's result; so for svd's threshold.
+
+    Writes sweep.json, sweep.png, comparison.png, curves.png, index.html and each result. Run again, it goes on where
+    it stopped.
+    """
+    variants = sweep_variants(recipe.options(), parse_list(components), parse_list(thresholds))
+    comparison = _prepare("sweep-components", recipe, content, styles, output, variants, "sweep.json")
+    _run(comparison)
+    rows = sweep_table(comparison)
+    comparison.write(table=rows)
+    write_sweep_figure(comparison, rows)
+    write_report(comparison)
+    Console().print(_sweep_table(rows))
+    print(f"{output / 'sweep.png'} is the figure, {output / 'index.html'} shows the images side by side.")
+
+
+def _prepare(
+    command: str,
+    recipe: Recipe,
+    content: str,
+    styles: Sequence[str],
+    folder: Path,
+    variants: Sequence[Variant],
+    results_name: str,
+) -> Comparison:
+    """Check everything that can be checked before the slow part, then make the folder."""
+    _check_folder(folder)
+    inputs = load_inputs([content, *styles], command)
+    check_style_weights(variants[0].config, inputs)
+    comparison = Comparison(
+        inputs.content,
+        inputs.styles,
+        variants,
+        folder,
+        inputs=inputs.records,
+        weights=recipe.weights,
+        results_name=results_name,
+    )
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ImageError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
+    return comparison
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ImageError(f"The output '{folder}' is a file: name a folder.")
+    if not folder.absolute().parent.is_dir():
+        raise ImageError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
+    for name in REPORT_FILES:
+        if (folder / name).is_dir():
+            raise ImageError(f"'{name}' cannot be written: there is a folder of that name in '{folder}'.")
+
+
+def _run(comparison: Comparison) -> None:
+    """Drain the comparison behind one bar over all variants."""
+    total = sum(variant.config.num_steps for variant in comparison.variants)
+    done = 0
+    try:
+        with progress(total) as report:
+            for event in comparison.run():
+                if event.step is not None:
+                    report(event.step, done, event.variant.name)
+                else:
+                    done += event.variant.config.num_steps
+                    _say_finished(event.record)
+    except KeyboardInterrupt:
+        finished = f"{len(comparison.records)} of {len(comparison.variants)} variants are in '{comparison.folder}'"
+        raise InterruptedRunError(f"Stopped: {finished}, and the same command goes on from there.") from None
+
+
+def _say_finished(record: Record | None) -> None:
+    if record is not None and messages.is_terminal:
+        distance = f"style distance {record.style_distance:.3f}"
+        messages.print(f"{record.name}: {seconds_text(record.seconds)}, {distance}", markup=False)
+
+
+def _results_table(records: Sequence[Record]) -> Table:
+    table = Table(box=None)
+    for heading in ("variant", "seconds", "speed-up", "style", "content", "witness", "detail"):
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for record in records:
+        name = f"{record.name} (diverged)" if record.diverged else record.name
+        distances = (record.style_distance, record.content_distance, record.witness_distance)
+        numbers = [f"{record.seconds:.2f}", f"{speed_up(record, records):.2f}", *(f"{d:.3f}" for d in distances)]
+        table.add_row(name, *numbers, "" if record.detail is None else f"{record.detail:.2f}")
+    return table
+
+
+def _sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None)
+    for heading in ("loss", "value", "seconds", "style", "content", "detail", "from content", "from gram"):
+        table.add_column(heading, justify="left" if heading == "loss" else "right")
+    for row in rows:
+        table.add_row(
+            row["loss"],
+            row["value"] or "",
+            f"{row['seconds']:.2f}",
+            f"{row['style_distance']:.3f}",
+            f"{row['content_distance']:.3f}",
+            f"{row['detail']:.2f}",
+            f"{row['levels_from_content']:.1f}",
+            f"{row['levels_from_gram']:.1f}",
+        )
+    return table

@@ -1,0 +1,116 @@
+"""Where the time of one evaluation goes, and what has to happen before a run may be timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean, median
+
+import torch
+from torch import Tensor
+
+from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
+from stylecore.devices import synchronize
+from stylecore.encoder import Encoder
+from stylecore.images import LEVELS, ImageTensor, fit_size, image_size, resize_image
+from stylecore.losses import StyleLoss
+from stylecore.objective import Objective
+from stylecore.optimizers import Optimizer, make_optimizer
+from stylecore.stylize import stylize_steps
+
+# "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
+STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")
+
+
+def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
+    """One evaluation of a small image, so that the timed run meets kernels that are chosen and loaded."""
+    small = dataclasses.replace(config, loss="gram", size=64, num_steps=1, style_weights=())
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for _ in stylize_steps(image, image, small, encoder=encoder):
+        pass
+
+
+def seconds_by_stage(
+    image: ImageTensor,
+    content: ImageTensor,
+    styles: Sequence[ImageTensor],
+    config: StylizeConfig,
+    encoder: Encoder,
+    num_repeats: int = 5,
+) -> dict[str, float]:
+    """Median seconds of one evaluation by stage, measured on a job's own objective at `image`; targets not counted.
+
+    The stages are waited for one by one, which a GPU's run does not do, and are scaled to nothing: their sum need not
+    equal the run's seconds per evaluation. `refresh` is divided by the evaluations that share it, and L-BFGS has the
+    memory that it has in the mean over a run.
+    """
+    size, device = image_size(image), encoder.mean.device
+    styles_here = [resize_image(style, *fit_size(image_size(style), max(size))).to(device) for style in styles]
+    objective = Objective(encoder, resize_image(content, *size).to(device), styles_here, config)
+    variable = image.to(device) * LEVELS
+    optimizer = _experienced_optimizer(config, variable, _steps_between_resets(config))
+    runs = [_time_evaluation(objective, optimizer, variable) for _ in range(1 + num_repeats)]
+    seconds = {stage: median(run[stage] for run in runs[1:]) for stage in STAGES}
+    return seconds | {"refresh": seconds["refresh"] / _evaluations_per_refresh(objective)}
+
+
+class _Stopwatch:
+    """Seconds by stage, each waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        synchronize(self.device)
+        started = time.perf_counter()
+        yield
+        synchronize(self.device)
+        self.seconds[name] = time.perf_counter() - started
+
+
+def _time_evaluation(objective: Objective, optimizer: Optimizer, variable: Tensor) -> dict[str, float]:
+    """`Objective.evaluate` and the optimiser's step, cut open at the features so that both halves can be timed."""
+    watch = _Stopwatch(variable.device)
+    variable = variable.detach().requires_grad_(True)
+    with watch.stage("encoder_forward"):
+        image = variable / LEVELS
+        features = objective.encoder(image, objective.layers)
+    leaves = {layer: values.detach().requires_grad_(True) for layer, values in features.items()}
+    with watch.stage("refresh"):
+        objective.refresh(leaves)
+    leaf_image = image.detach().requires_grad_(True)
+    with watch.stage("loss_forward"):
+        losses = objective.losses(leaf_image, leaves)
+    with watch.stage("loss_backward"):
+        inputs = [leaf_image, *leaves.values()]
+        gradients = torch.autograd.grad(losses.total, inputs, materialize_grads=True)
+    with watch.stage("encoder_backward"):
+        (gradient,) = torch.autograd.grad([image, *features.values()], variable, gradients)
+    with watch.stage("optimizer"):
+        optimizer.step(variable, gradient)
+    return watch.seconds
+
+
+def _evaluations_per_refresh(objective: Objective) -> int:
+    losses = [loss for loss in objective.style_losses.values() if isinstance(loss, StyleLoss)]
+    return 1 if any(loss.refreshes_always for loss in losses) else objective.config.refresh_every
+
+
+def _steps_between_resets(config: StylizeConfig) -> int:
+    """How long the optimiser keeps its memory: trained weights clear it at every change."""
+    trains = config.loss in LOSSES_WITH_WEIGHTS and config.weights_from == "adversarial"
+    return min(config.num_steps, config.refresh_every) if trains else config.num_steps
+
+
+def _experienced_optimizer(config: StylizeConfig, variable: Tensor, num_steps: int) -> Optimizer:
+    """The config's optimiser with as many pairs in memory as it has in the mean over `num_steps`."""
+    optimizer = make_optimizer(config)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(1 + round(fmean(min(index, config.history_size) for index in range(num_steps)))):
+        noise = torch.randn(variable.shape, generator=generator).to(variable)
+        optimizer.step(variable + noise, noise)
+    return optimizer

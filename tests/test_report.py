@@ -1,0 +1,204 @@
+"""What is drawn from a comparison: all of it is there, and the page asks nobody for anything."""
+
+import base64
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+from stylecore import compare as compare_module
+from stylecore.compare import Comparison, Record, make_variants
+from stylecore.encoder import Encoder
+from stylecore.report import (
+    curves_png,
+    heading,
+    pictures,
+    seconds_text,
+    sheet_png,
+    speed_up,
+    sweep_png,
+    write_report,
+    write_sweep_figure,
+)
+from stylecore.sweep import sweep_table, sweep_variants
+
+SMALL: dict[str, Any] = {"size": 64, "num_steps": 2, "dtype": "float32", "device": "cpu"}
+INPUTS = [{"name": "photos/photo & co.png", "checksum": "a"}, {"name": "<style>.png", "checksum": "b"}]
+
+
+@pytest.fixture
+def build(
+    make_image: Callable[..., Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder
+) -> Callable[..., Comparison]:
+    """build(variants) -> a finished comparison of 64x48 images, with the tiny encoder everywhere."""
+    monkeypatch.setattr(compare_module, "prepare_encoder", lambda *_: tiny_encoder)
+    monkeypatch.setattr(compare_module, "warm_up", lambda *_: None)
+    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
+
+    def build(variants: list[Any], num_styles: int = 1, **options: Any) -> Comparison:
+        styles = [make_image(40, 40, seed=seed) for seed in range(1, 1 + num_styles)]
+        inputs = INPUTS + INPUTS[1:] * (num_styles - 1)
+        comparison = Comparison(make_image(), styles, variants, tmp_path, inputs=inputs, **options)
+        for _ in comparison.run():
+            pass
+        return comparison
+
+    return build
+
+
+class _Page(HTMLParser):
+    """Tags with their attributes, and the text outside script and style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] not in ("script", "style"):
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def decoded(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+def test_a_report_is_three_files(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram", "bn"]))
+    assert [path.name for path in write_report(comparison)] == ["comparison.png", "curves.png", "index.html"]
+    results = {variant.file_name for variant in comparison.variants}
+    assert {path.name for path in comparison.folder.iterdir()} == {
+        "comparison.png", "curves.png", "index.html", "results.json", *results,
+    }  # fmt: skip
+
+
+def test_the_page_holds_every_image_and_fetches_nothing(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram", "bn", "pca"], components=["20%", "50%"]), num_styles=2)
+    write_report(comparison)
+    text = (comparison.folder / "index.html").read_text(encoding="utf-8")
+    outside = re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "", text)
+    assert "://" not in outside
+    assert not re.search(r"url\(|@import|<link|<iframe|fetch\(|src=\"?/", outside)
+    page = _Page(text)
+    images = [image for image in page.all("img") if image.get("src")]
+    assert [image["alt"] for image in images[:-1]] == [
+        "content", "style 1", "style 2", "gram", "bn", "pca 20%", "pca 50%",
+    ]  # fmt: skip
+    assert images[-1]["id"] == "curves"
+    assert decoded(images[-1]["src"]).tobytes() == Image.open(comparison.folder / "curves.png").tobytes()
+    for image, record in zip(images[3:-1], comparison.records, strict=True):
+        shown = np.asarray(decoded(image["src"]), float)
+        saved = np.asarray(Image.open(comparison.folder / record.image), float)
+        assert shown.shape == saved.shape
+        assert np.abs(shown - saved).mean() < 4
+
+
+def test_the_page_says_what_was_measured(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram", "bn"]))
+    write_report(comparison)
+    words = " ".join(_Page((comparison.folder / "index.html").read_text(encoding="utf-8")).words)
+    for record in comparison.records:
+        for number in (record.style_distance, record.content_distance, record.witness_distance):
+            assert f"{number:.3f}" in words
+    assert "photo & co" in words
+    assert "<style>" in words, "names are escaped, and read as they are"
+
+
+def test_the_page_says_nothing_of_this_machines_folders(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram"]))
+    write_report(comparison)
+    for name in ("index.html", "results.json"):
+        text = (comparison.folder / name).read_text(encoding="utf-8")
+        assert str(comparison.folder) not in text
+        assert str(Path.home()) + "/" not in text
+
+
+def test_the_slider_is_a_labelled_range(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram"]))
+    write_report(comparison)
+    page = _Page((comparison.folder / "index.html").read_text(encoding="utf-8"))
+    (slider,) = page.all("input")
+    assert slider["type"] == "range"
+    assert slider["aria-label"]
+    assert [select["id"] for select in page.all("select")] == ["left", "right"]
+    assert page.all("html") == [{"lang": "en"}]
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
+
+
+def test_the_sheet_holds_every_picture(build: Callable[..., Comparison]) -> None:
+    """Each picture's own pixels are found on it, at the size that small pictures are brought to."""
+    comparison = build(make_variants(SMALL | {"size": 240, "num_steps": 1}, ["gram", "bn"]))
+    shown = pictures(comparison)
+    assert [picture.title for picture in shown] == ["content", "style", "gram", "bn"]
+    sheet = np.asarray(Image.open(io.BytesIO(sheet_png(shown, heading(comparison)))).convert("RGB"))
+    for picture in shown:
+        pixels = np.asarray(picture.image)
+        rows, columns = np.nonzero((sheet == pixels[0, 0]).all(2))
+        height, width = pixels.shape[:2]
+        assert any(
+            np.array_equal(sheet[y : y + height, x : x + width], pixels) for y, x in zip(rows, columns, strict=True)
+        ), picture.title
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12, 23])
+def test_a_sheet_of_any_number_of_pictures_is_no_strip(build: Callable[..., Comparison], count: int) -> None:
+    picture = pictures(build(make_variants(SMALL, ["gram"])))[0]
+    sheet = Image.open(io.BytesIO(sheet_png([picture] * count, ("A title " * 40, "and a line"))))
+    assert 1 / 4 < sheet.width / sheet.height < 4
+
+
+def test_headings_tell_what_and_where(build: Callable[..., Comparison]) -> None:
+    comparison = build(make_variants(SMALL, ["gram"], ["gatys", "paper"]))
+    title, line = heading(comparison)
+    assert title == "Photo & co in the manner of <style>"
+    assert line.startswith("64 px, 2 evaluations, preset gatys, paper, ")
+    comparison.inputs = []
+    assert heading(comparison)[0] == "One photo, several variants"
+    assert [picture.lines[0] for picture in pictures(comparison)[:2]] == ["content", "style"]
+
+
+def test_speed_up_is_against_the_full_gram_or_else_the_slowest(build: Callable[..., Comparison]) -> None:
+    (record,) = build(make_variants(SMALL, ["gram"])).records
+    gram, slow, fast = (
+        dataclasses.replace(record, name=name, loss=loss, seconds=seconds)
+        for name, loss, seconds in (("gram", "gram", 4.0), ("slow", "bn", 8.0), ("fast", "bn", 2.0))
+    )
+    assert [speed_up(r, [fast, slow, gram]) for r in (gram, slow, fast)] == [1, 0.5, 2]
+    assert [speed_up(r, [fast, slow]) for r in (slow, fast)] == [1, 4]
+
+
+def test_seconds_have_three_digits() -> None:
+    assert [seconds_text(s) for s in (0.456, 12.34, 151.4)] == ["0.46 s", "12.3 s", "151 s"]
+
+
+def test_curves_can_be_drawn_of_anything(build: Callable[..., Comparison]) -> None:
+    (record,) = build(make_variants(SMALL, ["gram"])).records
+    flat = dataclasses.replace(record, name="flat", curve=[[1.0, 0.2]])
+    none = dataclasses.replace(record, name="none", curve=[])
+    many: list[Record] = [dataclasses.replace(record, name=f"variant {index}") for index in range(14)]
+    for records in ([record], [flat, none], many):
+        assert Image.open(io.BytesIO(curves_png(records))).width > 1000
+
+
+def test_a_sweep_is_drawn_with_a_panel_for_each_option(build: Callable[..., Comparison]) -> None:
+    comparison = build(sweep_variants(SMALL, ["0", "50%"], ["energy:0.9", "mean:0.5"]), results_name="sweep.json")
+    rows = sweep_table(comparison)
+    assert write_sweep_figure(comparison, rows).name == "sweep.png"
+    both = Image.open(comparison.folder / "sweep.png").width
+    one = Image.open(io.BytesIO(sweep_png([row for row in rows if row["loss"] != "svd"]))).width
+    assert one < both
