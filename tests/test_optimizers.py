@@ -67,6 +67,14 @@ def test_lbfgs_survives_a_zero_gradient_and_negative_curvature() -> None:
         assert bool(x.isfinite().all())
 
 
+def test_a_step_of_lbfgs_is_never_longer_than_its_limit() -> None:
+    """Nearly no curvature asks for a step of thousands of levels."""
+    optimizer, x = LBFGS(), torch.zeros(4)
+    following = optimizer.step(x, torch.full((4,), 1e4))
+    far = optimizer.step(following, torch.full((4,), 1e4 - 0.1))
+    assert float((far - following).abs().mean()) == pytest.approx(LBFGS.MAX_STEP)
+
+
 def test_adam_takes_torchs_steps() -> None:
     variable = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     theirs = torch.optim.Adam([variable], lr=0.5)
