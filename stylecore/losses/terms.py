@@ -37,7 +37,7 @@ class LossOptions:
     threshold: str = "mean:1.0"  # svd: singular values below are dropped
     refresh_every: int = 10  # evaluations between new projectors, trained weights or sampled positions
     weights_from: WeightsFrom = "adversarial"  # weighted: how the weights are found
-    num_samples: int = 2048  # mmd kernels: positions drawn from each image
+    num_samples: int = 512  # mmd kernels: positions drawn from each image
     seed: int = 0  # of the drawing
 
 
