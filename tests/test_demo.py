@@ -261,10 +261,22 @@ def status(page: Any) -> str:
 
 
 def set_size_and_steps(page: Any, size: int, num_steps: int) -> None:
-    page.get_by_label("number input for Size").fill(str(size))
     page.get_by_text("Advanced").click()
-    page.get_by_label("Steps").fill(str(num_steps))
-    page.keyboard.press("Tab")
+    for label, value in (("number input for Size", size), ("Steps", num_steps)):
+        page.get_by_label(label).fill(str(value))
+        page.keyboard.press("Tab")  # Gradio takes the value when the field loses the focus
+        page.wait_for_timeout(200)
+
+
+def start(page: Any) -> None:
+    """Press Stylize, again if nothing happens: Gradio shows its buttons a moment before they are wired."""
+    for _ in range(3):
+        button(page, "Stylize").click()
+        for _ in range(30):
+            if not button(page, "Stylize").is_visible():
+                return
+            page.wait_for_timeout(100)
+    raise AssertionError("Stylize was pressed three times and nothing began")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
@@ -278,7 +290,7 @@ def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], 
     page = open_page()
     page.locator(".tiles .gallery-item").nth(1).click()
     set_size_and_steps(page, 64, 1000)
-    button(page, "Stylize").click()
+    start(page)
     image = page.locator("#result img")
     image.wait_for()
     first = image.get_attribute("src")
@@ -317,7 +329,7 @@ def test_waiting_job_leaves_the_queue_and_a_closed_page_ends_its_job(
     running, waiting = open_page(), open_page()
     for page in (running, waiting):
         set_size_and_steps(page, 64, 1000)
-        button(page, "Stylize").click()
+        start(page)
         button(page, "Stop").wait_for()
     running.locator("#result img").wait_for()
     button(waiting, "Stop").click()
@@ -333,6 +345,6 @@ def test_waiting_job_leaves_the_queue_and_a_closed_page_ends_its_job(
 def test_phone_needs_no_sideways_scrolling(open_page: Callable[..., Any]) -> None:
     page = open_page(390, 844)
     set_size_and_steps(page, 64, 3)
-    button(page, "Stylize").click()
+    start(page)
     page.get_by_text("Done after 3 of 3 steps").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
