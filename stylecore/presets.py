@@ -10,7 +10,7 @@ from typing import Any
 
 from stylecore.config import StylizeConfig, convert
 from stylecore.encoder import STYLE_LAYERS, check_layers, num_channels
-from stylecore.errors import OptionError, unknown
+from stylecore.errors import unknown
 
 DEFAULT_PRESET = "gatys"
 
@@ -79,8 +79,6 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     given = {field: value for field, value in options.items() if value is not None}
-    if given.get("preset", preset) != preset:
-        raise OptionError("Name the preset once.")
     given = {field: convert(field, value) for field, value in given.items()}
     layers: tuple[str, ...]
     if layers := given.get("content_layers", ()):

@@ -7,6 +7,7 @@ size of mean((G - A)^2) where its own distance is of order one.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -32,8 +33,9 @@ class MomentsLoss(StyleLoss):
         self.register_buffer("target", torch.stack([w * self.moments(style) for style, w in pairs]).sum(0))
         self.num_channels = targets.styles[0].shape[1]
 
+    @abstractmethod
     def moments(self, features: Features) -> Float[Tensor, "1 D"]:
-        raise NotImplementedError
+        """What is compared, as one row."""
 
     def forward(self, features: Features) -> Scalar:
         difference = (self.moments(features) - self.target).square().sum()
@@ -76,9 +78,9 @@ class KernelMMDLoss(StyleLoss):
         self.scale = float(blended_gram(targets).square().mean())
         self.kernel = self.make_kernel(torch.cat(self.styles, 1))
 
+    @abstractmethod
     def make_kernel(self, style: Float[Tensor, "N Q"]) -> Kernel:
         """The kernel, which may be fitted to the style's samples; the loss is `scale` times the MMD^2."""
-        raise NotImplementedError
 
     def _draw(self, num_positions: int) -> Tensor:
         """Indices of positions, drawn on the CPU so that a seed means the same everywhere."""
