@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from stylecore.encoder import STYLE_LAYERS, load_encoder
-from stylecore.images import fit_size, image_size, resize_image
+from stylecore.images import fit_image
 from stylecore.losses.weighted import PHOTO_STATISTICS
 from stylecore.photos import FITTING, load_photo
 from stylecore.statistics import gram_matrix
@@ -25,7 +25,7 @@ def main() -> None:
     grams: dict[str, list[torch.Tensor]] = {layer: [] for layer in STYLE_LAYERS}
     for name in FITTING:
         photo = load_photo(name)
-        features = encoder(resize_image(photo, *fit_size(image_size(photo), SIZE_PX)), STYLE_LAYERS)
+        features = encoder(fit_image(photo, SIZE_PX), STYLE_LAYERS)
         for layer in STYLE_LAYERS:
             grams[layer].append(gram_matrix(features[layer])[0].double())
     tensors = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylecore import load_image, stylize
-from stylecore.images import fit_size, image_size, resize_image, to_uint8
+from stylecore.images import fit_image, to_uint8
 from stylecore.photos import load_photo
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ def panel(style: str) -> Image.Image:
     """The stylized photo with its style as a small inset."""
     photo, picture = load_photo(PHOTO), load_image(ROOT / "examples" / "styles" / f"{style}.jpg")
     result = Image.fromarray(to_uint8(stylize(photo, picture, **RECIPE).image))
-    inset = Image.fromarray(to_uint8(resize_image(picture, *fit_size(image_size(picture), INSET_PX))))
+    inset = Image.fromarray(to_uint8(fit_image(picture, INSET_PX)))
     frame = Image.new("RGB", (inset.width + 4, inset.height + 4), "white")
     frame.paste(inset, (2, 2))
     result.paste(frame, (result.width - frame.width - 6, result.height - frame.height - 6))
@@ -31,7 +31,7 @@ def panel(style: str) -> Image.Image:
 
 def main() -> None:
     photo = load_photo(PHOTO)
-    panels = [Image.fromarray(to_uint8(resize_image(photo, *fit_size(image_size(photo), RECIPE["size"]))))]
+    panels = [Image.fromarray(to_uint8(fit_image(photo, RECIPE["size"])))]
     panels += [panel(style) for style in STYLES]
     width, height = panels[0].size
     sheet = Image.new("RGB", (2 * width + GAP_PX, 2 * height + GAP_PX), "white")

@@ -4,7 +4,7 @@ python scripts/measure_feature_scales.py
 """
 
 from stylecore.encoder import load_encoder
-from stylecore.images import fit_size, image_size, resize_image
+from stylecore.images import fit_image
 from stylecore.photos import FITTING, load_photo
 from stylecore.presets import TUTORIAL_SCALES
 
@@ -16,7 +16,7 @@ def main() -> None:
     squares = dict.fromkeys(TUTORIAL_SCALES, 0.0)
     for name in FITTING:
         photo = load_photo(name)
-        features = encoder(resize_image(photo, *fit_size(image_size(photo), SIZE_PX)), TUTORIAL_SCALES)
+        features = encoder(fit_image(photo, SIZE_PX), TUTORIAL_SCALES)
         for layer, value in features.items():
             squares[layer] += float(value.square().mean()) / len(FITTING)
     for layer, square in squares.items():

@@ -183,6 +183,11 @@ def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
     return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1).to(image.device)
 
 
+def fit_image(image: ImageTensor, longer_side: int) -> ImageTensor:
+    """`image` Lanczos-resized to that longer side in px, its aspect kept."""
+    return resize_image(image, *fit_size(image_size(image), longer_side))
+
+
 def to_uint8(image: ImageTensor) -> UInt8[np.ndarray, "H W 3"]:
     """The 8-bit pixels that would be saved: clamped, rounded, on the CPU."""
     pixels = image.detach()[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from stylecore.color import LUMA
 from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
-from stylecore.images import ImageTensor, fit_size, image_size, quantize, resize_image
+from stylecore.images import ImageTensor, fit_image, image_size, quantize, resize_image
 from stylecore.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
@@ -67,7 +67,7 @@ class Yardstick:
         weights = style_weights or (1.0,) * len(styles)
         self.style_weights = [weight / sum(weights) for weight in weights]
         self.content = self._features(resize_image(content, *size))[CONTENT_LAYER]
-        resized = [resize_image(style, *fit_size(image_size(style), max(size))) for style in styles]
+        resized = [fit_image(style, max(size)) for style in styles]
         self.grams = [_grams(self._features(style)) for style in resized]
 
     def measure(self, image: ImageTensor) -> Distances:

@@ -14,7 +14,7 @@ from torch import Tensor
 from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
 from stylecore.devices import synchronize
 from stylecore.encoder import Encoder
-from stylecore.images import LEVELS, ImageTensor, fit_size, image_size, resize_image
+from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses import StyleLoss
 from stylecore.objective import Objective
 from stylecore.optimizers import Optimizer, make_optimizer
@@ -47,7 +47,7 @@ def seconds_by_stage(
     memory that it has in the mean over a run.
     """
     size, device = image_size(image), encoder.mean.device
-    styles_here = [resize_image(style, *fit_size(image_size(style), max(size))).to(device) for style in styles]
+    styles_here = [fit_image(style, max(size)).to(device) for style in styles]
     objective = Objective(encoder, resize_image(content, *size).to(device), styles_here, config)
     variable = image.to(device) * LEVELS
     optimizer = _experienced_optimizer(config, variable, _steps_between_resets(config))

@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from stylecore.compare import Comparison, Record, write_file
-from stylecore.images import ImageTensor, fit_size, image_size, resize_image, to_uint8
+from stylecore.images import ImageTensor, fit_image, to_uint8
 from stylecore.metrics import DETAIL_SIGMA_PX
 from stylecore.profiling import STAGES
 
@@ -64,7 +64,7 @@ def pictures(comparison: Comparison) -> list[Picture]:
     shown = []
     for index, image in enumerate((comparison.content, *comparison.styles)):
         kind = "content" if index == 0 else "style" if len(comparison.styles) == 1 else f"style {index}"
-        scaled = resize_image(image, *fit_size(image_size(image), longer))
+        scaled = fit_image(image, longer)
         shown.append(Picture(kind, (Path(names[index]).name,), _pil(scaled)))
     for record in comparison.records:
         shown.append(Picture(record.name, _caption(record), _pil(comparison.image(record))))

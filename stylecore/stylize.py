@@ -17,7 +17,7 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype
 from stylecore.encoder import Encoder, Pooling, check_resolution, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import LEVELS, ImageTensor, fit_size, image_size, resize_image, save_image
+from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image, save_image
 from stylecore.memory import check_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Losses, Objective, style_shares
@@ -193,7 +193,7 @@ def _run(
     index = 0
     for stage, size, num_steps in zip(config.stages, sizes, plan_steps(config), strict=True):
         content_here = resize_image(content, *size).to(device)
-        styles_here = [resize_image(style, *fit_size(image_size(style), max(size))).to(device) for style in styles]
+        styles_here = [fit_image(style, max(size)).to(device) for style in styles]
         objective = Objective(encoder, content_here, styles_here, config, given)
         variable = resize_image(image.cpu(), *size).to(device) * LEVELS
         try:

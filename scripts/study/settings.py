@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stylecore.config import StylizeConfig
 from stylecore.encoder import Encoder, load_encoder
-from stylecore.images import ImageTensor, fit_size, image_size, load_image, resize_image
+from stylecore.images import ImageTensor, fit_image, load_image
 from stylecore.photos import EVALUATION, load_photo
 from stylecore.presets import make_config
 
@@ -78,7 +78,7 @@ def style(name: str) -> ImageTensor:
 
 def scaled(image: ImageTensor, longer_side: int) -> ImageTensor:
     """The image with that longer side, as the engine would see it."""
-    return resize_image(image, *fit_size(image_size(image), longer_side))
+    return fit_image(image, longer_side)
 
 
 def recipe(settings: Settings, **options: object) -> StylizeConfig:
