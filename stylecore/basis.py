@@ -98,6 +98,8 @@ def fit_basis(
         centered: whether the mean is removed before directions are chosen; it concerns only the choice.
         layer: named in errors.
     """
+    # Not of bfloat16: its rounding would be all that the weakest directions show.
+    styles = [style.to(torch.promote_types(style.dtype, torch.float32)) for style in styles]
     moment = sum(weight * gram_matrix(style)[0].double() for style, weight in zip(styles, weights, strict=True))
     assert isinstance(moment, Tensor)
     if centered:
@@ -107,11 +109,10 @@ def fit_basis(
     eigenvalues, vectors = torch.linalg.eigh(moment.cpu())
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
     number = components.number(eigenvalues, layer)
-    dtype = torch.promote_types(styles[0].dtype, torch.float32)
-    kept = vectors[:, :number].contiguous().to(moment.device, dtype)
+    kept = vectors[:, :number].contiguous().to(styles[0])
     return Basis(kept, eigenvalues.to(kept))
 
 
 def project(features: Float[Tensor, "B N M"], components: Float[Tensor, "N K"]) -> Float[Tensor, "B K M"]:
-    """U_K^T F: the coordinates of each position in the basis."""
-    return components.mT @ features
+    """U_K^T F: the coordinates of each position in the basis, in the features' dtype."""
+    return (features.mT @ components.to(features.dtype)).mT

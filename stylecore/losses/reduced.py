@@ -24,7 +24,7 @@ PROJECT_FIRST_UP_TO = 0.618
 
 def projected_gram(features: Features, components: Float[Tensor, "N K"]) -> Float[Tensor, "1 K K"]:
     """U^T G U, by whichever order is cheaper."""
-    flat = flatten_positions(features)
+    flat = features.flatten(2)
     if components.shape[1] <= PROJECT_FIRST_UP_TO * components.shape[0]:
         return second_moment(project(flat, components))
     return components.mT @ second_moment(flat) @ components
