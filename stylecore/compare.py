@@ -202,6 +202,7 @@ class Comparison:
             for step in self._steps(variant):
                 watch.look(step)
                 yield Progress(variant, step)
+            watch.finish(step)
         except DivergenceError as error:
             diverged = True
             watch.measure(error.last_good)
@@ -321,6 +322,12 @@ class _Watch:
         if step.index in self.marks:
             self.measure(step.image)
             self.curve.append([round(self.seconds, 4), round(self.distances.style, 5)])
+
+    def finish(self, step: Step) -> None:
+        """Measure the last step, if a budget or a goal ended the run between two marks."""
+        if step.index not in self.marks:
+            self.marks.add(step.index)
+            self.look(step)
 
     def measure(self, image: ImageTensor) -> None:
         """Measure an image, brought to the result's size if it comes from a coarser scale."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stylecore.basis import Components
-from stylecore.encoder import CONVS_PER_BLOCK, POOLINGS, STYLE_LAYERS, Pooling, check_layers
+from stylecore.encoder import ENCODERS, POOLINGS, STYLE_LAYERS, Pooling, architecture_of, check_layers
 from stylecore.errors import OptionError, unknown
 from stylecore.losses import STYLE_LOSSES, LossOptions
 from stylecore.losses.reduced import Threshold
@@ -17,7 +17,8 @@ from stylecore.losses.terms import WeightsFrom
 
 Init = Literal["content", "noise", "style_statistics"]
 KeepColors = Literal["none", "luminance", "match"]
-OptimizerName = Literal["lbfgs", "adam"]
+OptimizerName = Literal["lbfgs", "adam", "projected"]
+Terms = Literal["absolute", "relative"]
 ContentReduction = Literal["mean", "half_sum"]
 DType = Literal["auto", "float32", "bfloat16"]
 
@@ -37,6 +38,7 @@ class Stage:
 
     scale: float  # of the result's longer side, in (0, 1]
     share: float  # of num_steps, relative to the other stages' shares
+    encoder: str = ""  # another one than the config's for this stage, a key of encoder.ENCODERS
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class StylizeConfig:
 
     preset: str = "custom"  # the recipe it started from: a label only
     size: int = 512  # longer side of the result, px
-    encoder: str = "vgg16"  # which network compares the images: vgg16 or vgg19
+    encoder: str = "vgg16"  # which network compares the images, a key of encoder.ENCODERS
     pooling: Pooling = "max"  # between the encoder's blocks: "max" as it was trained, or "average"
     loss: str = "gram"  # the style loss, a key of losses.STYLE_LOSSES
     components: str = LossOptions.components  # kept by the pca losses: a count, a share of N, or var:SHARE
@@ -59,18 +61,21 @@ class StylizeConfig:
     content_layer_weights: tuple[float, ...] = (1.0,)  # one for each content layer
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # one for each style layer
     content_reduction: ContentReduction = "mean"  # of the squared differences: "mean", or "half_sum" as papers print it
+    terms: Terms = "absolute"  # "relative": each layer's term over its target's square, as the yardstick has them
     content_weight: float = 1.0  # multiplies the content term
     style_weight: float = 1.0  # multiplies the style term: the knob from photo (0) to painting (large)
     tv_weight: float = 0.0  # multiplies the total variation of the image in [0, 1]
     style_weights: tuple[float, ...] = ()  # of several styles, normalised to sum 1; empty: all alike
     init: Init = "content"  # where the optimisation starts
     keep_colors: KeepColors = "none"  # "luminance": the photo's chroma; "match": style recoloured to the photo first
-    optimizer: OptimizerName = "lbfgs"  # L-BFGS, or Adam
-    learning_rate: float = 1.0  # lbfgs: of the quasi-Newton step; adam: in 8-bit levels a step
+    optimizer: OptimizerName = "lbfgs"  # L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned
+    learning_rate: float = 1.0  # of the quasi-Newton step; adam: in 8-bit levels a step
     history_size: int = 100  # pairs that L-BFGS remembers
     num_steps: int = 300  # loss-and-gradient evaluations over all stages
     stages: tuple[Stage, ...] = (Stage(1.0, 1.0),)  # coarse to fine
-    clamp: bool = False  # keep the image displayable after every step, not only when saved
+    clamp: bool = False  # keep the image displayable after every step; "projected" always does
+    time_budget: float = 0.0  # seconds for the whole job, within which the schedule is planned; 0: no limit
+    target_distance: float = 0.0  # stop at this style distance by the yardstick; 0: run to the end
     seed: int = 0  # of the noise start and of any sampling
     device: str = "auto"  # "auto" (CUDA, then MPS, then CPU) or a torch device
     dtype: DType = "auto"  # of the features; statistics and losses are float32 or better
@@ -99,6 +104,9 @@ class StylizeConfig:
             raise OptionError("stages need scales in (0, 1] and positive shares, e.g. 0.5:2,1:1.")
         if self.stages[-1].scale != 1:
             raise OptionError("The last stage must have scale 1: the result's own size.")
+        for encoder in self.encoders:
+            if architecture_of(encoder) != architecture_of(self.encoder):
+                raise OptionError(f"A stage's encoder must have the layers of {self.encoder}, unlike {encoder}.")
 
     def _check_layers(self) -> None:
         for kind in ("content", "style"):
@@ -108,6 +116,11 @@ class StylizeConfig:
                 raise OptionError(f"{kind}_layers must name at least one layer, each once.")
             if len(weights) != len(layers) or any(not math.isfinite(w) or w < 0 for w in weights):
                 raise OptionError(f"{kind}_layer_weights must give each of {', '.join(layers)} a weight of 0 or more.")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The encoder of each stage."""
+        return tuple(stage.encoder or self.encoder for stage in self.stages)
 
     @property
     def loss_options(self) -> LossOptions:
@@ -126,8 +139,9 @@ class StylizeConfig:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "encoder": tuple(CONVS_PER_BLOCK),
+    "encoder": tuple(ENCODERS),
     "pooling": POOLINGS,
+    "terms": typing.get_args(Terms),
     "loss": tuple(STYLE_LOSSES),
     "init": typing.get_args(Init),
     "keep_colors": typing.get_args(KeepColors),
@@ -146,6 +160,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-6, 1e3),
     "history_size": (1, 1000),
     "num_steps": (1, MAX_STEPS),
+    "time_budget": (0, 1e6),
+    "target_distance": (0, 1e3),
     "seed": (0, 2**63 - 1),
 }
 FIELD_TYPES = typing.get_type_hints(StylizeConfig)
@@ -199,8 +215,9 @@ def _coerce_one(kind: Any, value: Any) -> Any:
     if kind is Stage:
         if isinstance(value, Stage):
             value = dataclasses.asdict(value)
-        scale, share = (value["scale"], value["share"]) if isinstance(value, dict) else str(value).split(":")
-        return Stage(float(scale), float(share))
+        if not isinstance(value, dict):
+            value = dict(zip(("scale", "share", "encoder"), str(value).split(":", 2), strict=False))
+        return Stage(float(value["scale"]), float(value["share"]), str(value.get("encoder", "")))
     if kind not in (int, float):
         return str(value)
     if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
@@ -210,6 +227,6 @@ def _coerce_one(kind: Any, value: Any) -> Any:
 
 def _describe(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
-        names = {str: "names", float: "numbers", Stage: "scale:share pairs"}
+        names = {str: "names", float: "numbers", Stage: "scale:share pairs or scale:share:encoder"}
         return f"a list of {names[typing.get_args(kind)[0]]}, separated by commas,"
     return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a name")

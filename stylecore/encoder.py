@@ -1,16 +1,18 @@
 """VGG-16 and VGG-19 up to relu5_1 (Simonyan and Zisserman 2014): features by layer name.
 
 A layer is named as in the literature: `conv3_2` is the second convolution of the third block before its ReLU,
-`relu3_2` the value after it. `Encoder` runs any chain of such convolutions; `load_encoder` finds the weights.
+`relu3_2` the value after it. `Encoder` runs any chain of such convolutions; `load_encoder` finds the weights, also of
+encoders whose convolutions were split by `reduced_encoder`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stylecore.errors import OptionError, WeightsError, unknown
 from stylecore.statistics import Features
@@ -27,6 +30,8 @@ from stylecore.statistics import Features
 Pooling = Literal["max", "average"]
 
 CONVS_PER_BLOCK = {"vgg16": (2, 2, 3, 3, 1), "vgg19": (2, 2, 4, 4, 1)}
+# Every encoder that has a name -> its architecture, whose layers it has. r95: about 95 % of each layer's energy kept.
+ENCODERS = {"vgg16": "vgg16", "vgg19": "vgg19", "vgg16-r99": "vgg16", "vgg16-r95": "vgg16"}
 CHANNELS_PER_BLOCK = (64, 128, 256, 512, 512)
 POOLINGS: tuple[Pooling, ...] = ("max", "average")
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -37,26 +42,32 @@ NORMALIZATIONS = {
     "torchvision": ((0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225)),
 }
 
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 BUNDLED = Path(__file__).parent / "weights"
 BUNDLED_SHA256 = {"vgg16": "541a590a918c9f2eee4b5072f370b0ab5eb50bdee0014d6f557ead08f5328e03"}
 
 
-def conv_names(architecture: str) -> list[str]:
-    """`conv1_1` .. `conv5_1` in the order they run."""
-    if architecture not in CONVS_PER_BLOCK:
-        raise unknown("encoder", architecture, CONVS_PER_BLOCK)
-    blocks = enumerate(CONVS_PER_BLOCK[architecture], start=1)
+def architecture_of(name: str) -> str:
+    """`vgg16-r95` -> `vgg16`. Raises an OptionError for an unknown encoder."""
+    if name not in ENCODERS:
+        raise unknown("encoder", name, ENCODERS)
+    return ENCODERS[name]
+
+
+def conv_names(encoder: str) -> list[str]:
+    """`conv1_1` .. `conv5_1` in the order they run, of a key of `ENCODERS`."""
+    blocks = enumerate(CONVS_PER_BLOCK[architecture_of(encoder)], start=1)
     return [f"conv{block}_{conv}" for block, count in blocks for conv in range(1, count + 1)]
 
 
-def layer_names(architecture: str) -> list[str]:
+def layer_names(encoder: str) -> list[str]:
     """Every name that `Encoder.forward` accepts, in the order they are computed."""
-    return [f"{kind}{name.removeprefix('conv')}" for name in conv_names(architecture) for kind in ("conv", "relu")]
+    return [f"{kind}{name.removeprefix('conv')}" for name in conv_names(encoder) for kind in ("conv", "relu")]
 
 
-def check_layers(architecture: str, layers: Iterable[str]) -> None:
-    """Raise an OptionError for a layer that the architecture does not have."""
-    _check_names(layers, layer_names(architecture), architecture)
+def check_layers(encoder: str, layers: Iterable[str]) -> None:
+    """Raise an OptionError for a layer that the encoder of this name does not have."""
+    _check_names(layers, layer_names(encoder), encoder)
 
 
 def _check_names(layers: Iterable[str], names: list[str], architecture: str) -> None:
@@ -80,7 +91,8 @@ class Encoder(nn.Module):
 
     Args:
         architecture: "vgg16" or "vgg19".
-        convs: one module per convolution name, N_in x H x W -> N_out x H x W.
+        convs: one module per convolution name, N_in x H x W -> N_out x H x W: a convolution, or two in a Sequential.
+        name: a key of `ENCODERS`, by which a config asks for it; default: the architecture.
         normalization: "caffe" or "torchvision", a key of `NORMALIZATIONS`.
         pooling: between blocks, "max" as trained or "average" (Gatys et al. 2016, section 2).
         checksum: what tells these weights from others, kept in records and saved bases.
@@ -94,6 +106,7 @@ class Encoder(nn.Module):
         architecture: str,
         convs: Mapping[str, nn.Module],
         *,
+        name: str = "",
         normalization: str = "caffe",
         pooling: Pooling = "max",
         checksum: str = "",
@@ -104,6 +117,7 @@ class Encoder(nn.Module):
         if normalization not in NORMALIZATIONS:
             raise unknown("normalization", normalization, NORMALIZATIONS)
         self.architecture = architecture
+        self.name = name or architecture
         self.normalization = normalization
         self.pooling = pooling
         self.checksum = checksum
@@ -123,32 +137,47 @@ class Encoder(nn.Module):
         names = [f"{kind}{name.removeprefix('conv')}" for name in self.convs for kind in ("conv", "relu")]
         _check_names(layers, names, self.architecture)
 
-    def forward(self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str]) -> dict[str, Features]:
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str], *, recompute: bool = False
+    ) -> dict[str, Features]:
         """Features of RGB images in [0, 1] at `layers`; runs no further than the deepest of them.
+
+        Args:
+            image: values outside [0, 1] are allowed.
+            layers: names.
+            recompute: keep only the blocks' results for the backward pass, which then computes the rest a second time
+                (Chen et al. 2016): about a third more time, about half the memory, the same gradient.
 
         Returns:
             layer name -> (B, N, H', W') with H' = H // stride(layer), in the encoder's dtype.
         """
         wanted = set(layers)
+        self.check_layers(wanted)
+        names = list(self.convs)
+        needed = names[: max((1 + names.index(layer.replace("relu", "conv")) for layer in wanted), default=0)]
         features: dict[str, Features] = {}
         x = ((image - self.mean) * self.scale).to(self.dtype)
-        block = "1"
-        for name, conv in self.convs.items():
-            if len(features) == len(wanted):
-                break
-            position = name.removeprefix("conv")
-            if position[0] != block:
-                x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
-                block = position[0]
-            x = conv(x)
-            if name in wanted:
-                features[name] = x
-            x = F.relu(x)
-            if f"relu{position}" in wanted:
-                features[f"relu{position}"] = x
-        if len(features) < len(wanted):
-            self.check_layers(wanted)
+        for block, members in itertools.groupby(needed, key=lambda name: name[4]):
+            run = functools.partial(self._run_block, list(members), wanted, pooled=block != "1")
+            x, found = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
+            features |= found
         return features
+
+    def _run_block(
+        self, names: Sequence[str], wanted: Collection[str], x: Tensor, *, pooled: bool
+    ) -> tuple[Tensor, dict[str, Features]]:
+        """What the next block sees, and the wanted features of this one."""
+        found: dict[str, Features] = {}
+        if pooled:
+            x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+        for name in names:
+            x = self.convs[name](x)
+            if name in wanted:
+                found[name] = x
+            x = F.relu(x)
+            if (after := name.replace("conv", "relu")) in wanted:
+                found[after] = x
+        return x, found
 
 
 def load_encoder(
@@ -162,10 +191,10 @@ def load_encoder(
     """Load an encoder, ready to run.
 
     Args:
-        name: "vgg16" (bundled, no network needed) or "vgg19" (torchvision downloads and caches its weights).
+        name: a key of `ENCODERS`: all are bundled and need no network, but "vgg19", which torchvision downloads.
         weights: a .safetensors or .pth file in torchvision's layout (`features.0.weight`, ...) or ours
-            (`conv1_1.weight`, ...) instead. Torchvision's normalisation is assumed unless the file's safetensors
-            metadata says `normalization: caffe`.
+            (`conv1_1.weight`, ... or, of a reduced encoder, `conv1_2.0.weight`, `conv1_2.1.weight`, ...) instead.
+            Torchvision's normalisation is assumed unless the file's safetensors metadata says `normalization: caffe`.
         pooling: "max" or "average".
         device, dtype: where and in what the features are computed; channels-last where that is faster.
 
@@ -173,21 +202,21 @@ def load_encoder(
         WeightsError: the file is missing, damaged or of another network, or the download failed.
         OptionError: an unknown name or pooling.
     """
-    if name not in CONVS_PER_BLOCK:
-        raise unknown("encoder", name, CONVS_PER_BLOCK)
+    architecture = architecture_of(name)
     if weights is not None:
         tensors, metadata = read_weights(Path(weights))
     elif name in BUNDLED_SHA256:
         tensors, metadata = _read_bundled(name)
     else:
         tensors, metadata = _download(name), {}
-    convs = _build_convs(name, _our_names(tensors, name), weights or name)
+    convs = _build_convs(architecture, _our_names(tensors, architecture), weights or name)
     encoder = Encoder(
-        name,
+        architecture,
         convs,
+        name=name,
         normalization=metadata.get("normalization", "torchvision"),
         pooling=pooling,
-        checksum=_checksum(convs),
+        checksum=checksum(convs),
     )
     encoder.convs.to(dtype)  # the normalisation stays in float32: bfloat16 would shift the colours
     return encoder.to(device).to(memory_format=torch.channels_last)
@@ -220,6 +249,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return dict(tensors), {}
 
 
+def weights_architecture(path: str | Path) -> str:
+    """Of which architecture a weights file says it is; vgg16 if it says nothing. Raises what `read_weights` raises."""
+    return architecture_of(read_weights(Path(path))[1].get("architecture", "vgg16"))
+
+
 def _our_names(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:
     """torchvision's `features.<index>.weight` -> `conv<block>_<conv>.weight`; our own names stay."""
     renamed = {key: value for key, value in tensors.items() if key.startswith("conv")}
@@ -236,27 +270,48 @@ def _our_names(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Te
     return renamed
 
 
-def _build_convs(architecture: str, tensors: Mapping[str, Tensor], source: object) -> dict[str, nn.Conv2d]:
-    convs: dict[str, nn.Conv2d] = {}
+def _build_convs(architecture: str, tensors: Mapping[str, Tensor], source: object) -> dict[str, nn.Module]:
+    convs: dict[str, nn.Module] = {}
     in_channels = 3
     for name in conv_names(architecture):
         out_channels = num_channels(name)
-        weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
-        expected = (out_channels, in_channels, 3, 3)
-        if weight is None or bias is None or weight.shape != expected or bias.shape != (out_channels,):
-            found = "nothing" if weight is None or bias is None else f"shape {tuple(weight.shape)}"
+        if f"{name}.0.weight" in tensors:
+            spatial = _conv(tensors, f"{name}.0", (None, in_channels, 3, 3), has_bias=False)
+            middle = spatial.out_channels if spatial else None
+            pointwise = _conv(tensors, f"{name}.1", (out_channels, middle, 1, 1))
+            conv: nn.Module | None = nn.Sequential(spatial, pointwise) if spatial and pointwise else None
+        else:
+            conv = _conv(tensors, name, (out_channels, in_channels, 3, 3))
+        if conv is None:
+            found = [f"{key} {tuple(tensors[key].shape)}" for key in tensors if key.startswith(f"{name}.")]
             raise WeightsError(
-                f"'{source}' does not hold a {architecture}: {name} should have shape {expected}, found {found}. "
+                f"'{source}' does not hold a {architecture}: {name} should have shape "
+                f"{(out_channels, in_channels, 3, 3)}, found {', '.join(found) or 'nothing'}. "
                 f"Choose the matching --encoder ({', '.join(CONVS_PER_BLOCK)})."
             )
-        conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        conv.weight.data, conv.bias.data = weight.float(), bias.float()  # type: ignore[union-attr]
         convs[name] = conv
         in_channels = out_channels
     return convs
 
 
-@lru_cache(maxsize=2)
+def _conv(
+    tensors: Mapping[str, Tensor], name: str, shape: tuple[int | None, ...], *, has_bias: bool = True
+) -> nn.Conv2d | None:
+    """A convolution that keeps height and width; None if the tensors lack it or are of another shape (None: any)."""
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if weight is None or (bias is None) is has_bias or weight.dim() != len(shape):
+        return None
+    if any(wanted not in (None, found) for wanted, found in zip(shape, weight.shape, strict=True)):
+        return None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        return None
+    out_channels, in_channels, side, _ = weight.shape
+    conv = nn.Conv2d(in_channels, out_channels, side, padding=side // 2, bias=has_bias)
+    conv.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}))
+    return conv
+
+
+@functools.lru_cache(maxsize=4)
 def _read_bundled(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = BUNDLED / f"{name}.safetensors"
     if not path.is_file():
@@ -285,13 +340,13 @@ def _download(name: str) -> dict[str, Tensor]:
     return read_weights(file)[0]
 
 
-def _checksum(convs: Mapping[str, nn.Conv2d]) -> str:
+def checksum(convs: Mapping[str, nn.Module]) -> str:
     """Twelve hex digits of the convolutions' values, whatever file they came in."""
     digest = hashlib.sha256()
     for name, conv in convs.items():
         digest.update(name.encode())
-        for values in (conv.weight, conv.bias):
-            digest.update(values.detach().contiguous().numpy().tobytes())  # type: ignore[union-attr]
+        for values in conv.parameters():
+            digest.update(values.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from stylecore.config import MIN_SIZE_PX, StylizeConfig
@@ -11,14 +9,23 @@ from stylecore.devices import available_memory_mib
 from stylecore.encoder import Encoder
 from stylecore.errors import NotEnoughMemoryError
 
-# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with scripts/measure_memory.py.
-BYTES_PER_PIXEL = {torch.float32: 3100, torch.bfloat16: 2100}
+# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with scripts/measure_memory.py:
+# with everything kept for the backward pass, and with only the blocks' results kept.
+BYTES_PER_PIXEL = {torch.float32: 2500, torch.bfloat16: 1600}
+RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2000, torch.bfloat16: 1200}
+RECOMPUTE_FROM_PX = 1200 * 1200
+
+
+def needs_recomputing(height: int, width: int) -> bool:
+    """Whether an image is so large that features are computed twice rather than kept: 2048 px within 8 GiB."""
+    return height * width >= RECOMPUTE_FROM_PX
 
 
 def estimate_memory_mib(height: int, width: int, config: StylizeConfig, encoder: Encoder) -> float:
     """Peak memory of a job at its final size beyond what the process holds already, in MiB."""
-    evaluation = BYTES_PER_PIXEL[encoder.dtype]
-    pairs = min(config.history_size, config.num_steps) if config.optimizer == "lbfgs" else 1
+    table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(height, width) else BYTES_PER_PIXEL
+    evaluation = table[encoder.dtype]
+    pairs = min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
     history = 2 * pairs * 3 * torch.float32.itemsize
     return height * width * (evaluation + history) / 2**20
 
@@ -29,8 +36,12 @@ def check_memory(height: int, width: int, config: StylizeConfig, encoder: Encode
     available = available_memory_mib(encoder.mean.device)
     if needed <= available:
         return
-    fitting = math.floor(max(height, width) * math.sqrt(available / needed) / 16) * 16
-    advice = f"choose --size {fitting}" if fitting >= MIN_SIZE_PX else "free some memory"
+    longer = max(height, width)
+    fitting = 0
+    for size in range(MIN_SIZE_PX, longer, 16):
+        if estimate_memory_mib(height * size // longer, width * size // longer, config, encoder) <= available:
+            fitting = size
+    advice = f"choose --size {fitting}" if fitting else "free some memory"
     raise NotEnoughMemoryError(
         f"{width}x{height} px needs about {needed / 1024:.1f} GiB, and {available / 1024:.1f} GiB are free: {advice}."
     )

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoder import Encoder
-from stylecore.images import LEVELS, ImageTensor
+from stylecore.images import LEVELS, ImageTensor, image_size
 from stylecore.losses import LayerTargets, Scalar, StyleLoss, content_loss, make_style_loss, total_variation
+from stylecore.losses.gram import blended_gram
+from stylecore.memory import needs_recomputing
 from stylecore.statistics import Features
+
+SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ class Objective(nn.Module):
         self.config = config
         self.content_layers = config.content_layers if config.content_weight else ()
         self.layers = tuple(dict.fromkeys(self.content_layers + config.style_layers))
+        self.recompute = needs_recomputing(*image_size(content))
         self.num_evaluations = 0
+        # What a layer's term is divided by.
+        self.content_units: dict[str, Tensor | float] = dict.fromkeys(self.content_layers, 1.0)
+        self.style_units: dict[str, Tensor | float] = dict.fromkeys(config.style_layers, 1.0)
         weights = style_shares(config, len(styles))
         with torch.no_grad():
             of_content = encoder(content, self.layers) if config.content_weight else {}
@@ -73,10 +81,19 @@ class Objective(nn.Module):
                 features = [of_style[layer] for of_style in of_styles]
                 targets = LayerTargets(layer, features, weights, of_content.get(layer), (given or {}).get(layer, {}))
                 self.style_losses[layer] = make_style_loss(config.loss, targets, config.loss_options)
+                if config.terms == "relative":
+                    self.style_units[layer] = blended_gram(targets).square().mean().clamp_min(SMALLEST)
+            if config.terms == "relative":
+                for layer, target in self.content_targets.items():
+                    zero = torch.zeros_like(target)
+                    self.content_units[layer] = self._content_term(zero, target).clamp_min(SMALLEST)
 
     def forward(self, image: ImageTensor) -> Losses:
         """The weighted losses of an image in [0, 1] (values outside are allowed: an optimiser may pass them)."""
-        return self.losses(image, self.encoder(image, self.layers))
+        return self.losses(image, self._features(image))
+
+    def _features(self, image: ImageTensor) -> dict[str, Features]:
+        return self.encoder(image, self.layers, recompute=self.recompute)
 
     def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         """The weighted losses of an image whose features at `layers` are known."""
@@ -84,9 +101,10 @@ class Objective(nn.Module):
         content = style = image.new_zeros(())
         for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True):
             if layer in self.content_targets:
-                content = content + weight * self._content_term(features[layer], self.content_targets[layer])
+                term = self._content_term(features[layer], self.content_targets[layer])
+                content = content + weight / self.content_units[layer] * term
         for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
-            style = style + weight * self.style_losses[layer](features[layer])
+            style = style + weight / self.style_units[layer] * self.style_losses[layer](features[layer])
         content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else image.new_zeros(())
         return Losses(content + style + tv, content, style, tv)
@@ -102,7 +120,7 @@ class Objective(nn.Module):
         """
         variable = variable.detach().requires_grad_(True)
         image = variable / LEVELS
-        features = self.encoder(image, self.layers)
+        features = self._features(image)
         changed = self.refresh(features)
         losses = self.losses(image, features)
         (gradient,) = torch.autograd.grad(losses.total, variable)

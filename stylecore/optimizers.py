@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from stylecore.config import StylizeConfig
+from stylecore.images import LEVELS
 
 
 class Optimizer(ABC):
@@ -33,22 +35,25 @@ class LBFGS(Optimizer):
     made, after rounding and clamping, so that the curvature is that of points visited.
     """
 
+    FIRST_STEP = 1.0  # levels on average
     MAX_STEP = 16.0  # levels on average; undisturbed runs stay under half of it
 
     def __init__(self, learning_rate: float = 1.0, history_size: int = 100) -> None:
         self.learning_rate = learning_rate
         self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
         self.previous: tuple[Tensor, Tensor] | None = None
+        self.shape = torch.Size()  # of the variable, which is flat in all that follows
         self.scale = torch.zeros(())  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
 
     def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
+        self.shape = variable.shape
         x, g = variable.detach().flatten(), gradient.flatten()
         if self.previous is None:
             self.scale = self.scale.to(g)
         else:
             self._remember(x - self.previous[0], g - self.previous[1])
         self.previous = (x, g)
-        direction = self._direction(g)
+        direction = self._direction(x, g)
         shortened = direction * (self.MAX_STEP / direction.abs().mean().clamp_min(self.MAX_STEP))
         return (x + self.learning_rate * shortened).view_as(variable)
 
@@ -57,22 +62,62 @@ class LBFGS(Optimizer):
         # A pair without positive curvature is kept with weight 0: skipping it would need to ask the device.
         usable = curvature > 1e-10
         weight = torch.where(usable, 1 / curvature, 0)
-        self.scale = torch.where(usable, curvature / y.dot(y), self.scale)
+        self.scale = torch.where(usable, curvature / y.dot(self._precondition(y)), self.scale)
         self.history.append((s, y, weight))
 
-    def _direction(self, gradient: Tensor) -> Tensor:
-        """-H g by the two-loop recursion."""
+    def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - bounds would ask for it
+        """-H g."""
+        return self._two_loops(gradient)
+
+    def _two_loops(self, gradient: Tensor) -> Tensor:
         q = gradient.neg()
         alphas = []
         for s, y, weight in reversed(self.history):
             alpha = weight * s.dot(q)
             alphas.append(alpha)
             q = q.addcmul(y, -alpha)
-        one_level = 1 / gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
-        q = q * torch.where(self.scale > 0, self.scale, one_level)
+        q = self._precondition(q)
+        first = self.FIRST_STEP / q.abs().mean().clamp_min(torch.finfo(q.dtype).tiny)
+        q = q * torch.where(self.scale > 0, self.scale, first)
         for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
             q = q.addcmul(s, alpha - weight * y.dot(q))
         return q
+
+    def _precondition(self, values: Tensor) -> Tensor:
+        """The initial inverse Hessian times `values`, up to its scale: here the identity."""
+        return values
+
+
+class ProjectedLBFGS(LBFGS):
+    """L-BFGS for an image: within 0..255 at every step, and with an inverse Hessian that knows what images are like.
+
+    What is saved is clamped to 8 bits, so an optimum outside the range is none. A value at a bound whose gradient
+    points out of the range is left out of the step (the two-metric projection of Bertsekas 1982), and the step is
+    clamped. The initial inverse Hessian is 1 / frequency instead of the identity: between white (0) and the power
+    spectrum of natural images (1 / frequency^2, Field 1987), the best of 0, 0.5, 0.7, 1, 1.3 and 2 on fitting photos.
+    """
+
+    FIRST_STEP = 4.0
+
+    def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
+        return super().step(variable, gradient).clamp(0, LEVELS)
+
+    def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:
+        free = ~(((variable <= 0) & (gradient > 0)) | ((variable >= LEVELS) & (gradient < 0)))
+        return self._two_loops(gradient * free) * free
+
+    def _precondition(self, values: Tensor) -> Tensor:
+        height, width = self.shape[-2:]
+        spectrum = torch.fft.rfft2(values.view(self.shape)) * inverse_frequencies(height, width, values.device)
+        return torch.fft.irfft2(spectrum, s=(height, width)).flatten()
+
+
+@lru_cache(maxsize=4)
+def inverse_frequencies(height: int, width: int, device: torch.device) -> Tensor:
+    """1 / frequency of each coefficient of `rfft2`, 1 at half a cycle a pixel; the mean counts as one cycle."""
+    vertical, horizontal = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    frequency = (vertical[:, None].square() + horizontal.square()).sqrt()
+    return (0.5 / frequency.clamp_min(1 / max(height, width))).to(device)
 
 
 class Adam(Optimizer):
@@ -101,6 +146,7 @@ class Adam(Optimizer):
 
 def make_optimizer(config: StylizeConfig) -> Optimizer:
     """A fresh optimiser of the config's kind."""
-    if config.optimizer == "lbfgs":
-        return LBFGS(config.learning_rate, config.history_size)
-    return Adam(config.learning_rate)
+    if config.optimizer == "adam":
+        return Adam(config.learning_rate)
+    kind = ProjectedLBFGS if config.optimizer == "projected" else LBFGS
+    return kind(config.learning_rate, config.history_size)

@@ -1,7 +1,8 @@
-"""The photos that scikit-image and scikit-learn bundle, by name, and which of them may be used for what.
+"""The photos that scikit-image and scikit-learn bundle and the styles we drew, and which may be used for what.
 
-Whatever is fitted, calibrated or tuned uses FITTING alone; every figure that is reported uses EVALUATION alone (and
-pictures that were not used in fitting). Both lists stand here once, and a test holds the project's scripts to them.
+Whatever is fitted, distilled, calibrated or tuned uses FITTING and FITTING_STYLES alone; every figure that is reported
+uses EVALUATION and EVALUATION_STYLES alone (and pictures that were not used in fitting). The lists stand here once, and
+a test holds the project's scripts to them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ EVALUATION = {
     "astronaut": ("skimage", "astronaut.png"),
     "rocket": ("skimage", "rocket.jpg"),
 }
+# Drawn by examples/draw_styles.py.
+FITTING_STYLES = ("pointillism", "ink_marbling")
+EVALUATION_STYLES = ("flow_strokes", "stained_glass", "woodblock_waves")
+STYLES_FOLDER = Path(__file__).parent.parent / "examples" / "styles"
 _FOLDERS = {"skimage": ("skimage", "data"), "sklearn": ("sklearn", "datasets/images")}
 
 
@@ -51,3 +56,14 @@ def photo_path(name: str) -> Path:
 def load_photo(name: str) -> ImageTensor:
     """A bundled photo as a tensor (1, 3, H, W) in [0, 1]."""
     return load_image(photo_path(name))
+
+
+def load_style(name: str) -> ImageTensor:
+    """A drawn style as a tensor (1, 3, H, W) in [0, 1]. Raises an OptionError outside of a checkout of the project."""
+    styles = FITTING_STYLES + EVALUATION_STYLES
+    if name not in styles:
+        raise unknown("style", name, styles)
+    path = STYLES_FOLDER / f"{name}.jpg"
+    if not path.is_file():
+        raise OptionError(f"The drawn style '{name}' comes with the project's repository: name a file instead.")
+    return load_image(path)

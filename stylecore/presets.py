@@ -1,18 +1,19 @@
 """Named recipes. An option not given comes from the preset, then from `StylizeConfig`'s defaults.
 
-`gatys`, `paper` and `tutorial` are references that everything else is compared with: they stay exactly as published,
-and fix float32.
+`draft`, `preview`, `standard` and `full` are ours, from quick to careful. `gatys`, `paper` and `tutorial` are
+references that everything else is compared with: they stay exactly as published, and fix float32.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from stylecore.config import StylizeConfig, convert
+from stylecore.config import Stage, StylizeConfig, convert
 from stylecore.encoder import STYLE_LAYERS, check_layers, num_channels
 from stylecore.errors import unknown
 
-DEFAULT_PRESET = "gatys"
+DEFAULT_PRESET = "preview"
 
 
 def _per_channel_squared(factor: float, layers: tuple[str, ...]) -> tuple[float, ...]:
@@ -64,27 +65,62 @@ TUTORIAL: dict[str, Any] = GATYS | {
     "clamp": True,
 }
 
-PRESETS: dict[str, dict[str, Any]] = {"gatys": GATYS, "paper": PAPER, "tutorial": TUTORIAL}
+# Ours. All terms are relative to their targets, so that each of the five layers counts alike and the style weight means
+# the same for every picture; the start has the style's colours; the optimiser stays within the displayable range.
+RELATIVE_WEIGHTS = {"content": 0.02, "style": 5.0}  # summed over the layers
+FAST: dict[str, Any] = {
+    "terms": "relative",
+    "content_layers": ("relu4_2",),
+    "content_layer_weights": (RELATIVE_WEIGHTS["content"],),
+    "style_layers": STYLE_LAYERS,
+    "style_layer_weights": (RELATIVE_WEIGHTS["style"] / 5,) * 5,
+    "optimizer": "projected",
+    "history_size": 20,
+    "init": "style_statistics",
+    "pooling": "max",
+}
+# Half the resolution first: there an evaluation takes a quarter of the time and settles what is large.
+HALF_THEN_WHOLE = Stage(0.5, 0.45), Stage(1.0, 0.55)
+DRAFT = FAST | {"encoder": "vgg16-r99", "num_steps": 15, "stages": (Stage(0.5, 1.0), Stage(1.0, 2.0))}
+PREVIEW = FAST | {"encoder": "vgg16-r99", "num_steps": 40, "stages": HALF_THEN_WHOLE}
+STANDARD = FAST | {"num_steps": 70, "stages": HALF_THEN_WHOLE}
+FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 1.0), Stage(0.5, 1.0), Stage(1.0, 1.5))}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "draft": DRAFT,
+    "preview": PREVIEW,
+    "standard": STANDARD,
+    "full": FULL,
+    "gatys": GATYS,
+    "paper": PAPER,
+    "tutorial": TUTORIAL,
+}
 
 
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     """The preset's recipe with `options` (fields of `StylizeConfig`) laid over it; None means "not given".
 
-    A change of layers without weights for them gets the preset's weighting rule: equal weights for content,
-    1e3 / N^2 for style.
+    A change of layers without weights for them gets the preset's weighting rule: the same sum for content, in equal
+    parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is given serves every
+    stage.
 
     Raises:
         OptionError: an unknown preset or field, or a value out of range.
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
+    recipe = PRESETS[preset]
     given = {field: value for field, value in options.items() if value is not None}
     given = {field: convert(field, value) for field, value in given.items()}
+    relative = (recipe | given).get("terms") == "relative"
     layers: tuple[str, ...]
-    if layers := given.get("content_layers", ()):
-        check_layers(given.get("encoder", StylizeConfig.encoder), layers)
-        given.setdefault("content_layer_weights", (1 / len(layers),) * len(layers))
-    if layers := given.get("style_layers", ()):
-        check_layers(given.get("encoder", StylizeConfig.encoder), layers)
-        given.setdefault("style_layer_weights", _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers))
-    return StylizeConfig(**(PRESETS[preset] | given | {"preset": preset}))
+    for kind in ("content", "style"):
+        if layers := given.get(f"{kind}_layers", ()):
+            check_layers((recipe | given).get("encoder", StylizeConfig.encoder), layers)
+            equal = (RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers)
+            published = _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers)
+            weights = published if kind == "style" and not relative else (equal,) * len(layers)
+            given.setdefault(f"{kind}_layer_weights", weights)
+    if "encoder" in given and "stages" in recipe:
+        given.setdefault("stages", tuple(replace(stage, encoder="") for stage in recipe["stages"]))
+    return StylizeConfig(**(recipe | given | {"preset": preset}))

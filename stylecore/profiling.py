@@ -25,8 +25,18 @@ STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encode
 
 
 def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
-    """One evaluation of a small image, so that the timed run meets kernels that are chosen and loaded."""
-    small = dataclasses.replace(config, loss="gram", size=64, num_steps=1, style_weights=())
+    """An evaluation a stage of a small image, so that the timed run meets encoders and kernels that are loaded."""
+    stages = tuple(dataclasses.replace(stage, scale=1.0, share=1.0) for stage in config.stages)
+    small = dataclasses.replace(
+        config,
+        loss="gram",
+        size=64,
+        style_weights=(),
+        stages=stages,
+        num_steps=len(stages),
+        time_budget=0.0,
+        target_distance=0.0,
+    )
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     for _ in stylize_steps(image, image, small, encoder=encoder):
         pass

@@ -181,7 +181,7 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
 
 def curves_png(records: Sequence[Record]) -> bytes:
     """Style distance against seconds, both logarithmic, a line a variant; the list is in the order of the ends."""
-    figure, axes = _figure(9, 5.2)
+    figure, axes = new_figure(9, 5.2)
     ordered = sorted(records, key=lambda record: record.style_distance)
     places = {record.name: index for index, record in enumerate(records)}
     for record in ordered:
@@ -197,7 +197,7 @@ def curves_png(records: Sequence[Record]) -> bytes:
     _plain_ticks(axes.xaxis)
     _plain_ticks(axes.yaxis)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=10, handlelength=1.4)
-    return _figure_png(figure)
+    return figure_png(figure)
 
 
 def sweep_png(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -208,7 +208,7 @@ def sweep_png(rows: Sequence[Mapping[str, Any]]) -> bytes:
         ("svd", "singular values kept (threshold)"),
     ]
     panels = [panel for panel in panels if any(row["loss"] == panel[0] for row in rows)]
-    figure, all_axes = _figure(4.2 + 4.8 * len(panels), 4.6, len(panels))
+    figure, all_axes = new_figure(4.2 + 4.8 * len(panels), 4.6, len(panels))
     for axes, (loss, label) in zip(_as_list(all_axes), panels, strict=True):
         values = [row for row in rows if row["loss"] == loss]
         texts = [str(row["value"]) for row in values]
@@ -221,7 +221,7 @@ def sweep_png(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set(xlabel=label, ylim=(0, None))
         axes.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 6 else 0)
     _as_list(all_axes)[0].legend(frameon=False, title="dashed: full Gram", alignment="left")
-    return _figure_png(figure)
+    return figure_png(figure)
 
 
 def _by_rule(rows: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -234,7 +234,7 @@ def _as_list(axes: Any) -> list[Any]:
     return list(axes) if isinstance(axes, Iterable) else [axes]
 
 
-def _figure(width: float, height: float, num_panels: int = 1) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, num_panels: int = 1) -> tuple[Any, Any]:
     """A figure of its own, apart from pyplot's state and from the user's settings."""
     from matplotlib import rc_context, rcdefaults  # takes half a second: only where something is drawn
     from matplotlib.figure import Figure
@@ -264,7 +264,7 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _figure_png(figure: Any) -> bytes:
+def figure_png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")  # a Figure without pyplot draws with Agg
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype
 from stylecore.encoder import Encoder, Pooling, check_resolution, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image, save_image
+from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image, save_image
 from stylecore.memory import check_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Losses, Objective, style_shares
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
+from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
 
 MutableFitted = dict[str, dict[str, Tensor]]
 
@@ -87,7 +88,7 @@ def stylize(
     Returns:
         the `Result`: image, config, seconds, distances.
     """
-    config = _resolve(config, options)
+    config = _resolve(config, options, encoder)
     encoder = encoder or prepare_encoder(config)
     steps = stylize_steps(content, style, config, encoder=encoder)
     for step in steps:
@@ -114,7 +115,8 @@ def stylize_steps(
         content: the photo, (1, 3, H, W) in [0, 1].
         style: one such image, or several.
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
-        encoder: a loaded one, to share between jobs; default: loaded as the config says.
+        encoder: a loaded one, to share between jobs; default: loaded as the config says. Stages that name another
+            encoder get a bundled one on the same device and in the same dtype.
         start: an image to go on from instead of `config.init`, of any size.
         fitted: bases and weights by layer and name, as `fitted.load_fitted` reads them. What it holds is used; where
             it is empty, what this job fits is put into it.
@@ -123,23 +125,39 @@ def stylize_steps(
         OptionError, NotEnoughMemoryError: before the first step, if the job is impossible.
         DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
-    config = _resolve(config, options)
+    config = _resolve(config, options, encoder)
     styles = as_styles(style)
     if config.style_weights and len(config.style_weights) != len(styles):
         raise OptionError(f"{len(config.style_weights)} style weights were given for {len(styles)} style images.")
-    sizes = [fit_size(image_size(content), max(1, round(config.size * stage.scale))) for stage in config.stages]
-    for height, width in sizes:
-        check_resolution(height, width, config.content_layers + config.style_layers)
+    plan = plan_stages(config, image_size(content))
+    for stage in plan:
+        check_resolution(*stage.size, config.content_layers + config.style_layers)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
-    check_memory(*sizes[-1], config, encoder)
-    return _run(content, styles, config, encoder, start, sizes, {} if fitted is None else fitted)
+    check_memory(*plan[-1].size, config, encoder)
+    encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
+    return _run(content, styles, config, plan, encoders, start, {} if fitted is None else fitted)
+
+
+def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
+    """The job's own encoder, or another one like it."""
+    if name == encoder.name:
+        return encoder
+    return bundled_encoder(name, encoder.pooling, encoder.mean.device, encoder.dtype)
+
+
+@lru_cache(maxsize=4)
+def bundled_encoder(name: str, pooling: Pooling, device: torch.device, dtype: torch.dtype) -> Encoder:
+    """`load_encoder` without a file; kept in memory, for all jobs read it and none changes it."""
+    return load_encoder(name, pooling=pooling, device=device, dtype=dtype)
 
 
 def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None) -> Encoder:
     """The encoder that a config asks for, on its device and in its dtype. Raises what `load_encoder` raises."""
     device = find_device(config.device)
     dtype = find_dtype(config.dtype, device)
+    if weights is None:
+        return bundled_encoder(config.encoder, config.pooling, device, dtype)
     return load_encoder(config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype)
 
 
@@ -151,62 +169,87 @@ def as_styles(style: ImageTensor | Sequence[ImageTensor]) -> tuple[ImageTensor, 
     return styles
 
 
-def _resolve(config: StylizeConfig | None, options: dict[str, Any]) -> StylizeConfig:
+def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
     if config is not None and options:
         raise OptionError("Give either a config or its fields, not both.")
+    if encoder is not None:
+        options = {"encoder": encoder.name, "pooling": encoder.pooling} | options
     return config or make_config(options.pop("preset", None) or DEFAULT_PRESET, **options)
 
 
 def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
     pooling: Pooling = config.pooling
-    if (encoder.architecture, encoder.pooling) != (config.encoder, pooling):
+    if (encoder.name, encoder.pooling) != (config.encoder, pooling):
         raise OptionError(
             f"The config asks for {config.encoder} with {pooling} pooling, but the encoder given is "
-            f"{encoder.architecture} with {encoder.pooling} pooling."
+            f"{encoder.name} with {encoder.pooling} pooling."
         )
-
-
-def plan_steps(config: StylizeConfig) -> list[int]:
-    """Evaluations of each stage: `num_steps` divided by the shares, at least one for the last stage."""
-    shares = [stage.share for stage in config.stages]
-    bounds = [round(config.num_steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
-    bounds[:-1] = [min(bound, config.num_steps - 1) for bound in bounds[:-1]]
-    return [end - begin for begin, end in zip([0, *bounds], bounds, strict=False)]
 
 
 def _run(
     content: ImageTensor,
     styles: tuple[ImageTensor, ...],
     config: StylizeConfig,
-    encoder: Encoder,
+    plan: Sequence[PlannedStage],
+    encoders: Sequence[Encoder],
     start: ImageTensor | None,
-    sizes: list[tuple[int, int]],
     fitted: MutableFitted,
 ) -> Iterator[Step]:
     given = dict(fitted)
     clock = _Clock()
-    device = encoder.mean.device
+    device = encoders[0].mean.device
+    budget = TimeBudget(config.time_budget, plan)
     photo = content  # its colours are kept; the styles may be recoloured to it
     if config.keep_colors == "match":
         styles = tuple(match_colors(style, photo) for style in styles)
-    image = start if start is not None else initial_image(content, styles, config, sizes[0])
+    image = start if start is not None else initial_image(content, styles, config, plan[0].size)
     index = 0
-    for stage, size, num_steps in zip(config.stages, sizes, plan_steps(config), strict=True):
-        content_here = resize_image(content, *size).to(device)
-        styles_here = [fit_image(style, max(size)).to(device) for style in styles]
+    for number, (stage, encoder) in enumerate(zip(plan, encoders, strict=True)):
+        began = clock.read()
+        content_here = resize_image(content, *stage.size).to(device)
+        styles_here = [fit_image(style, max(stage.size)).to(device) for style in styles]
         objective = Objective(encoder, content_here, styles_here, config, given)
-        variable = resize_image(image.cpu(), *size).to(device) * LEVELS
+        goal = _Goal(config, stage, content, styles, device) if stage is plan[-1] else None
+        variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
         try:
-            for losses, following in _optimize(objective, variable, config, num_steps):
+            for made, (losses, following) in enumerate(_optimize(objective, variable, config, stage.num_steps), 1):
                 index, variable = index + 1, following
                 shown = _displayed(variable, content_here, config)
+                reached = goal is not None and goal.is_reached(shown, made)
+                spent = budget.is_spent(number, made, began, clock.read())
                 yield Step(index, config.num_steps, stage.scale, shown, losses, clock.pause())
                 clock.resume()
+                if reached or spent:
+                    break
         except DivergenceError as error:
             error.last_good = _displayed(error.last_good, content_here, config)
             raise
         image = (variable / LEVELS).clamp(0, 1)
         fitted.update(objective.fitted())
+
+
+class _Goal:
+    """Looks, at a few points of the last stage, whether the style distance asked for is reached."""
+
+    LOOKS = 8  # at most: each is a float32 pass of the whole encoder, counted in the job's seconds
+
+    def __init__(
+        self,
+        config: StylizeConfig,
+        stage: PlannedStage,
+        content: ImageTensor,
+        styles: Sequence[ImageTensor],
+        device: torch.device,
+    ) -> None:
+        self.distance = config.target_distance
+        self.every = max(1, stage.num_steps // self.LOOKS)
+        if self.distance:
+            self.yardstick = Yardstick(content, styles, stage.size, config.style_weights, device)
+
+    def is_reached(self, image: ImageTensor, steps_made: int) -> bool:
+        if not self.distance or steps_made % self.every:
+            return False
+        return self.yardstick.measure(image).style <= self.distance
 
 
 def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) -> ImageTensor:
@@ -269,13 +312,13 @@ def initial_image(
         # Drawn on the CPU, so that a seed means the same image on every device.
         noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(config.seed))
         return (0.5 + 0.25 * noise).clamp(0, 1)
-    return match_colors(content, styles[0]) if len(styles) == 1 else match_colors(content, _mosaic(styles, config))
+    weighted = [pair for pair in zip(styles, style_shares(config, len(styles)), strict=True) if pair[1]]
+    return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))
 
 
-def _mosaic(styles: Sequence[ImageTensor], config: StylizeConfig) -> ImageTensor:
-    """All styles' pixels in one row, each style with as many as its weight asks for."""
-    shares = style_shares(config, len(styles))
-    rows = [resize_image(s, 64, max(1, round(4096 * w))) for s, w in zip(styles, shares, strict=True) if w]
+def _mosaic(weighted: Sequence[tuple[ImageTensor, float]]) -> ImageTensor:
+    """All styles' pixels in one row, each style with as many as its share asks for."""
+    rows = [resize_image(style, 64, max(1, round(4096 * share))) for style, share in weighted]
     return torch.cat([row.cpu() for row in rows], dim=3)
 
 
@@ -289,6 +332,9 @@ class _Clock:
     def pause(self) -> float:
         self.spent += time.perf_counter() - self.started
         return self.spent
+
+    def read(self) -> float:
+        return self.spent + time.perf_counter() - self.started
 
     def resume(self) -> None:
         self.started = time.perf_counter()

@@ -25,7 +25,8 @@ from stylecore.color import match_colors
 from stylecore.encoder import Encoder, load_encoder
 from stylecore.images import resize_image
 from stylecore.objective import Objective
-from stylecore.stylize import initial_image, plan_steps, prepare_encoder
+from stylecore.schedule import plan_stages
+from stylecore.stylize import initial_image, prepare_encoder
 
 MakeImage = Callable[..., Tensor]
 SMALL = {"size": 64, "num_steps": 6}
@@ -59,7 +60,8 @@ def test_steps_count_evaluations_over_all_stages(tiny_encoder: Encoder, make_ima
 def test_the_plan_spends_every_evaluation_and_leaves_one_for_the_last_stage(
     num_steps: int, shares: tuple[float, ...]
 ) -> None:
-    plan = plan_steps(make_config(num_steps=num_steps, stages=tuple(Stage(1, share) for share in shares)))
+    config = make_config(num_steps=num_steps, stages=tuple(Stage(1, share) for share in shares))
+    plan = [stage.num_steps for stage in plan_stages(config, (100, 100))]
     assert sum(plan) == num_steps
     assert min(plan) >= 0
     assert plan[-1] >= 1
@@ -106,7 +108,7 @@ def test_luminance_keeps_the_photos_chroma(tiny_encoder: Encoder, make_image: Ma
 def test_starts_are_what_they_say(make_image: MakeImage) -> None:
     content, style = 0.4 + 0.2 * make_image(), 0.3 + 0.3 * make_image(seed=1)
     size = (48, 64)
-    assert torch.equal(initial_image(content, [style], make_config(), size), content)
+    assert torch.equal(initial_image(content, [style], make_config(init="content"), size), content)
     start = initial_image(content, [style], make_config(init="style_statistics"), size)
     torch.testing.assert_close(start.mean((2, 3)), style.mean((2, 3)), atol=1e-3, rtol=0)
     torch.testing.assert_close(start, match_colors(content, style))
@@ -126,7 +128,7 @@ def test_divergence_ends_with_the_last_good_image_and_says_what_to_do(
     tiny_encoder: Encoder, make_image: MakeImage
 ) -> None:
     steps = stylize_steps(
-        make_image(), make_image(seed=1), encoder=tiny_encoder, size=64, num_steps=60, learning_rate=1000.0
+        make_image(), make_image(seed=1), preset="gatys", encoder=tiny_encoder, size=64, learning_rate=1000.0
     )
     with pytest.raises(DivergenceError, match=r"--style-weight") as caught:
         list(steps)
@@ -192,8 +194,9 @@ def test_too_little_memory_names_the_size_that_fits(
 def test_features_may_be_bfloat16_while_losses_stay_float32(vgg16: Encoder, astronaut: Tensor) -> None:
     photo = resize_image(astronaut, 64, 64)
     style = photo.flip(1)
-    exact = Objective(vgg16, photo, [style], make_config())(photo.flip(3))
-    coarse = Objective(load_encoder(dtype=torch.bfloat16), photo, [style], make_config())(photo.flip(3))
+    config = make_config("gatys")
+    exact = Objective(vgg16, photo, [style], config)(photo.flip(3))
+    coarse = Objective(load_encoder(dtype=torch.bfloat16), photo, [style], config)(photo.flip(3))
     assert coarse.total.dtype == torch.float32
     assert float(coarse.total) == pytest.approx(float(exact.total), rel=0.05)
 
@@ -232,8 +235,8 @@ def test_one_style_weight_moves_from_content_to_style(vgg16: Encoder, astronaut:
 
 
 def test_prepare_encoder_does_what_the_config_says() -> None:
-    encoder = prepare_encoder(make_config(pooling="average", dtype="bfloat16", device="cpu"))
-    assert (encoder.pooling, encoder.dtype) == ("average", torch.bfloat16)
+    encoder = prepare_encoder(make_config(encoder="vgg16-r95", pooling="average", dtype="bfloat16", device="cpu"))
+    assert (encoder.name, encoder.pooling, encoder.dtype) == ("vgg16-r95", "average", torch.bfloat16)
 
 
 @pytest.mark.slow

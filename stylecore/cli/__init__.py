@@ -16,6 +16,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 import stylecore
+from stylecore.cli.bench import bench_command
 from stylecore.cli.compare import compare_command, sweep_command
 from stylecore.cli.console import (
     EXIT_FAILED,
@@ -25,6 +26,7 @@ from stylecore.cli.console import (
     print_error,
     print_note,
 )
+from stylecore.cli.encoders import reduce_encoder_command
 from stylecore.cli.stylize import stylize_command, texture_command
 from stylecore.devices import describe_devices
 from stylecore.errors import DivergenceError, StylecoreError
@@ -40,6 +42,8 @@ app.command("stylize")(stylize_command)
 app.command("texture")(texture_command)
 app.command("compare")(compare_command)
 app.command("sweep-components")(sweep_command)
+app.command("reduce-encoder")(reduce_encoder_command)
+app.command("bench")(bench_command)
 
 
 @app.command()

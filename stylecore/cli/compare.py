@@ -97,7 +97,7 @@ def _prepare(
         variants,
         folder,
         inputs=inputs.records,
-        weights=recipe.weights,
+        weights=recipe.weights_file,
         results_name=results_name,
     )
     try:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from stylecore.config import parse_field
+from stylecore.encoder import ENCODERS, WEIGHTS_SUFFIXES, weights_architecture
 from stylecore.errors import OptionError
 from stylecore.presets import DEFAULT_PRESET, PRESETS
 
@@ -37,9 +38,17 @@ class Recipe:
     svd_every: Annotated[int | None, typer.Option(help="Evaluations between new projectors (default 10).")] = None
     weights_from: Annotated[str | None, typer.Option(help="Of weighted: adversarial or fisher.")] = None
     steps: Annotated[int | None, typer.Option(help="Loss-and-gradient evaluations over all scales.")] = None
+    time_budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Plan the schedule for that time and stop by then.")
+    ] = None
+    target_distance: Annotated[
+        float | None, typer.Option(metavar="D", help="Stop when the style distance is D or less.")
+    ] = None
     style_weight: Annotated[float | None, typer.Option(help="Times the preset's style term (default 1.0).")] = None
     style_weights: Annotated[str | None, typer.Option(help="Of several styles, e.g. 0.7,0.3.")] = None
-    encoder: Annotated[str | None, typer.Option(help="vgg16 (bundled) or vgg19.")] = None
+    encoder: Annotated[
+        str | None, typer.Option(help=f"{', '.join(ENCODERS)}, or a file of reduce-encoder (default the preset's).")
+    ] = None
     weights: Annotated[Path | None, typer.Option(help="Encoder weights, .safetensors or .pth.")] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None
@@ -49,9 +58,21 @@ class Recipe:
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other field of the config.")
     ] = None
 
+    @property
+    def encoder_file(self) -> Path | None:
+        """What `--encoder` names, if that is a file."""
+        return Path(self.encoder) if self.encoder and Path(self.encoder).suffix in WEIGHTS_SUFFIXES else None
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The encoder's weights, where they are not bundled."""
+        return self.weights or self.encoder_file
+
     def options(self) -> dict[str, Any]:
         """What was typed, as fields of `StylizeConfig`."""
         typed = {RENAMED.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
+        if self.encoder_file is not None:
+            typed["encoder"] = weights_architecture(self.encoder_file)
         options = {name: value for name, value in typed.items() if name not in ("weights", "set_", "style_weights")}
         if self.style_weights is not None:
             options["style_weights"] = parse_field("style_weights", self.style_weights)

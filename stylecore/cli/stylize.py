@@ -48,7 +48,7 @@ def stylize_command(
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
     started = _process_started()
     job = _prepare(recipe, content, styles or [], output, from_, {"basis": basis, "gram_weights": gram_weights})
-    encoder = prepare_encoder(job.config, recipe.weights)
+    encoder = prepare_encoder(job.config, recipe.weights_file)
     fitted = load_or_fit(job.config, job.fitted_paths, encoder)
     warm_up(encoder, job.config)
     seconds_setup = time.time() - started
@@ -69,7 +69,7 @@ def texture_command(
     config = make_config(**{"init": "noise", **recipe.options(), "content_weight": 0.0})
     inputs = load_inputs([styles[0], *styles], "texture")  # the first stands for the content, for its shape
     check_style_weights(config, inputs)
-    encoder = prepare_encoder(config, recipe.weights)
+    encoder = prepare_encoder(config, recipe.weights_file)
     warm_up(encoder, config)
     seconds_setup = time.time() - started
     record = _stylize(_Job(inputs, config), encoder, output, FittedFile())

@@ -1,0 +1,239 @@
+"""The measuring: references and presets in turns in one process, every raw sample kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stylecore.bench.pairs import Pair
+from stylecore.bench.plain import plain_seconds
+from stylecore.compare import curve_steps, write_file
+from stylecore.config import StylizeConfig
+from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
+from stylecore.encoder import load_encoder
+from stylecore.errors import OptionError
+from stylecore.images import ImageTensor, fit_image, fit_size, image_size, resize_image
+from stylecore.metrics import Yardstick
+from stylecore.objective import Objective
+from stylecore.optimizers import make_optimizer
+from stylecore.presets import make_config
+from stylecore.profiling import seconds_by_stage, warm_up
+from stylecore.stylize import prepare_encoder, stylize_steps
+
+REFERENCE = "gatys"
+PARTS = ("evaluations", "runs", "losses", "scale")  # of the records
+REDUCED_LOSSES = {
+    "gram": {"loss": "gram"},
+    "pca 25%": {"loss": "pca", "components": "25%"},
+    "pca 12.5%": {"loss": "pca", "components": "12.5%"},
+    "svd energy:0.95": {"loss": "svd", "threshold": "energy:0.95"},
+}
+MORE_STEPS = 3  # a variant at equal time may make that many times the preset's evaluations
+SCALE_STEPS = 3  # evaluations of which the last two are timed
+SCALE_SIZES_PX = (128, 256, 512, 1024, 2048)
+ENOUGH_S, MAX_RUNS = 5.0, 3  # a job is repeated until its runs took so long, or so often
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What to measure."""
+
+    presets: tuple[str, ...] = ("draft", "preview", "standard", "full")
+    size: int = 256  # longer side, px
+    num_evaluations: int = 20  # of each preset, one by one, beside the plain loop's
+    num_reference_pairs: int | None = None  # pairs on which what takes as long as the reference is run; None: all
+    reduced_in: tuple[str, ...] = ("draft", "preview")  # presets inside which the losses race at equal time
+    max_scale_px: int = 2048  # 0: no scaling part
+
+
+@dataclass
+class Bench:
+    """The records; JSON-ready but for the pairs.
+
+    Running it fills the lists, and yields a sentence about each thing measured, for whoever watches.
+    """
+
+    options: BenchOptions
+    pairs: Sequence[Pair]
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[dict[str, Any]] = field(default_factory=list)
+    scale: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for preset in (*self.options.presets, *self.options.reduced_in):
+            make_config(preset, size=self.options.size)
+        if not self.pairs:
+            raise OptionError("A bench needs at least one pair.")
+
+    @cached_property
+    def environment(self) -> dict[str, str | int]:
+        """What the seconds were measured on."""
+        return environment(find_device())
+
+    def run(self) -> Iterator[str]:
+        """Measure everything; what is finished is in the records when this is abandoned."""
+        configs = {name: make_config(name, size=self.options.size) for name in (REFERENCE, *self.options.presets)}
+        for config in configs.values():
+            warm_up(prepare_encoder(config), config)
+        yield from self._time_evaluations(configs)
+        for number, pair in enumerate(self.pairs):
+            for name, config in configs.items():
+                if self._is_slow(name) and number >= (self.options.num_reference_pairs or len(self.pairs)):
+                    continue
+                self.runs.append({"preset": name} | run_job(pair, config))
+                yield _sentence(name, self.runs[-1])
+        for preset in self.options.reduced_in:
+            for pair in self.pairs:
+                for record in race_losses(pair, configs.get(preset) or make_config(preset, size=self.options.size)):
+                    self.losses.append({"preset": preset} | record)
+                    yield _sentence(f"{preset} with {record['loss']}", record)
+        for size in [size for size in SCALE_SIZES_PX if size <= self.options.max_scale_px]:
+            for preset in (REFERENCE, "preview"):
+                self.scale.append(measure_scale(preset, size))
+                yield f"{preset} at {size} px: {self.scale[-1]['seconds_per_evaluation']:.2f} s an evaluation"
+
+    def _is_slow(self, preset: str) -> bool:
+        return make_config(preset).num_steps >= make_config(REFERENCE).num_steps
+
+    def _time_evaluations(self, configs: Mapping[str, StylizeConfig]) -> Iterator[str]:
+        """One evaluation and step of each recipe at the final size, in turns; and where their time goes."""
+        pair = self.pairs[0]
+        samples = interleaved_evaluations(pair, configs, self.options.num_evaluations)
+        for name, seconds in samples.items():
+            record: dict[str, Any] = {"preset": name, "seconds": [round(s, 5) for s in seconds]}
+            if name in configs:
+                image = fit_image(pair.content, self.options.size)
+                encoder = prepare_encoder(configs[name])
+                parts = seconds_by_stage(image, pair.content, [pair.style], configs[name], encoder)
+                record["seconds_by_stage"] = {part: round(value, 5) for part, value in parts.items()}
+            self.evaluations.append(record)
+        yield f"timed {self.options.num_evaluations} evaluations each of {', '.join(samples)}"
+
+
+def run_job(pair: Pair, config: StylizeConfig) -> dict[str, Any]:
+    """One job, repeated while it is short; the curve is [seconds, style distance], of the first run."""
+    encoder = prepare_encoder(config)
+    yardstick = Yardstick(pair.content, [pair.style], fit_size(image_size(pair.content), config.size))
+    seconds: list[float] = []
+    curve: list[list[float]] = []
+    while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < MAX_RUNS):
+        marks = curve_steps(config.num_steps) if not seconds else set()
+        waited = 0.0
+        for step in stylize_steps(pair.content, pair.style, config, encoder=encoder):
+            if step.index in marks:
+                started = time.perf_counter()
+                synchronize(step.image.device)
+                waited += time.perf_counter() - started
+                distance = yardstick.measure(resize_image(step.image, *yardstick.size)).style
+                curve.append([round(step.seconds + waited, 4), round(distance, 4)])
+        started = time.perf_counter()
+        image = step.image.cpu()
+        seconds.append(step.seconds + waited + time.perf_counter() - started)
+    distances = yardstick.measure(image)
+    return {
+        "pair": pair.name,
+        "seconds": [round(value, 4) for value in seconds],
+        "num_steps": step.index,
+        **{kind: round(value, 5) for kind, value in dataclasses.asdict(distances).items()},
+        "curve": curve,
+    }
+
+
+def race_losses(pair: Pair, config: StylizeConfig) -> Iterator[dict[str, Any]]:
+    """The losses inside a preset, each for the seconds that the preset takes on this pair."""
+    budget = min(run_job(pair, config)["seconds"])
+    for name, options in REDUCED_LOSSES.items():
+        changed: dict[str, Any] = dict(options)
+        racer = dataclasses.replace(config, **changed, num_steps=MORE_STEPS * config.num_steps, time_budget=budget)
+        yield {"loss": name, "time_budget": round(budget, 4)} | run_job(pair, racer)
+
+
+def interleaved_evaluations(
+    pair: Pair, configs: Mapping[str, StylizeConfig], num_evaluations: int
+) -> dict[str, list[float]]:
+    """Seconds of single evaluations and steps by preset, in turns, and of the plain loop under "plain".
+
+    The plain loop cannot be interrupted after each evaluation: its turns take several at once.
+    """
+    config = configs[REFERENCE]
+    device = find_device(config.device)
+    content, style = fit_image(pair.content, config.size), fit_image(pair.style, config.size)
+    content, style = content.to(device), style.to(device)
+    full = load_encoder(device=device)
+    jobs = {}
+    for name, each in configs.items():
+        jobs[name] = (Objective(prepare_encoder(each), content, [style], each), make_optimizer(each))
+    variables = dict.fromkeys(configs, content * 255)
+    samples: dict[str, list[float]] = {name: [] for name in ("plain", *configs)}
+    turns, block = 4, max(1, num_evaluations // 4)
+    for _ in range(turns):
+        samples["plain"] += plain_seconds(full, content, style, block)
+        for _ in range(block):
+            for name, (objective, optimizer) in jobs.items():
+                synchronize(device)
+                started = time.perf_counter()
+                gradient = objective.evaluate(variables[name]).gradient
+                variables[name] = optimizer.step(variables[name], gradient)
+                synchronize(device)
+                samples[name].append(time.perf_counter() - started)
+    return samples
+
+
+def measure_scale(preset: str, size: int) -> dict[str, Any]:
+    """Seconds an evaluation and peak memory of a preset's finest stage, in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure_scale, (preset, size, torch.get_num_threads()))
+
+
+def _measure_scale(preset: str, size: int, num_threads: int) -> dict[str, Any]:
+    torch.set_num_threads(num_threads)
+    config = make_config(preset, size=size, num_steps=SCALE_STEPS, stages=("1:1",))
+    encoder = prepare_encoder(config)
+    warm_up(encoder, config)
+    image: ImageTensor = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    moments = []
+    for step in stylize_steps(image, image.flip(3), config, encoder=encoder):
+        synchronize(step.image.device)
+        moments.append(step.seconds)
+    return {
+        "preset": preset,
+        "size_px": size,
+        "seconds_per_evaluation": round((moments[-1] - moments[0]) / (SCALE_STEPS - 1), 4),
+        "peak_memory_mib": round(peak_memory_mib(encoder.mean.device)),
+    }
+
+
+def _sentence(name: str, record: Mapping[str, Any]) -> str:
+    return f"{record['pair']} {name}: {min(record['seconds']):.2f} s, style distance {record['style']:.3f}"
+
+
+def write_bench(bench: Bench, path: str | Path) -> Path:
+    """Write the records as JSON. Raises an ImageError where that is impossible."""
+    content = {
+        "environment": bench.environment,
+        "options": dataclasses.asdict(bench.options),
+        "pairs": [pair.name for pair in bench.pairs],
+        **{part: getattr(bench, part) for part in PARTS},
+    }
+    return write_file(Path(path), json.dumps(content, indent=1).encode() + b"\n")
+
+
+def read_bench(path: str | Path) -> dict[str, Any]:
+    """What `write_bench` wrote. Raises an OptionError if it is no such file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {
+            key: content[key] for key in ("environment", "options", "pairs", "evaluations", "runs", "losses", "scale")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"'{path}' holds no records of a bench: make them with stylecore bench --json.") from error
