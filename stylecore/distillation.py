@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stylecore.encoder import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
+from stylecore.reduced_encoder import FIRST
 from stylecore.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
@@ -93,8 +94,10 @@ def distill(
         seed: of the crops.
     """
     generator = torch.Generator().manual_seed(seed)
-    parameters = list(student.parameters())
-    student.requires_grad_(True)
+    # The first convolution is the teacher's own, and its Gram exact.
+    parameters = [p for name, conv in student.convs.items() if name != FIRST for p in conv.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     rates = [LEARNING_RATE * float(parameter.detach().square().mean().sqrt()) for parameter in parameters]
     groups = [{"params": [parameter], "lr": rate} for parameter, rate in zip(parameters, rates, strict=True)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))

@@ -199,16 +199,15 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
-def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Raise an ImageError now if a PNG could not be written to `path` later; nothing is created."""
+def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
+    """Raise an ImageError now if a file of that kind could not be written to `path` later; nothing is created."""
     target = Path(path)
     try:
         if target.is_dir():
             raise ImageError(f"The output '{target}' is a folder: name a file in it.")
-        if target.suffix.lower() != ".png":
-            raise ImageError(
-                f"Name the output '{target.with_suffix('.png')}': it is a PNG, so its settings fit inside."
-            )
+        if target.suffix.lower() != suffix:
+            reason = "it is a PNG, so its settings fit inside" if suffix == ".png" else f"it is a {suffix} file"
+            raise ImageError(f"Name the output '{target.with_suffix(suffix)}': {reason}.")
         if not target.parent.is_dir():
             raise ImageError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
         if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):

@@ -16,6 +16,8 @@ from torch import Tensor
 from stylecore.config import StylizeConfig
 from stylecore.images import LEVELS
 
+SMALLEST = 1e-30  # mean of a gradient that a step is divided by: it is 0 where content and style are one picture
+
 
 class Optimizer(ABC):
     """Keeps what it has learned between steps."""
@@ -77,7 +79,7 @@ class LBFGS(Optimizer):
             alphas.append(alpha)
             q = q.addcmul(y, -alpha)
         q = self._precondition(q)
-        first = self.FIRST_STEP / q.abs().mean().clamp_min(torch.finfo(q.dtype).tiny)
+        first = self.FIRST_STEP / q.abs().mean().clamp_min(SMALLEST)
         q = q * torch.where(self.scale > 0, self.scale, first)
         for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
             q = q.addcmul(s, alpha - weight * y.dot(q))

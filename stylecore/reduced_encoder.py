@@ -8,6 +8,7 @@ early layers from adding up in later ones.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def reduce_encoder(
     if not all(isinstance(conv, nn.Conv2d) for conv in encoder.convs.values()):
         raise OptionError("This encoder is a reduced one already: choose vgg16 or vgg19.")
     names = [name for name in conv_names(encoder.architecture) if name in encoder.convs]
-    convs: dict[str, nn.Module] = {FIRST: encoder.convs[FIRST]}
+    convs: dict[str, nn.Module] = {FIRST: copy.deepcopy(encoder.convs[FIRST])}
     generator = torch.Generator().manual_seed(0)
     for name in names[1:]:
         original = encoder.convs[name]

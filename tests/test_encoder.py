@@ -29,6 +29,7 @@ from stylecore.encoder import (
     stride,
 )
 from stylecore.errors import OptionError, WeightsError
+from stylecore.images import resize_image
 
 ARCHITECTURES = ("vgg16", "vgg19")
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
@@ -593,3 +594,16 @@ def test_a_malicious_file_in_the_cache_is_not_run(empty_cache: Path, tmp_path: P
     with pytest.raises(WeightsError, match="more than tensors"):
         load_encoder("vgg19")
     assert not (tmp_path / "pwned").exists()
+
+
+def test_recomputed_features_have_the_same_values_and_gradient(vgg16: Encoder, astronaut: Tensor) -> None:
+    """Memory for time, and nothing else."""
+    layers = (*STYLE_LAYERS, "relu4_2")
+    found = []
+    for recompute in (False, True):
+        image = resize_image(astronaut, 64, 80).requires_grad_(True)
+        features = vgg16(image, layers, recompute=recompute)
+        total = torch.stack([feature.square().mean() for feature in features.values()]).sum()
+        found.append((*features.values(), *torch.autograd.grad(total, image)))
+    for kept, recomputed in zip(*found, strict=True):
+        assert torch.equal(kept, recomputed)

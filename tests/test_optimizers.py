@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecore.optimizers import LBFGS, Adam, Optimizer
+from stylecore.images import LEVELS
+from stylecore.optimizers import LBFGS, Adam, Optimizer, ProjectedLBFGS, inverse_frequencies
 
 HESSIAN = torch.diag(torch.tensor([1.0, 4.0, 25.0, 100.0], dtype=torch.float64))
 MINIMUM = torch.tensor([3.0, -2.0, 1.0, 5.0], dtype=torch.float64)
@@ -92,3 +93,52 @@ def test_arguments_stay_as_they_are(optimizer: Optimizer) -> None:
     assert torch.equal(x, torch.ones(2, 2))
     assert torch.equal(g, torch.full((2, 2), 0.5))
     assert following.shape == x.shape
+
+
+def test_projected_lbfgs_never_leaves_the_range_and_finds_the_minimum_inside_it() -> None:
+    """Where the unbounded minimum lies outside, the bound is the answer."""
+    target = torch.linspace(-200, 400, 3 * 16 * 16).view(1, 3, 16, 16)
+    image, optimizer = torch.full_like(target, 128.0), ProjectedLBFGS()
+    for _ in range(60):
+        image = optimizer.step(image, image - target)
+        assert torch.equal(image, image.clamp(0, LEVELS))
+    torch.testing.assert_close(image, target.clamp(0, LEVELS), atol=0.5, rtol=0)
+
+
+def test_the_preconditioner_pays_where_coarse_structure_is_slow() -> None:
+    """A loss whose curvature grows with the frequency, as losses of edges and textures do."""
+    generator = torch.Generator().manual_seed(0)
+    target = 128 + 20 * torch.randn(1, 3, 32, 32, generator=generator)
+
+    def slope(image: Tensor) -> Tensor:
+        curved = torch.fft.rfft2(image - target) / inverse_frequencies(32, 32, image.device)
+        return torch.fft.irfft2(curved, s=(32, 32))
+
+    left = {}
+    for kind in (LBFGS, ProjectedLBFGS):
+        image, optimizer = torch.full_like(target, 100.0), kind()
+        for _ in range(6):
+            image = optimizer.step(image, slope(image))
+        left[kind] = float((image - target).square().mean())
+    assert left[ProjectedLBFGS] < 0.1 * left[LBFGS]
+
+
+@pytest.mark.parametrize("kind", [LBFGS, ProjectedLBFGS])
+def test_nothing_to_do_leaves_the_image(kind: type[LBFGS]) -> None:
+    """A photo in its own style: a gradient of exactly 0."""
+    image, optimizer = torch.full((1, 3, 8, 10), 100.0), kind()
+    for _ in range(3):
+        assert torch.equal(optimizer.step(image, torch.zeros_like(image)), image)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (9, 16), (33, 32)])
+def test_the_preconditioner_is_symmetric_positive_and_real(height: int, width: int) -> None:
+    """Or what it starts from would be no inverse Hessian."""
+    optimizer = ProjectedLBFGS()
+    optimizer.shape = torch.Size((1, 1, height, width))
+    columns = torch.stack([optimizer._precondition(row) for row in torch.eye(height * width)])
+    torch.testing.assert_close(columns, columns.mT, atol=1e-4, rtol=1e-4)
+    assert float(torch.linalg.eigvalsh(columns.double()).min()) > 0.49
+    assert float(inverse_frequencies(height, width, torch.device("cpu")).max()) == pytest.approx(
+        0.5 * max(height, width)
+    )

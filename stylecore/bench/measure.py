@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,7 @@ from stylecore.compare import curve_steps, write_file
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
 from stylecore.encoder import load_encoder
-from stylecore.errors import OptionError
+from stylecore.errors import NotEnoughMemoryError, OptionError
 from stylecore.images import ImageTensor, fit_image, fit_size, image_size, resize_image
 from stylecore.metrics import Yardstick
 from stylecore.objective import Objective
@@ -99,7 +101,11 @@ class Bench:
                     yield _sentence(f"{preset} with {record['loss']}", record)
         for size in [size for size in SCALE_SIZES_PX if size <= self.options.max_scale_px]:
             for preset in (REFERENCE, "preview"):
-                self.scale.append(measure_scale(preset, size))
+                try:
+                    self.scale.append(measure_scale(preset, size))
+                except (BrokenProcessPool, NotEnoughMemoryError):
+                    yield f"{preset} at {size} px does not fit into memory"
+                    continue
                 yield f"{preset} at {size} px: {self.scale[-1]['seconds_per_evaluation']:.2f} s an evaluation"
 
     def _is_slow(self, preset: str) -> bool:
@@ -191,8 +197,9 @@ def interleaved_evaluations(
 
 def measure_scale(preset: str, size: int) -> dict[str, Any]:
     """Seconds an evaluation and peak memory of a preset's finest stage, in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure_scale, (preset, size, torch.get_num_threads()))
+    # Not a Pool: it would start a worker that the system kills for its memory again and again.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure_scale, preset, size, torch.get_num_threads()).result()
 
 
 def _measure_scale(preset: str, size: int, num_threads: int) -> dict[str, Any]:

@@ -116,10 +116,10 @@ def _scale_table(records: Records) -> list[list[str]]:
     for size in sorted({size for _, size in found}):
         cells = []
         for preset in presets:
-            record, base = found[preset, size], found.get((preset, 256))
-            seconds = record["seconds_per_evaluation"]
-            cells.append(f"{seconds / base['seconds_per_evaluation']:.2f}" if base else "")
-            cells.append(f"{record['peak_memory_mib'] / 1024:.2f}")
+            record, base = found.get((preset, size)), found.get((preset, 256))
+            seconds = "seconds_per_evaluation"
+            cells.append(f"{record[seconds] / base[seconds]:.2f}" if record and base else "")
+            cells.append(f"{record['peak_memory_mib'] / 1024:.2f}" if record else "does not fit")
         rows.append([str(size), *cells])
     return rows
 

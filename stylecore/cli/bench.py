@@ -44,7 +44,7 @@ def bench_command(
     if report is not None:
         draw(report)
         return
-    check_writable(json_file)
+    check_writable(json_file, ".json")
     options = QUICK if quick else BenchOptions()
     changes = {"size": size} | ({"presets": tuple(parse_list(presets))} if presets else {})
     options = BenchOptions(**(vars(options) | changes))

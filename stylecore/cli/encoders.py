@@ -12,8 +12,8 @@ from rich.progress import track
 from stylecore.cli.console import messages
 from stylecore.distillation import distill, gram_errors, random_crops
 from stylecore.encoder import load_encoder
-from stylecore.errors import ImageError, OptionError
-from stylecore.images import ImageTensor, load_image
+from stylecore.errors import ImageError
+from stylecore.images import ImageTensor, check_writable, load_image
 from stylecore.photos import FITTING, load_photo
 from stylecore.reduced_encoder import num_multiplications, reduce_encoder, save_encoder
 
@@ -31,10 +31,7 @@ def reduce_encoder_command(
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:
     """Split an encoder's convolutions so that they keep ENERGY of their responses; --encoder FILE then uses it."""
-    if output.suffix != ".safetensors":
-        raise OptionError(f"The output '{output}' must end in .safetensors.")
-    if not output.absolute().parent.is_dir():
-        raise OptionError(f"There is no folder '{output.parent}' to write '{output.name}' to.")
+    check_writable(output, ".safetensors")
     pictures = _load_pictures(images)
     teacher = load_encoder(encoder)
     crops = random_crops(pictures, NUM_CROPS, CROP_PX, torch.Generator().manual_seed(0)).split(1)

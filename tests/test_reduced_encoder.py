@@ -1,0 +1,156 @@
+"""Reduced encoders: the factorisation is the regression it says, and what is saved is what is loaded."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stylecore.distillation import distill, gram_errors, random_crops
+from stylecore.encoder import ENCODERS, STYLE_LAYERS, Encoder, conv_names, load_encoder
+from stylecore.errors import OptionError, WeightsError
+from stylecore.images import fit_image
+from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_style
+from stylecore.reduced_encoder import num_multiplications, rank_of, reduce_encoder, save_encoder
+from stylecore.stylize import stylize
+
+MakeImage = Callable[..., Tensor]
+REDUCED = [name for name in ENCODERS if "-r" in name]
+
+
+@pytest.fixture
+def wide_encoder() -> Encoder:
+    """Two blocks of 24 channels, whose second convolution is of rank 3 but for a whisper."""
+    torch.manual_seed(0)
+    convs = {name: nn.Conv2d(n, 24, 3, padding=1) for name, n in (("conv1_1", 3), ("conv1_2", 24), ("conv2_1", 24))}
+    for conv in convs.values():
+        nn.init.kaiming_normal_(conv.weight)
+    with torch.no_grad():
+        flat = convs["conv1_2"].weight.flatten(1)
+        convs["conv1_2"].weight.copy_((flat[:, :3] @ torch.randn(3, flat.shape[1])).view(24, 24, 3, 3))
+    return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture
+def crops(make_image: MakeImage) -> list[Tensor]:
+    return [(make_image(48, 48, seed) + 0.1 * torch.randn(1, 3, 48, 48)).clamp(0, 1) for seed in range(6)]
+
+
+def test_all_energy_keeps_the_encoder(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
+    whole = reduce_encoder(wide_encoder, crops, energy=1.0)
+    layers = ["relu1_1", "relu1_2", "relu2_1"]
+    for layer, expected in wide_encoder(crops[0], layers).items():
+        torch.testing.assert_close(whole(crops[0], layers)[layer], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_layer_of_low_rank_is_found_and_loses_nothing(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
+    ranks = {}
+    reduced = reduce_encoder(wide_encoder, crops, energy=0.99999, report=lambda name, k, _: ranks.update({name: k}))
+    assert ranks["conv1_2"] == rank_of(reduced.convs["conv1_2"]) == 3
+    assert num_multiplications(reduced, 48, 48) < num_multiplications(wide_encoder, 48, 48)
+    errors = gram_errors(reduced, wide_encoder, crops, ["relu1_2"])
+    assert errors["relu1_2"] < 0.01
+
+
+def test_less_energy_is_cheaper_and_further_off(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
+    some, most = (reduce_encoder(wide_encoder, crops, energy=energy) for energy in (0.7, 0.97))
+    assert num_multiplications(some, 48, 48) < num_multiplications(most, 48, 48)
+    errors = [gram_errors(reduced, wide_encoder, crops, ["relu2_1"])["relu2_1"] for reduced in (some, most)]
+    assert errors[0] > errors[1]
+
+
+def test_multiplications_are_weights_times_positions(one_conv_encoder: Encoder) -> None:
+    assert num_multiplications(one_conv_encoder, 10, 20) == 8 * 3 * 9 * 10 * 20
+
+
+@pytest.mark.parametrize("energy", [0.0, 1.01, float("nan")])
+def test_an_energy_that_is_no_share_is_refused(wide_encoder: Encoder, crops: Sequence[Tensor], energy: float) -> None:
+    with pytest.raises(OptionError, match="energy must be a share"):
+        reduce_encoder(wide_encoder, crops, energy=energy)
+
+
+def test_nothing_to_fit_or_to_reduce_is_refused(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
+    with pytest.raises(OptionError, match="At least one image"):
+        reduce_encoder(wide_encoder, [], energy=0.9)
+    with pytest.raises(OptionError, match="reduced one already"):
+        reduce_encoder(load_encoder("vgg16-r95"), crops, energy=0.9)
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, astronaut: Tensor) -> None:
+    shipped = load_encoder("vgg16-r95")
+    save_encoder(shipped, tmp_path / "mine.safetensors")
+    again = load_encoder("vgg16", weights=tmp_path / "mine.safetensors")
+    assert (again.name, again.checksum) == ("vgg16", shipped.checksum)
+    image = fit_image(astronaut, 64)
+    assert torch.equal(again(image, ["relu5_1"])["relu5_1"], shipped(image, ["relu5_1"])["relu5_1"])
+    with pytest.raises(WeightsError, match="no folder"):
+        save_encoder(shipped, tmp_path / "nowhere" / "mine.safetensors")
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_shipped_encoders_are_cheaper_and_keep_the_grams(name: str, vgg16: Encoder, astronaut: Tensor) -> None:
+    """On an image that was never used in fitting; a random network of the same shape is off by about 1."""
+    reduced = load_encoder(name)
+    assert num_multiplications(vgg16, 256, 256) > 1.9 * num_multiplications(reduced, 256, 256)
+    assert list(reduced.convs) == conv_names(name) == list(vgg16.convs)
+    errors = gram_errors(reduced, vgg16, [fit_image(astronaut, 128), fit_image(load_style("flow_strokes"), 128)])
+    assert errors["relu1_1"] < 0.02
+    assert max(errors.values()) < 0.45
+    assert all(errors[shallow] <= errors[deep] + 0.02 for shallow, deep in itertools.pairwise(STYLE_LAYERS))
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_a_reduced_encoder_paints_what_the_full_yardstick_likes(
+    name: str, astronaut: Tensor, flow_strokes: Tensor
+) -> None:
+    """What it optimises is its own Gram; what counts is the full encoder's."""
+    config = {"size": 96, "num_steps": 15, "preset": "standard"}
+    reduced = stylize(astronaut, flow_strokes, **config, encoder=load_encoder(name))
+    untouched = stylize(astronaut, flow_strokes, **config | {"style_weight": 0.0})
+    assert reduced.style_distance < 0.5 * untouched.style_distance
+
+
+def test_distillation_brings_the_grams_closer(
+    wide_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On crops that it has not seen."""
+    layers = ("relu1_1", "relu2_1")
+    monkeypatch.setattr("stylecore.distillation.STYLE_LAYERS", layers)
+    monkeypatch.setattr("stylecore.distillation.CONTENT_LAYER", "relu1_2")
+    monkeypatch.setattr("stylecore.distillation.CROP_PX", 48)
+    images = [make_image(64, 64, seed) for seed in range(6)]
+    fitting, other = (random_crops(images, 12, 48, torch.Generator().manual_seed(s)).split(1) for s in (0, 1))
+    first = wide_encoder.convs["conv1_1"].weight.clone()
+    student = reduce_encoder(wide_encoder, fitting, energy=0.8)
+    before = gram_errors(student, wide_encoder, other, layers)
+    assert len(list(distill(student, wide_encoder, images, num_steps=60))) == 60
+    assert gram_errors(student, wide_encoder, other, layers)["relu2_1"] < 0.97 * before["relu2_1"]
+    assert not any(parameter.requires_grad for parameter in student.parameters())
+    assert torch.equal(wide_encoder.convs["conv1_1"].weight, first), "the teacher was trained"
+    assert torch.equal(student.convs["conv1_1"].weight, first)
+
+
+def test_crops_are_displayable_and_repeat_with_their_seed(make_image: MakeImage) -> None:
+    images = [make_image(50, 70), make_image(33, 40, seed=1)]
+
+    def draw(seed: int) -> Tensor:
+        return random_crops(images, 8, 24, torch.Generator().manual_seed(seed))
+
+    assert draw(0).shape == (8, 3, 24, 24)
+    assert torch.equal(draw(0), draw(0).clamp(0, 1))
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+
+
+def test_nothing_that_is_evaluated_on_was_fitted_to() -> None:
+    """The scripts that fit name the fitting lists, and load evaluation pictures only to print errors."""
+    assert not set(FITTING) & set(EVALUATION)
+    assert not set(FITTING_STYLES) & set(EVALUATION_STYLES)
+    script = (Path(__file__).parent.parent / "scripts" / "build_reduced_encoders.py").read_text()
+    before_printing, _, printing = script.partition("def print_errors")
+    assert "EVALUATION" in printing.partition("\ndef ")[0]
+    body = before_printing.partition("\ndef ")[2] + printing.partition("\ndef ")[2]
+    assert "EVALUATION" not in body
+    assert not any(name in script for name in (*EVALUATION, *EVALUATION_STYLES))
