@@ -1,4 +1,5 @@
-# make demo | make test | make lint | make install. PYTHON=, PORT= and HOST= can be given on the command line.
+# make demo | make test | make lint | make install. PYTHON=, PORT= and HOST= can be given on the command line, and for
+# the demo SHARE=1 (a public link), LOGIN=name:password, MCP=1 (tools for language models).
 PYTHON ?= python3
 PORT ?= 7860
 HOST ?= 127.0.0.1
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint format study examples clean
+.PHONY: install demo test test-slow lint format study examples screenshots space bench-export clean
 
 install: $(INSTALLED)
 
@@ -19,7 +20,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/python -m demo --port $(PORT) --host $(HOST)
+	$(BIN)/python -m demo --port $(PORT) --host $(HOST) $(if $(SHARE),--share) $(if $(LOGIN),--login $(LOGIN)) $(if $(MCP),--mcp)
 
 test: install
 	$(BIN)/python -m pytest
@@ -41,6 +42,19 @@ study: install  # measure everything that docs/study.md says, about 20 minutes; 
 
 examples: install  # draw the style pictures again
 	$(BIN)/python examples/draw_styles.py
+
+screenshots: install  # the demo's tabs after real runs, for docs/; look at them before you commit
+	$(BIN)/python -m scripts.screenshots
+
+space: install  # push the last commit to a Hugging Face Space: make space SPACE=you/stylecore
+	$(BIN)/python -m scripts.push_space $(SPACE)
+
+bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
+	mkdir -p build/export docs/benchmarks/export
+	for encoder in vgg16 vgg16-r99 vgg16-r95; do for precision in fp32 fp16 int8; do \
+		$(BIN)/python -m export extractor -o build/export/$$encoder-$$precision.onnx \
+			--encoder $$encoder --precision $$precision || exit 1; done; done
+	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,248 @@
+"""What is exported, as modules that torch can trace: the extractor, and the two graphs that stylize without torch.
+
+torch cannot export its autograd, so `StylizeStep` has the gradient written out: the adjoint of each operation, in
+reverse order. A test holds it to autograd's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from stylecore.config import StylizeConfig
+from stylecore.encoder import Encoder
+from stylecore.errors import OptionError
+from stylecore.images import LEVELS
+from stylecore.losses import content_loss
+from stylecore.losses.reduced import projected_gram
+from stylecore.optimizers import Adam
+from stylecore.statistics import Features, flatten_positions, gram_matrix
+
+Outputs = Literal["features", "gram", "projected"]
+OUTPUTS: tuple[Outputs, ...] = ("features", "gram", "projected")
+
+# Anything that is called as `Encoder` is.
+FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
+
+
+class Extractor(nn.Module):
+    """An encoder with its normalisation, as one graph from pixels to features or their Grams.
+
+    Args:
+        encoder: an `Encoder`, or what is called like one.
+        layers: whose values come out, in this order.
+        outputs: "features" (1, N, H', W'); "gram" F F^T / M, (1, N, N); or "projected", U^T (F F^T / M) U, (1, K, K).
+        pixels: take uint8 (1, H, W, 3), as cameras give it, instead of float32 (1, 3, H, W) in [0, 1].
+    """
+
+    def __init__(
+        self, encoder: FeatureMaps, layers: Sequence[str], outputs: Outputs = "features", pixels: bool = False
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.layers = tuple(layers)
+        self.outputs = outputs
+        self.pixels = pixels
+
+    def forward(self, image: Tensor, *components: Float[Tensor, "N K"]) -> tuple[Tensor, ...]:
+        """`components`: for "projected" alone, a basis U for each layer, orthonormal columns."""
+        if self.pixels:
+            image = image.permute(0, 3, 1, 2).float() / LEVELS
+        features = self.encoder(image, self.layers)
+        if self.outputs == "features":
+            return tuple(features[layer] for layer in self.layers)
+        if self.outputs == "gram":
+            return tuple(gram_matrix(features[layer]) for layer in self.layers)
+        return tuple(projected_gram(features[layer], u) for layer, u in zip(self.layers, components, strict=True))
+
+
+class HalfStoredConv(nn.Module):
+    """A stride-1 convolution whose weights are kept in float16 and used in float32, with its adjoint.
+
+    onnxruntime turns the weights into float32, and into the adjoint's, once when a session is made: a file holds each
+    value once, in two bytes.
+    """
+
+    weight: Tensor
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.register_buffer("weight", conv.weight.detach().half())
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
+        self.margin = conv.kernel_size[0] // 2
+
+    def forward(self, x: Float[Tensor, "1 N_in H W"]) -> Float[Tensor, "1 N_out H W"]:
+        return F.conv2d(x, self.weight.float(), self.bias, padding=self.margin)
+
+    def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
+        """A convolution with flipped kernels, inputs and outputs exchanged: under onnxruntime faster than a
+        transposed convolution, which is the same."""
+        flipped = self.weight.float().flip(2, 3).transpose(0, 1)
+        return F.conv2d(gradient, flipped, padding=self.margin)
+
+
+class HalfStoredConvs(nn.Sequential):
+    """A factorised convolution: `HalfStoredConv`s one after the other."""
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        for conv in reversed(self):
+            assert isinstance(conv, HalfStoredConv)
+            gradient = conv.adjoint(gradient)
+        return gradient
+
+
+def half_stored(encoder: Encoder) -> Encoder:
+    """The same encoder with convolutions that know their adjoint and store their weights in float16."""
+    convs = {
+        name: HalfStoredConvs(*(HalfStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
+        for name, conv in encoder.convs.items()
+    }
+    return Encoder(
+        encoder.architecture,
+        convs,
+        name=encoder.name,
+        normalization=encoder.normalization,
+        pooling=encoder.pooling,
+        checksum=encoder.checksum,
+    )
+
+
+class StyleTargets(nn.Module):
+    """What the step compares with: the features of a photo, and Grams and means of a style's features."""
+
+    def __init__(self, encoder: Encoder, config: StylizeConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.content_layers = config.content_layers
+        self.style_layers = config.style_layers
+
+    def forward(self, image: Float[Tensor, "1 3 H W"]) -> tuple[Tensor, ...]:
+        """RGB in [0, 1] -> the content layers' features, the style layers' Grams (1, N, N), and their means (1, N)."""
+        features = self.encoder(image, self.content_layers + self.style_layers)
+        styles = [flatten_positions(features[layer]) for layer in self.style_layers]
+        contents = (features[layer] for layer in self.content_layers)
+        return (*contents, *(gram_matrix(features[layer]) for layer in self.style_layers), *(f.mean(2) for f in styles))
+
+
+class StylizeStep(nn.Module):
+    """One evaluation of the loss and one step of Adam: what `Objective` and `optimizers.Adam` do, without autograd.
+
+    Args:
+        encoder: as `half_stored` makes it.
+        config: layers, loss ("gram" or "pca"), learning rate and clamping; no total variation.
+    """
+
+    def __init__(self, encoder: Encoder, config: StylizeConfig) -> None:
+        super().__init__()
+        _check_exportable(config)
+        self.encoder = encoder
+        self.config = config
+        wanted = (*config.content_layers, *config.style_layers)
+        names = list(encoder.convs)
+        self.names = names[: 1 + max(names.index(layer.replace("relu", "conv")) for layer in wanted)]
+
+    def forward(
+        self,
+        targets: dict[str, Tensor],
+        weights: dict[str, Float[Tensor, ""]],
+        image: Float[Tensor, "1 3 H W"],
+        mean: Float[Tensor, "1 3 H W"],
+        square: Float[Tensor, "1 3 H W"],
+        num_steps: Float[Tensor, ""],
+    ) -> tuple[Tensor, ...]:
+        """One step.
+
+        Args:
+            targets: the photo's features `content_<layer>`, and for each style layer `gram_<layer>`, A (1, N, N), or
+                for "pca" U^T A U (1, K, K) and the basis U (N, K), `components_<layer>`.
+            weights: of each term, named as its target: `content_<layer>` on the mean of (F - C)^2, `gram_<layer>` on
+                that of (G - A)^2.
+            image: in 8-bit levels, 0..255.
+            mean, square: Adam's running means of the gradient and of its square; zeros before the first step.
+            num_steps: made so far.
+
+        Returns:
+            the next image, mean, square and num_steps; then total, content and style loss before the step.
+        """
+        features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.names])
+        cotangents: dict[str, Tensor] = {}
+        content = style = torch.zeros(())
+        for layer in self.config.content_layers:
+            name = f"content_{layer}"
+            value, gradient = _content_term(features[layer], targets[name])
+            content = content + weights[name] * value
+            cotangents[layer] = weights[name] * gradient
+        for layer in self.config.style_layers:
+            name = f"gram_{layer}"
+            value, gradient = _style_term(features[layer], targets[name], targets.get(f"components_{layer}"))
+            style = style + weights[name] * value
+            cotangents[layer] = cotangents.get(layer, 0) + weights[name] * gradient
+        gradient = self._image_gradient(features, cotangents) / LEVELS
+        return (*self._adam(image, mean, square, num_steps, gradient), content + style, content, style)
+
+    def _image_gradient(self, features: Mapping[str, Features], cotangents: Mapping[str, Tensor]) -> Tensor:
+        """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image."""
+        gradient = torch.zeros(())
+        for name, before in zip(reversed(self.names), [*reversed(self.names[:-1]), None], strict=True):
+            layer = name.replace("conv", "relu")
+            if layer in cotangents:
+                gradient = gradient + cotangents[layer]
+            gradient = torch.where(features[layer] > 0, gradient, 0.0)
+            gradient = self.encoder.convs[name].adjoint(gradient)  # type: ignore[operator]
+            if before is not None and before[4] != name[4]:
+                gradient = self._pool_adjoint(features[before.replace("conv", "relu")], gradient)
+        return gradient * self.encoder.scale
+
+    def _pool_adjoint(self, x: Features, gradient: Features) -> Features:
+        """From a pool's output back to its input x. Several maxima of one window get the gradient each, where torch
+        picks one: they are equal in life only where they are 0, and there ReLU stops the gradient."""
+        margin = (0, x.shape[3] - 2 * gradient.shape[3], 0, x.shape[2] - 2 * gradient.shape[2])
+        spread = F.pad(F.interpolate(gradient, scale_factor=2.0, mode="nearest"), margin)
+        if self.encoder.pooling == "average":
+            return spread / 4
+        largest = F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0, mode="nearest")
+        return torch.where(x == F.pad(largest, margin), spread, 0.0)
+
+    def _adam(
+        self, image: Tensor, mean: Tensor, square: Tensor, num_steps: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`optimizers.Adam.step`, with its state passed through."""
+        first, second = Adam.BETAS
+        num_steps = num_steps + 1
+        mean = first * mean + (1 - first) * gradient
+        square = second * square + (1 - second) * gradient.square()
+        unbiased = mean / (1 - first**num_steps)
+        spread = (square / (1 - second**num_steps)).sqrt() + Adam.EPSILON
+        image = image - self.config.learning_rate * unbiased / spread
+        return image.clamp(0, LEVELS) if self.config.clamp else image, mean, square, num_steps
+
+
+def _content_term(features: Features, target: Features) -> tuple[Tensor, Features]:
+    """`losses.content_loss` and its gradient."""
+    return content_loss(features, target), 2 / features.numel() * (features - target)
+
+
+def _style_term(features: Features, target: Tensor, components: Tensor | None) -> tuple[Tensor, Features]:
+    """`losses.gram_loss`, or `losses.reduced.pca_loss` in a basis, and its gradient 4/(N^2 M) U D U^T F."""
+    flat = flatten_positions(features)
+    channels, positions = flat.shape[1:]
+    projected = flat if components is None else components.mT @ flat
+    difference = projected @ projected.mT / positions - target
+    gradient = difference @ projected if components is None else components @ (difference @ projected)
+    gradient = (4 / channels**2 / positions * gradient).view(features.shape)
+    return difference.square().sum() / channels**2, gradient
+
+
+def _check_exportable(config: StylizeConfig) -> None:
+    """Raise an OptionError for what the step graph does not know."""
+    if config.loss not in ("gram", "pca"):
+        raise OptionError(f"The loss '{config.loss}' cannot be exported: choose --loss gram or pca.")
+    if config.tv_weight or config.content_reduction != "mean" or config.keep_colors != "none":
+        raise OptionError("Total variation, summed content losses and kept colours cannot be exported: leave them out.")
+    if not all(layer.startswith("relu") for layer in config.content_layers + config.style_layers):
+        raise OptionError("Only layers after their ReLU can be exported: name relu4_2, not conv4_2.")

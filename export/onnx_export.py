@@ -1,0 +1,101 @@
+"""From a torch module to an ONNX file: traced, cleaned of the exporting machine, described, and written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+import stylecore
+from export.sessions import METADATA_PREFIX
+from stylecore.encoder import Encoder
+from stylecore.errors import OptionError
+from stylecore.images import replacing
+
+OPSET = 20
+LICENCES = (
+    "Graph: MIT. Weights of VGG-16 and VGG-19: Visual Geometry Group, University of Oxford, CC BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/), changed as the project's NOTICE says."
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a module is traced with."""
+
+    values: tuple[Any, ...]  # tensors and lists of tensors, as its forward takes them
+    names: Sequence[str]  # of all tensors in `values`, lists flattened
+    axes: tuple[Any, ...]  # like `values`, with {axis: name} of the dynamic axes in the place of each tensor
+
+
+def trace(module: nn.Module, inputs: Inputs, output_names: Sequence[str]) -> onnx.ModelProto:
+    """The module as an ONNX graph that names nothing of this machine."""
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            module.eval(),
+            inputs.values,
+            input_names=inputs.names,
+            output_names=output_names,
+            dynamic_shapes=inputs.axes,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _strip_traces(model)
+    return model
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without the exporter's talk about axis names that several inputs share, and about its own deprecations."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Remove what the exporter noted for debugging: stack traces with absolute paths, modules, FX nodes."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+
+
+def describe(model: onnx.ModelProto, encoder: Encoder, facts: Mapping[str, str]) -> None:
+    """Put what the file is into its metadata, as text: the encoder's facts and `facts`, after METADATA_PREFIX."""
+    of_encoder = {
+        "version": stylecore.__version__,
+        "opset": str(OPSET),
+        "encoder": encoder.name,
+        "pooling": encoder.pooling,
+        "normalization": encoder.normalization,
+        "weights_checksum": encoder.checksum,
+        "licence": LICENCES,
+    }
+    onnx.helper.set_model_props(
+        model, {f"{METADATA_PREFIX}{key}": value for key, value in (of_encoder | dict(facts)).items()}
+    )
+
+
+def check_folder(path: Path) -> None:
+    """Raise an OptionError now if there is no folder to write `path` to later."""
+    if not path.parent.is_dir():
+        raise OptionError(f"There is no folder '{path.parent}' to write '{path.name}' to.")
+
+
+def write(model: onnx.ModelProto, path: Path) -> Path:
+    """Write one file; an old one is replaced only by a complete new one."""
+    with replacing(path) as file:
+        file.write(model.SerializeToString())
+    return path

@@ -1,0 +1,164 @@
+"""Views of a bench's record: a table, CSV, Markdown, and a picture of latency against error."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from export.runtime import ModelError
+from stylecore.images import replacing
+
+COLUMNS = {
+    "name": "{}",
+    "encoder": "{}",
+    "precision": "{}",
+    "threads": "{}",
+    "asked": "{}",
+    "actual": "{}",
+    "mode": "{}",
+    "px": "{}",
+    "runs": "{}",
+    "p50_ms": "{:.2f}",
+    "p90_ms": "{:.2f}",
+    "p99_ms": "{:.2f}",
+    "mean_ms": "{:.2f}",
+    "min_ms": "{:.2f}",
+    "speedup": "{:.2f}",
+    "error": "{:.4f}",
+    "file_mib": "{:.2f}",
+    "peak_mib": "{:.0f}",
+    "session_s": "{:.3f}",
+    "first_run_s": "{:.3f}",
+}
+P99_FROM = 1000  # runs: under that, one percent is a handful of samples
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record that `write_views` wrote. Raises a ModelError for anything else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["kind"] == "export-bench":
+            return dict(record)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise ModelError(f"'{path}' is no record of python -m export bench.")
+
+
+def summarize(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One dict a row, by `COLUMNS`; None where there is nothing to say. `speedup` is the median against onnxruntime's
+    float32 of the same full encoder, provider, size and number of threads in the same record."""
+    medians = {_setting(row): float(np.median(row["milliseconds"])) for row in record["rows"] if _is_baseline(row)}
+    return [_summary(row, medians.get(_setting(row))) for row in record["rows"]]
+
+
+def _setting(row: dict[str, Any]) -> tuple[Any, ...]:
+    provider = "cpu" if row["provider"] == "torch" else row["provider"]
+    return provider, row["num_threads"], row["size_px"]
+
+
+def _is_baseline(row: dict[str, Any]) -> bool:
+    is_full = "-" not in row["encoder"]
+    return is_full and row["precision"] == "fp32" and row["mode"] == "arrays" and row["provider"] != "torch"
+
+
+def _summary(row: dict[str, Any], baseline_ms: float | None) -> dict[str, Any]:
+    samples = np.array(row["milliseconds"])
+    p50, p90, p99 = np.percentile(samples, (50, 90, 99))
+    return {
+        "name": row["name"],
+        "encoder": row["encoder"],
+        "precision": row["precision"],
+        "threads": row["num_threads"],
+        "asked": row["provider"],
+        "actual": row["actual"],
+        "mode": row["mode"],
+        "px": row["size_px"],
+        "runs": len(samples),
+        "p50_ms": p50,
+        "p90_ms": p90,
+        "p99_ms": p99 if len(samples) >= P99_FROM else None,
+        "mean_ms": samples.mean(),
+        "min_ms": samples.min(),
+        "speedup": None if baseline_ms is None else baseline_ms / p50,
+        "error": row["error"],
+        "file_mib": row["file_mib"],
+        "peak_mib": row["peak_memory_mib"],
+        "session_s": row["session_seconds"],
+        "first_run_s": row["first_run_seconds"],
+    }
+
+
+def _cells(summary: dict[str, Any]) -> list[str]:
+    return ["" if summary[name] is None else form.format(summary[name]) for name, form in COLUMNS.items()]
+
+
+def table(record: dict[str, Any]) -> Table:
+    """For a terminal."""
+    view = Table(*COLUMNS, box=None)
+    for summary in summarize(record):
+        view.add_row(*_cells(summary))
+    return view
+
+
+def to_csv(record: dict[str, Any]) -> str:
+    """With a header, full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summarize(record))
+    return text.getvalue()
+
+
+def to_markdown(record: dict[str, Any]) -> str:
+    """The table, with where and how it was measured, and what was not run."""
+    environment, rules = record["environment"], record["rules"]
+    rows = [list(COLUMNS), ["---"] * len(COLUMNS), *(_cells(summary) for summary in summarize(record))]
+    lines = [
+        f"{environment['cpu']}, {environment['system']}; onnxruntime {environment['onnxruntime']}, torch "
+        f"{environment['torch']}. At least {rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in "
+        "turns, one image at a time. `error` is the largest relative error of any layer and image against the full "
+        "encoder in torch float32; `speedup` is against onnxruntime float32 of the full encoder.",
+        "",
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        "Not run: "
+        + ("; ".join(f"{row['provider']} ({row['reason']})" for row in record["not_run"]) or "nothing")
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def save_picture(record: dict[str, Any], path: Path) -> None:
+    """Median latency against error, one point a row, one colour a number of threads."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    summaries = summarize(record)
+    for number in sorted({summary["threads"] for summary in summaries}):
+        points = [summary for summary in summaries if summary["threads"] == number]
+        # float32 has no error to speak of, and a logarithm would send it far away.
+        errors = [max(summary["error"], 1e-4) for summary in points]
+        axes.scatter([point["p50_ms"] for point in points], errors, label=f"{number} thread{'s' * (number > 1)}")
+        for point, error in zip(points, errors, strict=True):
+            axes.annotate(point["name"], (point["p50_ms"], error), (4, 4), textcoords="offset points", fontsize=7)
+    axes.set(xscale="log", yscale="log", xlabel="median latency, ms", ylabel="largest relative error (1e-4: at most)")
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.legend()
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+
+
+def write_views(record: dict[str, Any], folder: Path) -> None:
+    """bench.json, the record; and its views bench.csv, bench.md and bench.png."""
+    texts = {"json": json.dumps(record) + "\n", "csv": to_csv(record), "md": to_markdown(record)}
+    for suffix, text in texts.items():
+        with replacing(folder / f"bench.{suffix}") as file:
+            file.write(text.encode())
+    save_picture(record, folder / "bench.png")

@@ -1,0 +1,370 @@
+"""Stylization with numpy, Pillow and onnxruntime alone: one file, which every bundle carries along.
+
+    python runtime.py CONTENT STYLE -o OUT.png
+
+What is optimised lies in two graphs beside this file: `targets.onnx` turns an image into what the step compares with,
+`step.onnx` is one evaluation of the loss and one step of Adam. `manifest.json` says how they were meant to be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image, ImageOps
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FORMAT = 1  # of the manifest
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+LEVELS = 255.0
+MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
+MAX_PIXELS = 100_000_000
+MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
+SMALLEST = 1e-12  # square of a target that a term is divided by: a black picture's is 0
+
+
+class ModelError(Exception):
+    """What a user can mend: a file that is missing, damaged or foreign, an option out of range. One sentence."""
+
+
+def open_session(
+    path: Path,
+    num_threads: int = 0,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+    profile_prefix: str | None = None,
+) -> ort.InferenceSession:
+    """An onnxruntime session; 0 threads: one a core. Raises a ModelError for whatever keeps a file from running."""
+    if not path.is_file():
+        raise ModelError(f"There is no model file '{path}'.")
+    ort.set_default_logger_severity(4)  # the errors are told below; onnxruntime would print them as well
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = num_threads
+    # A session that waits must not take a core from one that runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
+    try:
+        return ort.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # onnxruntime has a dozen kinds, all of them the file's fault here
+        raise ModelError(f"'{path}' cannot be used: {_reason(str(error))}.") from error
+
+
+def _reason(message: str) -> str:
+    """onnxruntime's message in words that help."""
+    if "opset" in message and "support" in message:
+        return "it needs a newer onnxruntime (its opset is not supported): pip install --upgrade onnxruntime"
+    if "external" in message.lower() and ("file" in message.lower() or "data" in message.lower()):
+        return "the file with its weights is missing or damaged: keep the files of a model in one folder"
+    if "Protobuf parsing failed" in message or "No graph was found" in message:
+        return "it is damaged, cut short or no ONNX model: export it again"
+    return f"onnxruntime says '{' '.join(message.split())[:200]}'"
+
+
+def load_image(path: str | Path) -> Array:
+    """An image file as float32 (1, 3, H, W) in [0, 1], turned as its EXIF says, transparency on white."""
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            width, height = file.size
+            if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE_PX:
+                raise ModelError(
+                    f"'{path}' is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px, and all at most "
+                    f"{MAX_PIXELS // 1_000_000} megapixels."
+                )
+            rgba = ImageOps.exif_transpose(file).convert("RGBA")
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no file '{path}'.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ModelError(f"'{path}' is not an image that can be read, or is damaged.") from error
+    rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return (np.asarray(rgb, np.float32) / np.float32(LEVELS)).transpose(2, 0, 1)[None]
+
+
+def resize(image: Array, height: int, width: int) -> Array:
+    """Lanczos resampling to height x width px, as the library does it."""
+    if image.shape[2:] == (height, width):
+        return image
+    planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS) for plane in image[0]]
+    return np.stack([np.asarray(plane) for plane in planes])[None].clip(0, 1)
+
+
+def fit(image: Array, longer_side: int) -> Array:
+    """`image` resized to that longer side in px, its aspect kept."""
+    height, width = image.shape[2:]
+    factor = longer_side / max(height, width)
+    return resize(image, max(1, round(height * factor)), max(1, round(width * factor)))
+
+
+def save_png(image: Array, path: Path) -> None:
+    """Write (1, 3, H, W) in [0, 1] as PNG; an old file is replaced only by a complete new one."""
+    pixels = Image.fromarray((image[0].clip(0, 1) * LEVELS).round().astype(np.uint8).transpose(1, 2, 0))
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            pixels.save(file, format="PNG")
+        Path(name).chmod(0o644)  # mkstemp makes private files
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation and the image after the step it led to."""
+
+    index: int  # 1 .. total, over all scales
+    total: int
+    image: Array  # (1, 3, H, W) in [0, 1]
+    loss: float  # before the step
+
+
+class Bundle:
+    """A folder that `python -m export bundle` wrote, checked against its manifest.
+
+    Args:
+        folder: with manifest.json and the files it names.
+        num_threads: of onnxruntime; 0: one a core.
+
+    Raises:
+        ModelError: a file is missing, or is not the one that the manifest was written for.
+    """
+
+    def __init__(self, folder: Path, num_threads: int = 0) -> None:
+        manifest = folder / "manifest.json"
+        try:
+            self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
+            if self.manifest["format"] != FORMAT:
+                raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
+            self.config: dict[str, Any] = self.manifest["config"]
+            checksums: dict[str, str] = self.manifest["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"'{folder}' is no bundle: make one with python -m export bundle -o DIR.") from error
+        for name, checksum in checksums.items():
+            _check_file(folder / name, checksum)
+        self.targets = open_session(folder / "targets.onnx", num_threads)
+        self.step = open_session(folder / "step.onnx", num_threads)
+
+    def stylize_steps(
+        self,
+        content: Array,
+        style: Array,
+        *,
+        size: int | None = None,
+        num_steps: int | None = None,
+        style_weight: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[Step]:
+        """Stylize step by step, coarse to fine.
+
+        Args:
+            content, style: (1, 3, H, W) in [0, 1].
+            size: longer side of the result in px; default: the config's.
+            num_steps: over all scales; default: the config's.
+            style_weight: times the config's; larger is more painting, less photo.
+            seed: of the noise, where the config starts from noise.
+        """
+        config = self.config
+        longer_side, total = size or config["size"], num_steps or config["num_steps"]
+        image = content if config["init"] == "content" else _noise(fit(content, longer_side).shape, seed)
+        index = 0
+        for side, number in plan_stages(config["stages"], content.shape, longer_side, total):
+            content_here = fit(content, side)
+            fixed = self._targets(content_here, fit(style, max(content_here.shape)), style_weight)
+            state = {"image": resize(image, *content_here.shape[2:]) * np.float32(LEVELS)}
+            state |= {name: np.zeros_like(content_here) for name in ("mean", "square")}
+            state |= {"num_steps": np.zeros((), np.float32)}
+            for _ in range(number):
+                *following, loss, _, _ = self.step.run(None, state | fixed)
+                state = dict(zip(state, following, strict=True))
+                index += 1
+                image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
+                yield Step(index, total, image, float(loss))
+
+    def _targets(self, content: Array, style: Array, style_weight: float) -> dict[str, Array]:
+        """What the step compares with, and the weights of the terms, by the names of its inputs."""
+        config = self.config
+        names = [output.name for output in self.targets.get_outputs()]
+        of_content = dict(zip(names, self.targets.run(None, {"image": content}), strict=True))
+        of_style = dict(zip(names, self.targets.run(None, {"image": style}), strict=True))
+        targets: dict[str, Array] = {}
+        for layer, weight in zip(config["content_layers"], config["content_layer_weights"], strict=True):
+            name = f"content_{layer}"
+            targets |= {name: of_content[name]}
+            targets |= self._weight(name, config["content_weight"] * weight, of_content[name])
+        for layer, weight in zip(config["style_layers"], config["style_layer_weights"], strict=True):
+            name, gram = f"gram_{layer}", of_style[f"gram_{layer}"]
+            targets |= self._weight(name, style_weight * config["style_weight"] * weight, gram)
+            if config["loss"] == "pca":
+                kept = self.manifest["num_components"][layer]
+                basis = fit_basis(gram[0], of_style[f"mean_{layer}"][0], kept, config["centered"])
+                targets |= {f"components_{layer}": basis}
+                gram = basis.T @ gram @ basis
+            targets |= {name: gram}
+        return targets
+
+    def _weight(self, name: str, weight: float, target: Array) -> dict[str, Array]:
+        """A term's weight, over its target's mean square where the config's terms are relative to their targets."""
+        unit = max(float(np.square(target).mean()), SMALLEST) if self.config["terms"] == "relative" else 1.0
+        return {f"weight_{name}": np.array(weight / unit, np.float32)}
+
+
+def _check_file(path: Path, checksum: str) -> None:
+    if not path.is_file():
+        raise ModelError(f"The bundle lacks '{path.name}': make it again with python -m export bundle.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+        raise ModelError(f"'{path.name}' is damaged or not of this bundle: its checksum is not the manifest's.")
+
+
+def _noise(shape: tuple[int, ...], seed: int) -> Array:
+    noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+    return (0.5 + 0.25 * noise).clip(0, 1)
+
+
+def fit_basis(gram: Array, mean: Array, num_components: int, centered: bool) -> Array:
+    """The strongest eigenvectors of F F^T / M, less the mean's part if `centered`: (N, K), orthonormal columns."""
+    moment = gram.astype(np.float64) - (np.outer(mean, mean.astype(np.float64)) if centered else 0)
+    return np.linalg.eigh(moment)[1][:, ::-1][:, :num_components].astype(np.float32)
+
+
+def plan_stages(
+    stages: Sequence[dict[str, Any]], shape: Sequence[int], longer_side: int, num_steps: int
+) -> list[tuple[int, int]]:
+    """(longer side in px, steps) of each stage, as the library plans them for a content image of `shape`.
+
+    Stages before the last that would be too small to tell a style are left out; the steps are divided by the shares of
+    the others, with at least one for the last.
+    """
+    sides = [max(1, round(longer_side * stage["scale"])) for stage in stages]
+    shorter = min(shape[2:]) / max(shape[2:])
+    used = [i for i, side in enumerate(sides) if round(side * shorter) >= MIN_STAGE_PX or i == len(sides) - 1]
+    shares = np.cumsum([stages[i]["share"] for i in used])
+    bounds = [min(round(num_steps * share / shares[-1]), num_steps - 1) for share in shares[:-1]] + [num_steps]
+    steps = [int(end - begin) for begin, end in zip([0, *bounds], bounds, strict=False)]
+    return [(sides[i], number) for i, number in zip(used, steps, strict=True)]
+
+
+def peak_memory_mib() -> float | None:
+    """The most memory that this process has held; None where the system does not tell.
+
+    Not `getrusage` on Linux: there a process inherits the peak of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for."""
+
+    content: str
+    style: str
+    output: Path
+    models: Path
+    size: int | None = None
+    num_steps: int | None = None
+    style_weight: float = 1.0
+    seed: int = 0
+    num_threads: int = 0
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Stylize and save; returns the record that `--json` prints, with the keys of `stylecore stylize`.
+
+    Raises:
+        ModelError: bad input, told before anything slow is done.
+    """
+    started = time.perf_counter()
+    _check_job(job)
+    content, style = load_image(job.content), load_image(job.style)
+    bundle = Bundle(job.models, job.num_threads)
+    ready = time.perf_counter()
+    options = {"size": job.size, "num_steps": job.num_steps, "style_weight": job.style_weight, "seed": job.seed}
+    for step in bundle.stylize_steps(content, style, **options):  # type: ignore[arg-type]
+        if not np.isfinite(step.loss):
+            raise ModelError("The optimisation left the finite numbers: lower --style-weight.")
+        last = step
+    save_png(last.image, job.output)
+    config = {name: value for name, value in options.items() if value is not None and name != "style_weight"}
+    config["style_weight"] = bundle.config["style_weight"] * job.style_weight
+    peak = peak_memory_mib()
+    return {
+        "output": str(job.output),
+        "seconds": round(time.perf_counter() - ready, 3),
+        "num_steps": last.index,
+        "device": "cpu",
+        "dtype": "float32",
+        "encoder": bundle.config["encoder"],
+        "loss": bundle.config["loss"],
+        "size_px": list(last.image.shape[2:]),
+        "peak_memory_mib": None if peak is None else round(peak),
+        "config": bundle.config | config,
+        "seconds_setup": round(ready - started, 3),
+    }
+
+
+def _check_job(job: Job) -> None:
+    if job.output.suffix.lower() != ".png":
+        raise ModelError(f"Name the output '{job.output.with_suffix('.png')}': it is a PNG.")
+    if not job.output.parent.is_dir() or job.output.is_dir():
+        raise ModelError(f"'{job.output}' cannot be written: name a file in a folder that is there.")
+    if job.size is not None and not 4 * MIN_SIDE_PX <= job.size <= MAX_SIDE_PX:
+        raise ModelError(f"--size must be between {4 * MIN_SIDE_PX} and {MAX_SIDE_PX} px, not {job.size}.")
+    if job.num_steps is not None and job.num_steps < 1:
+        raise ModelError(f"--steps must be at least 1, not {job.num_steps}.")
+    if not 0 <= job.style_weight < float("inf"):
+        raise ModelError(f"--style-weight must be 0 or more, not {job.style_weight:g}.")
+
+
+def sentence(record: dict[str, Any]) -> str:
+    """A record for people."""
+    height, width = record["size_px"]
+    return f"{record['output']}: {width}x{height} px, {record['num_steps']} steps in {record['seconds']:.1f} s."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of a bundle. Returns the exit status: 0, or 2 for bad input."""
+    parser = argparse.ArgumentParser(description="Paint CONTENT in the manner of STYLE with onnxruntime alone.")
+    parser.add_argument("content", metavar="CONTENT", help="the photo")
+    parser.add_argument("style", metavar="STYLE", help="the picture")
+    parser.add_argument("-o", "--output", type=Path, default=Path("stylized.png"), help="the PNG to write")
+    parser.add_argument("--models", type=Path, default=Path(__file__).parent, help="the bundle's folder")
+    parser.add_argument("--size", type=int, help="longer side of the result in px")
+    parser.add_argument("--steps", type=int, dest="num_steps", help="optimisation steps over all scales")
+    parser.add_argument("--style-weight", type=float, default=1.0, help="from photo (0.01) to painting (10)")
+    parser.add_argument("--seed", type=int, default=0, help="of a noise start")
+    parser.add_argument("--threads", type=int, dest="num_threads", default=0, help="0: one a core")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("as_json")
+    try:
+        record = run_job(Job(**options))
+    except ModelError as error:
+        print(f"stylize: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(json.dumps(record) if as_json else sentence(record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

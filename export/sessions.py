@@ -1,0 +1,92 @@
+"""onnxruntime sessions: opened with clear errors, and made to prove on what they run. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from export.runtime import ModelError, open_session
+
+METADATA_PREFIX = "stylecore."  # before every key of ours in a file's metadata
+
+# What onnxruntime can run on, as typed -> its name.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+
+
+def check_provider(provider: str) -> str:
+    """onnxruntime's name of a provider. Raises a ModelError if it is unknown."""
+    if provider not in PROVIDERS:
+        near = get_close_matches(provider, PROVIDERS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(PROVIDERS)}."
+        raise ModelError(f"Unknown provider '{provider}': {hint}")
+    return PROVIDERS[provider]
+
+
+def is_built_in(provider: str) -> bool:
+    """Whether this onnxruntime was built with the provider: necessary for running on it, and no proof of it."""
+    return check_provider(provider) in ort.get_available_providers()
+
+
+def session_on(
+    path: Path, provider: str = "cpu", num_threads: int = 1, options: Mapping[str, str] | None = None
+) -> ort.InferenceSession:
+    """A session that was asked to run on `provider`; onnxruntime may have fallen back to the CPU, see `ran_on`."""
+    return open_session(path, num_threads, _providers(provider, options or {}))
+
+
+def _providers(provider: str, options: Mapping[str, str]) -> list[Any]:
+    """The provider, and the CPU for what it cannot run."""
+    asked = (check_provider(provider), dict(options))
+    return [asked] if provider == "cpu" else [asked, (PROVIDERS["cpu"], {})]
+
+
+def facts(session: ort.InferenceSession) -> dict[str, str]:
+    """What the project wrote into the file's metadata; empty for another's file."""
+    pairs = session.get_modelmeta().custom_metadata_map.items()
+    return {key.removeprefix(METADATA_PREFIX): value for key, value in pairs if key.startswith(METADATA_PREFIX)}
+
+
+def extractor_facts(session: ort.InferenceSession, path: Path) -> dict[str, str]:
+    """`facts` of an extractor. Raises a ModelError for anything else."""
+    found = facts(session)
+    if found.get("kind") != "extractor":
+        raise ModelError(f"'{path}' is no extractor of this project: make one with python -m export extractor.")
+    return found
+
+
+def ran_on(path: Path, provider: str, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Microseconds of kernels by the provider that really executed them, as onnxruntime's profiler saw one run.
+
+    `get_available_providers` lists what was compiled in, and `get_providers` what a session tried: only the profile of
+    a run tells where its nodes were.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(path, 1, _providers(provider, {}), str(Path(folder) / "profile"))
+        session.run(None, dict(feeds))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    spent: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "Node" and "provider" in event.get("args", {}):
+            spent[event["args"]["provider"]] += max(1, event["dur"])
+    return dict(spent)
+
+
+def actual_provider(spent: Mapping[str, int]) -> str:
+    """The provider that did most of the work, as typed on the command line."""
+    names = {name: provider for provider, name in PROVIDERS.items()}
+    name = max(spent, key=lambda key: spent[key])
+    return names.get(name, name)

@@ -1,0 +1,121 @@
+"""The bench: what it records can be trusted, and its views say what the record says."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from export_fixtures import refused, tiny_everywhere, without  # noqa: F401 - a fixture
+from PIL import Image
+
+from export import report, sessions
+from export.benchmark import Rules, run_bench
+from export.cli import main
+from export.footprint import measure
+from export.runtime import ModelError
+
+BRIEF = Rules(num_runs=8, seconds=0.0, size_px=64)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once: tracing takes seconds."""
+    return tmp_path_factory.mktemp("built")
+
+
+@pytest.fixture
+def file(tiny_everywhere: Any, built: Path) -> Path:  # noqa: F811, ARG001
+    path = built / "tiny.onnx"
+    if not path.exists():
+        assert main(["extractor", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def record(file: Path) -> dict[str, Any]:
+    return run_bench([file], threads=[1], rules=BRIEF)
+
+
+def test_the_record_holds_every_sample_and_where_it_comes_from(record: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(record)) == record
+    file, *torchs = record["rows"]
+    assert (file["provider"], file["actual"], file["name"], file["size_px"]) == ("cpu", "cpu", "tiny", 64)
+    assert [row["name"] for row in torchs] == ["torch-float32", "torch-bfloat16"]
+    for row in record["rows"]:
+        assert len(row["milliseconds"]) == BRIEF.num_runs
+        assert min(row["milliseconds"]) > 0
+    assert file["error"] < 1e-5
+    assert 1e-4 < torchs[1]["error"] < 0.1  # bfloat16 keeps eight bits
+    assert file["session_seconds"] > 0
+    assert {"cpu", "onnxruntime", "torch", "num_threads"} <= set(record["environment"])
+    assert {row["provider"] for row in record["not_run"]} >= {"coreml", "xnnpack"}
+
+
+def test_the_footprint_is_of_a_process_without_torch(file: Path) -> None:
+    """Far less than this process holds, whose peak a child would inherit in getrusage."""
+    script = "from export import footprint; print(footprint.measure(footprint.Path(sys.argv[1]), 'cpu', 1, 64))"
+    done = without(["torch", "stylecore"], script, file)
+    assert done.returncode == 0, done.stderr
+    of_fresh_process = run_bench([file], threads=[1], rules=BRIEF)["rows"][0]["peak_memory_mib"]
+    assert measure(file, "cpu", 1, 64)["peak_memory_mib"] > 1.5 * of_fresh_process
+
+
+def test_a_profile_proves_what_ran(file: Path) -> None:
+    """Only the profile of a run tells: the list of available providers is that of the build."""
+    feeds = {"image": np.zeros((1, 3, 64, 64), np.float32)}
+    spent = sessions.ran_on(file, "cpu", feeds)
+    assert set(spent) == {"CPUExecutionProvider"}
+    assert sessions.actual_provider({"CPUExecutionProvider": 10, "CUDAExecutionProvider": 90}) == "cuda"
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="a build without CUDA")
+def test_a_fallback_to_the_cpu_is_a_failure(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """onnxruntime-gpu lists CUDA also where there is no GPU, and then runs on the CPU without an error."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("CUDA really runs here")
+    assert sessions.is_built_in("cuda")
+    error = refused(capsys, "bench", file, "--providers", "cuda", "--threads", "1", "--quick", "--size", "64")
+    assert "asked to run on cuda but ran on cpu" in error
+    row = run_bench([file], providers=["cuda"], threads=[1], rules=BRIEF, allow_fallback=True)["rows"][0]
+    assert (row["provider"], row["actual"]) == ("cuda", "cpu")
+
+
+def test_bad_options_are_told_in_one_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'cuda'" in refused(capsys, "bench", file, "--providers", "cud")
+    assert "--threads" in refused(capsys, "bench", file, "--threads", "two")
+    assert "no folder" in refused(capsys, "bench", file, "-o", file.parent / "none")
+    assert "no record" in refused(capsys, "views", file)
+
+
+def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) -> None:
+    record["rows"][0]["milliseconds"] = [float(value) for value in range(1, 1001)]
+    report.write_views(record, tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "bench.csv").read_text())))
+    assert float(rows[0]["p50_ms"]) == pytest.approx(500.5)
+    assert float(rows[0]["p99_ms"]) == pytest.approx(990.01)
+    assert float(rows[0]["speedup"]) == 1
+    assert rows[1]["p99_ms"] == "", "a percent of a few runs says nothing"
+    markdown = (tmp_path / "bench.md").read_text()
+    assert "| tiny |" in markdown
+    assert "xnnpack (this onnxruntime was built without it)" in markdown
+    assert Image.open(tmp_path / "bench.png").width > 500
+    before = (tmp_path / "bench.md").read_text()
+    assert main(["views", str(tmp_path / "bench.json")]) == 0
+    assert (tmp_path / "bench.md").read_text() == before
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    done = without(["torch", "stylecore", "onnx"], "from export.cli import main; sys.exit(main([]))")
+    assert done.returncode == 0, done.stderr
+    assert "stylize" in done.stdout
+
+
+def test_unknown_providers_are_no_session() -> None:
+    with pytest.raises(ModelError, match="choose from"):
+        sessions.check_provider("abacus")

@@ -1,0 +1,222 @@
+"""Bundles: they stylize where there is no torch, as torch would, and say clearly when they cannot."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from export_fixtures import ROOT, leaves_nothing_behind, refused, tiny_everywhere, without  # noqa: F401 - a fixture
+from PIL import Image
+from torch import Tensor
+
+from export import runtime
+from export.bundle import WEIGHTS_FILE, bundle_config, export_bundle
+from export.cli import main
+from export.runtime import Bundle, ModelError
+from stylecore.basis import Components, fit_basis
+from stylecore.config import StylizeConfig
+from stylecore.encoder import Encoder
+from stylecore.errors import OptionError
+from stylecore.images import load_image, resize_image, save_image
+from stylecore.schedule import plan_stages
+from stylecore.stylize import stylize_steps
+
+STYLE = ROOT / "examples" / "styles" / "flow_strokes.jpg"
+HEAVY = ("torch", "stylecore", "safetensors", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where bundles are kept that were written once: tracing takes seconds."""
+    return tmp_path_factory.mktemp("built")
+
+
+@pytest.fixture
+def bundle(request: pytest.FixtureRequest, tiny_everywhere: Encoder, built: Path, tmp_path: Path) -> Path:  # noqa: F811, ARG001
+    """A bundle of the tiny encoder, to be spoilt; of the Gram loss unless the test asks for another."""
+    loss = getattr(request, "param", "gram")
+    if not (built / loss).exists():
+        export_bundle(bundle_config(encoder="vgg16", loss=loss, components="50%", size=64, num_steps=12), built / loss)
+    return Path(shutil.copytree(built / loss, tmp_path / "bundle"))
+
+
+both_losses = pytest.mark.parametrize("bundle", ["gram", "pca"], indirect=True)
+
+
+@pytest.fixture
+def photo(astronaut: Tensor, tmp_path: Path) -> Path:
+    return save_image(resize_image(astronaut, 61, 90), tmp_path / "photo.png")
+
+
+@both_losses
+def test_it_does_what_torch_does_with_the_same_recipe(bundle: Path, photo: Path, tiny_everywhere: Encoder) -> None:  # noqa: F811
+    config = StylizeConfig.from_dict(json.loads((bundle / "manifest.json").read_text())["config"])
+    torchs = list(stylize_steps(load_image(photo), load_image(STYLE), config, encoder=tiny_everywhere))
+    ours = list(Bundle(bundle).stylize_steps(runtime.load_image(photo), runtime.load_image(STYLE)))
+    assert [step.index for step in ours] == [step.index for step in torchs]
+    assert [step.image.shape for step in ours] == [tuple(step.image.shape) for step in torchs]
+    assert ours[0].loss == pytest.approx(float(torchs[0].losses.total), rel=2e-3)
+    assert ours[-1].loss == pytest.approx(float(torchs[-1].losses.total), rel=0.1)
+    assert ours[-1].loss < ours[-4].loss
+
+
+@both_losses
+def test_it_runs_where_torch_cannot_be_imported(bundle: Path, photo: Path, tmp_path: Path) -> None:
+    """Both ways in: this project's command, and the copy that the bundle carries."""
+    out = [tmp_path / "command.png", tmp_path / "copy.png"]
+    command = "from export.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = without(HEAVY, command, "stylize", photo, STYLE, "-o", out[0], "--models", bundle, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["size_px"] == [43, 64]
+    assert record["num_steps"] == record["config"]["num_steps"] == 12
+    known = "output seconds seconds_setup num_steps device dtype encoder loss size_px peak_memory_mib config"
+    assert set(record) == set(known.split())
+    script = (
+        f"import runpy; sys.argv[0] = 'runtime.py'; runpy.run_path({str(bundle / 'runtime.py')!r}, run_name='__main__')"
+    )
+    done = without((*HEAVY, "export", "onnx", "typer", "rich"), script, photo, STYLE, "-o", out[1], "--steps", "12")
+    assert done.returncode == 0, done.stderr
+    pictures = [np.asarray(Image.open(path), np.float32) for path in out]
+    assert pictures[0].shape == (43, 64, 3)
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1
+    assert leaves_nothing_behind(tmp_path)
+
+
+def test_both_graphs_share_one_file_of_weights(bundle: Path) -> None:
+    places = [
+        {
+            tensor.name: tuple(entry.value for entry in tensor.external_data)
+            for tensor in model.graph.initializer
+            if tensor.external_data
+        }
+        for model in (onnx.load(bundle / name, load_external_data=False) for name in ("targets.onnx", "step.onnx"))
+    ]
+    shared = places[0].keys() & places[1].keys()
+    assert shared
+    assert all(places[0][name] == places[1][name] and places[0][name][0] == WEIGHTS_FILE for name in shared)
+    for name in ("targets.onnx", "step.onnx"):
+        onnx.checker.check_model(str(bundle / name), full_check=True)
+        assert str(ROOT).encode() not in (bundle / name).read_bytes()
+
+
+def test_a_bundle_carries_its_licences(bundle: Path) -> None:
+    text = (bundle / "LICENSE").read_text()
+    assert "MIT" in text
+    assert "CC BY 4.0" in text
+    assert (bundle / "runtime.py").read_text() == (ROOT / "export" / "runtime.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "step.onnx", "runtime.py"])
+def test_a_changed_file_is_noticed(name: str, bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (bundle / name).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\0" if name != "runtime.py" else b"#")
+    error = refused(capsys, "stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
+    assert "checksum" in error
+    (bundle / name).unlink()
+    error = refused(capsys, "stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
+    assert f"lacks '{name}'" in error
+    assert not (photo.parent / "x.png").exists()
+
+
+def test_bad_input_is_told_in_one_line(bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photo.parent
+    text = folder / "text.jpg"
+    text.write_text("not an image")
+    output, models = ["-o", folder / "x.png"], ["--models", bundle]
+    for arguments, reason in [
+        ([photo, text, *output, *models], "not an image"),
+        ([photo, "none.png", *output, *models], "no file"),
+        ([photo, STYLE, *output, "--models", folder], "no bundle"),
+        ([photo, STYLE, "-o", folder / "x.jpg", *models], "x.png"),
+        ([photo, STYLE, "-o", folder / "none" / "x.png", *models], "cannot be written"),
+        ([photo, STYLE, *output, *models, "--size", 3], "--size"),
+        ([photo, STYLE, *output, *models, "--steps", 0], "--steps"),
+        ([photo, STYLE, *output, *models, "--style-weight", -1], "--style-weight"),
+    ]:
+        assert reason in refused(capsys, "stylize", *arguments)
+    assert not (folder / "x.png").exists()
+
+
+def test_a_bundle_replaces_a_bundle_and_nothing_else(
+    bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bundle / "weights.bin").write_bytes(b"damaged")
+    assert main(["bundle", "-o", str(bundle), "--encoder", "vgg16"]) == 0
+    Bundle(bundle)
+    assert "MB" in capsys.readouterr().out
+    other = photo.parent / "photos"
+    other.mkdir()
+    shutil.copy(photo, other)
+    assert "no bundle" in refused(capsys, "bundle", "-o", other, "--encoder", "vgg16")
+    assert [path.name for path in other.iterdir()] == [photo.name]
+    assert leaves_nothing_behind(photo.parent)
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_a_step_alone_is_one_file_with_its_recipe(tmp_path: Path) -> None:
+    assert main(["step", "-o", str(tmp_path / "step.onnx"), "--encoder", "vgg16", "--pooling", "average"]) == 0
+    session = ort.InferenceSession(tmp_path / "step.onnx")
+    recipe = StylizeConfig.from_dict(json.loads(session.get_modelmeta().custom_metadata_map["stylecore.config"]))
+    assert recipe.pooling == "average"
+    shapes = {node.name: node.shape for node in session.get_inputs()}
+    assert shapes["image"] == [1, 3, "height", "width"]
+    assert [node.name for node in session.get_outputs()][:4] == [
+        f"next_{n}" for n in ("image", "mean", "square", "num_steps")
+    ]
+
+
+def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
+    for options in ({"init": "style_statistics"}, {"stages": ["0.5:1:vgg16-r99", "1:1"]}):
+        with pytest.raises(OptionError, match="one encoder"):
+            export_bundle(bundle_config(encoder="vgg16", **options), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_share_of_the_variance_cannot_be_bundled(tiny_everywhere: Encoder, tmp_path: Path) -> None:  # noqa: F811, ARG001
+    config = bundle_config(encoder="vgg16", loss="pca", components="var:0.9")
+    with pytest.raises(OptionError, match="count or a share"):
+        export_bundle(config, tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_the_runtimes_basis_is_the_librarys(centered: bool) -> None:
+    features = torch.rand(1, 12, 9, 7)
+    flat = features.flatten(2)
+    gram, mean = (flat @ flat.mT / 63)[0].numpy(), flat.mean(2)[0].numpy()
+    ours = torch.from_numpy(runtime.fit_basis(gram, mean, 4, centered))
+    library = fit_basis([features], [1.0], Components(count=4), centered=centered).components
+    assert torch.allclose(ours @ ours.mT, library @ library.mT, atol=1e-4)  # signs are free
+
+
+def test_the_runtime_plans_as_the_library_does() -> None:
+    for stages in ("1:1", "0.5:2,1:1", "0.25:1,0.5:1,1:0.01"):
+        for number, size in ((1, 64), (2, 160), (7, 256), (90, 512)):
+            config = bundle_config(encoder="vgg16", stages=stages.split(","), num_steps=number, size=size)
+            library = [(max(stage.size), stage.num_steps) for stage in plan_stages(config, (300, 451))]
+            assert runtime.plan_stages(config.to_dict()["stages"], (1, 3, 300, 451), size, number) == library
+
+
+def test_the_runtime_reads_and_resizes_as_the_library_does(photo: Path, tmp_path: Path) -> None:
+    clear = Image.open(photo).convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    clear.save(tmp_path / "clear.png")
+    for path in (photo, tmp_path / "clear.png", STYLE):
+        ours, library = runtime.load_image(path), load_image(path)
+        assert np.abs(ours - library.numpy()).max() < 2 / 255
+        assert np.allclose(
+            runtime.resize(ours, 40, 30), resize_image(torch.from_numpy(ours), 40, 30).numpy(), atol=1e-6
+        )
+
+
+def test_the_runtime_fails_kindly_on_another_format(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text()) | {"format": 99}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="another format"):
+        Bundle(bundle)

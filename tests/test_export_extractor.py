@@ -1,0 +1,228 @@
+"""Extractors as files: they say what they are, hold nothing of this machine, and compute what torch computes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from export_fixtures import ROOT, leaves_nothing_behind, refused, tiny_everywhere  # noqa: F401 - a fixture
+from torch import Tensor
+
+from export.cli import main
+from export.extractor import ExtractorOptions, build_extractor
+from export.quantize import RescaledEncoder, convolutions, half_precision, round_weights, rounded_to_int8
+from export.sessions import facts, session_on
+from export.verify import verify
+from stylecore.encoder import STYLE_LAYERS, Encoder
+from stylecore.errors import OptionError
+from stylecore.images import resize_image
+
+MakeImage = Callable[..., Tensor]
+LAYERS = (*STYLE_LAYERS, "relu4_2")
+tiny = pytest.mark.usefixtures("tiny_everywhere")
+
+
+@pytest.fixture(scope="session")
+def real_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled encoder, float32, dynamic, made on the command line."""
+    path = tmp_path_factory.mktemp("export") / "vgg16.onnx"
+    assert main(["extractor", "-o", str(path)]) == 0
+    return path
+
+
+def test_the_real_encoder_passes_at_three_sizes(real_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(real_file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [output["name"] for output in found["outputs"]] == list(LAYERS)
+    assert all(output["error"] < found["tolerance"] == 1e-4 for output in found["outputs"])
+
+
+def test_a_file_says_what_it_is(real_file: Path, vgg16: Encoder) -> None:
+    found = facts(session_on(real_file))
+    assert found["weights_checksum"] == vgg16.checksum
+    assert found["encoder"] == "vgg16"
+    assert found["normalization"] == "caffe"
+    assert "CC BY 4.0" in found["licence"]
+    assert set(found) > {"version", "layers", "precision", "opset"}
+    assert ExtractorOptions.from_metadata(found) == ExtractorOptions()
+
+
+def test_height_and_width_are_dynamic_by_name(real_file: Path) -> None:
+    model = onnx.load(real_file)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in dims] == [1, 3, "height", "width"]
+    assert [output.name for output in model.graph.output] == list(LAYERS)
+
+
+def test_no_path_of_this_machine_is_in_the_file(real_file: Path) -> None:
+    """The exporter writes a stack trace with absolute paths into every node."""
+    content = real_file.read_bytes()
+    for trace in (str(ROOT), str(Path.home()), "site-packages", ".py"):
+        assert trace.encode() not in content
+
+
+@tiny
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("outputs", ["features", "gram"])
+def test_every_precision_keeps_its_tolerance(precision: str, outputs: str, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    assert main(["extractor", "-o", str(path), "--precision", precision, "--outputs", outputs, "--size", "128"]) == 0
+    limit = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.2}[precision]  # 6 random channels average nothing out
+    assert all(check.error < limit for check in verify(path).checks)
+
+
+@tiny
+def test_pixels_and_projected_bases_go_in_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    assert main(["extractor", "-o", str(path), "--pixels", "--layers", "relu1_1,relu2_1"]) == 0
+    (node,) = session_on(path).get_inputs()
+    assert (node.name, node.type, node.shape) == ("image", "tensor(uint8)", [1, "height", "width", 3])
+    assert verify(path).passed
+
+
+def test_a_projected_file_takes_a_basis_for_each_layer(vgg16: Encoder, make_image: MakeImage) -> None:
+    options = ExtractorOptions(layers=("relu1_1", "relu2_1"), outputs="projected", components=100)
+    session = ort.InferenceSession(build_extractor(options, vgg16).SerializeToString())
+    assert [node.shape for node in session.get_inputs()[1:]] == [[64, 64], [128, 100]]
+    outputs = session.run(None, options.feeds(make_image()))
+    for value, same in zip(outputs, options.reference(vgg16)(make_image()), strict=True):
+        assert np.allclose(value, same, rtol=1e-3, atol=1e-4 * np.abs(same).max())
+
+
+@tiny
+def test_the_mobile_format_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["extractor", "-o", str(tmp_path / "tiny.onnx"), "--ort", "--size", "64"]) == 0
+    assert "usability checker" in capsys.readouterr().out
+    assert verify(tmp_path / "tiny.ort").passed
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny.onnx", "tiny.ort"}
+
+
+def test_rescaling_changes_nothing_outside(tiny_encoder: Encoder, make_image: MakeImage) -> None:
+    scales = {name: torch.rand(conv.out_channels) + 0.5 for name, conv in convolutions(tiny_encoder)}
+    rescaled = RescaledEncoder(tiny_encoder, scales)(make_image(), LAYERS)
+    for layer, value in tiny_encoder(make_image(), LAYERS).items():
+        assert torch.allclose(rescaled[layer], value, rtol=1e-3, atol=1e-4 * float(value.max()))
+
+
+def test_half_precision_never_overflows(vgg16: Encoder, astronaut: Tensor) -> None:
+    """Layers have mean activation 1; the bundled encoder's own features reach the thousands, their Grams millions."""
+    half = half_precision(vgg16)
+    inside = half.encoder(resize_image(astronaut, 96, 96), LAYERS)
+    assert all(0.2 < float(value.float().mean()) < 5 for value in inside.values())
+    assert all(bool((value.float().square().sum() / value.shape[2]).isfinite()) for value in inside.values())
+    assert max(float(value.max()) for value in inside.values()) < 1000
+
+
+def test_rounding_makes_good_what_it_loses() -> None:
+    """Correlated inputs let later columns make up for earlier ones: less error than rounding each weight alone."""
+    torch.manual_seed(0)
+    weight = torch.randn(16, 40)
+    x = torch.randn(40, 8) @ torch.randn(8, 500) + 0.1 * torch.randn(40, 500)
+    rounded = round_weights(weight, x @ x.mT)
+    step = weight.abs().amax(1, keepdim=True) / 127
+    alone = (weight / step).round() * step
+    assert ((rounded - weight) @ x).norm() < 0.5 * ((alone - weight) @ x).norm()
+    assert torch.allclose(rounded / step, (rounded / step).round(), atol=1e-3)
+
+
+@tiny
+def test_int8_weights_reach_the_file_as_they_were_rounded(tiny_encoder: Encoder) -> None:
+    """onnxruntime's quantiser finds the scale again, so that nothing is rounded twice."""
+    rounded = [conv.weight.data.numpy() for _, conv in convolutions(rounded_to_int8(tiny_encoder).encoder)]
+    model = build_extractor(ExtractorOptions(precision="int8", size=64), tiny_encoder)
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    found = [
+        arrays[node.input[0]] * arrays[node.input[1]].reshape(-1, 1, 1, 1)
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in arrays and arrays[node.input[0]].ndim == 4
+    ]
+    assert len(found) == len(rounded)
+    for value in found:
+        assert any(value.shape == other.shape and np.allclose(value, other, atol=1e-5) for other in rounded)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"outputs": "grams"},
+        {"precision": "fp8"},
+        {"layers": ("relu9_1",)},
+        {"layers": ()},
+        {"size": 8},
+        {"components": 0},
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(OptionError):
+        ExtractorOptions(**options)
+
+
+@pytest.mark.parametrize("arguments", [["--encoder", "vgg99"], ["--precision", "fp8"], ["--size", "big"], []])
+def test_bad_options_write_nothing(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / ("missing/x.onnx" if not arguments else "x.onnx")
+    refused(capsys, "extractor", "-o", output, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@tiny
+def test_an_interrupted_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("export.extractor.describe", fail)
+    assert main(["extractor", "-o", str(path)]) == 130
+    assert path.read_bytes() == b"old"
+    assert leaves_nothing_behind(tmp_path)
+
+
+def test_verify_fails_a_file_that_computes_something_else(real_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(real_file)
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("conv2_1.bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 5, bias.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    assert main(["verify", str(tmp_path / "wrong.onnx")]) == 1
+
+
+def _foreign() -> onnx.ModelProto:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "foreign", values[:1], values[1:])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_wrong_files_are_told_in_one_line(real_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(real_file)
+    other_weights = onnx.ModelProto()
+    other_weights.CopyFrom(model)
+    for prop in other_weights.metadata_props:
+        prop.value = "0" if prop.key.endswith("weights_checksum") else prop.value
+    from_the_future = _foreign()
+    from_the_future.opset_import[0].version = 999
+    onnx.save(model, tmp_path / "external.onnx", save_as_external_data=True, location="weights.bin")
+    (tmp_path / "weights.bin").unlink()
+    (tmp_path / "truncated.onnx").write_bytes(real_file.read_bytes()[:100_000])
+    (tmp_path / "text.onnx").write_text("not a model")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "foreign.onnx").write_bytes(_foreign().SerializeToString())
+    (tmp_path / "future.onnx").write_bytes(from_the_future.SerializeToString())
+    (tmp_path / "other.onnx").write_bytes(other_weights.SerializeToString())
+    for name, reason in {
+        "missing": "There is no model file",
+        "truncated": "damaged, cut short or no ONNX model",
+        "text": "damaged, cut short or no ONNX model",
+        "empty": "damaged, cut short or no ONNX model",
+        "foreign": "no extractor of this project",
+        "future": "needs a newer onnxruntime",
+        "external": "file with its weights is missing",
+        "other": "made from other weights",
+    }.items():
+        for command in ("verify", "bench"):
+            if (name, command) != ("other", "bench"):  # timing does not depend on what the weights are
+                assert reason in refused(capsys, command, tmp_path / f"{name}.onnx"), (name, command)
