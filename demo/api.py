@@ -1,48 +1,111 @@
 """The endpoints for programs: `gradio_client`, plain HTTP, MCP."""
 
+import dataclasses
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
-from demo.jobs import Frame, read_config
-from demo.serving import friendly_errors, save_result, start_job
+from demo.jobs import Frame, Job, read_config, read_variants, run_job
+from demo.models import DEFAULT_RUNS, Models
+from demo.serving import friendly_errors, publish, read_inputs, save_png
+from stylecore.compare import Comparison
 from stylecore.presets import DEFAULT_PRESET
+from stylecore.report import write_report
 
 
 # Gradio takes the annotation of the result for what each yield holds.
 def stylize(  # type: ignore[misc]
     content: gr.FileData,
-    style: gr.FileData,
+    styles: list[gr.FileData],
     preset: str = DEFAULT_PRESET,
+    loss: str | None = None,
     size: int = 256,
     style_weight: float = 1.0,
     seed: int = 0,
     num_steps: int | None = None,
 ) -> tuple[gr.FileData, dict[str, Any]]:
-    """Paint a photo in the manner of a style picture: a PNG with its settings inside, and a record.
+    """Paint a photo in the manner of one or several pictures: a PNG with its settings inside, and a record.
 
     While the job runs, the record alone is sent; cancel the request to stop it.
 
     Args:
         content: the photo.
-        style: the picture whose manner it gets.
+        styles: the pictures whose manner it gets, all with equal shares.
         preset: the recipe.
+        loss: the style loss; null: the preset's.
         size: longer side of the result, px.
         style_weight: multiplies the preset's style term.
         seed: of the noise, where the preset starts from noise.
         num_steps: evaluations of the loss; null: the preset's.
     """
+    options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
     with friendly_errors():
-        config = read_config(preset, size=size, style_weight=style_weight, seed=seed, num_steps=num_steps)
-        for frame in start_job(content, style, config):
+        config = read_config(preset, **options)
+        for frame in run_job(Job(read_inputs(content, styles), config)):
             yield None, _record(frame)
-        yield gr.FileData(path=save_result(frame)).model_dump(), _record(frame)
+        result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
+        yield gr.FileData(path=result).model_dump(), _record(frame)
+
+
+def compare(  # type: ignore[misc]
+    content: gr.FileData,
+    style: gr.FileData,
+    variants: list[dict[str, Any]],
+    size: int = 256,
+) -> tuple[gr.FileData, list[dict[str, Any]]]:
+    """Do one job in several ways from the same start: one HTML file that shows them, and a record of each.
+
+    While it runs, the records alone are sent; cancel the request to stop it.
+
+    Args:
+        content: the photo.
+        style: the picture whose manner it gets.
+        variants: two to eight, each a few fields of the config, such as {"preset": "gatys", "loss": "pca"}.
+        size: longer side of the results, px.
+    """
+    with friendly_errors(), TemporaryDirectory(prefix="stylecore-compare-") as folder:
+        options = {"preset": DEFAULT_PRESET, "size": size}
+        inputs = read_inputs(content, [style])
+        comparison = Comparison(
+            inputs.content, inputs.styles, read_variants(options, variants), folder, inputs=inputs.records
+        )
+        for progress in comparison.run():
+            if progress.record:
+                yield None, _records(comparison)
+        *_, page = write_report(comparison)
+        yield gr.FileData(path=publish(page, "comparison.html")).model_dump(), _records(comparison)
+
+
+def _records(comparison: Comparison) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(record) for record in comparison.records]
+
+
+def benchmark_with(models: Models) -> Callable[..., list[dict[str, Any]]]:
+    """The endpoint that measures models of one folder."""
+
+    def benchmark(model: str, runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:
+        """Time an exported model on this server, made first if it is missing, and torch beside it: a record of each.
+
+        Args:
+            model: such as "vgg16-fp32": encoder and precision.
+            runs: how many, 1 to 64.
+        """
+        with friendly_errors():
+            models.make(model)
+            return models.measure(model, runs)
+
+    return benchmark
 
 
 def _record(frame: Frame) -> dict[str, Any]:
+    measured = frame.distances[-1] if frame.distances else None
     return {
         "num_steps": frame.step,
         "seconds": round(frame.seconds, 3),
+        "style_distance": measured and round(measured.style, 5),
+        "content_distance": measured and round(measured.content, 5),
         "trouble": frame.trouble,
-        "config": frame.config.to_dict(),
+        "config": frame.job.config.to_dict(),
     }

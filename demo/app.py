@@ -1,41 +1,101 @@
 """The app: its page, its endpoints, and how it is served."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import gradio as gr
 
 from demo import api, examples, look
-from demo.serving import ONE_JOB
+from demo.address import Address, choice_control
+from demo.compare_tab import CompareTab
+from demo.edge_tab import EdgeTab
+from demo.how_tab import HowTab
+from demo.job_inputs import JobInputs
+from demo.kept import KeptResults
+from demo.models import Models
+from demo.serving import AT_ONCE, ONE_JOB
 from demo.stylize_tab import StylizeTab
 
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
 CHECK_FILES_EVERY_S, KEEP_FILES_S = 10 * 60, 60 * 60  # uploads, frames and results are deleted after an hour
+TABS = {"stylize": "Stylize", "compare": "Compare", "edge": "Edge", "how": "How it works"}
+PRIVACY = (
+    "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "
+    "alone, after a day."
+)
 
 
-def build_app() -> gr.Blocks:
-    """The page and the endpoints, not yet served."""
+def build_app(kept_folder: Path | None = None, models_folder: Path | None = None) -> gr.Blocks:
+    """The page and the endpoints, not yet served; the folders are for shared results and for exported models."""
+    kept, models = KeptResults(kept_folder), Models(models_folder)
     with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(CHECK_FILES_EVERY_S, KEEP_FILES_S)) as app:
         gr.Markdown(
             "# stylecore\nRepaint a photo in the manner of another picture, and watch it happen: "
             "neural style transfer by optimisation.",
             elem_id="title",
         )
-        StylizeTab()
-        gr.Markdown(examples.CREDITS, elem_id="credits")
+        notice = gr.HTML(visible=False, elem_id="notice")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320, elem_id="inputs"):
+                inputs = JobInputs()
+            with gr.Column(scale=7, min_width=320), gr.Tabs() as tabs:
+                with gr.Tab(TABS["stylize"], id="stylize") as stylize_tab:
+                    stylize = StylizeTab(inputs, kept)
+                with gr.Tab(TABS["compare"], id="compare") as compare_tab:
+                    compare = CompareTab(inputs)
+                with gr.Tab(TABS["edge"], id="edge") as edge_tab:
+                    edge = EdgeTab(inputs, models)
+                with gr.Tab(TABS["how"], id="how") as how_tab:
+                    HowTab()
+        gr.Markdown(f"{PRIVACY} {examples.CREDITS}", elem_id="credits")
+        tab = _tab_name(tabs, {"stylize": stylize_tab, "compare": compare_tab, "edge": edge_tab, "how": how_tab})
+        controls = inputs.controls | compare.controls | stylize.controls
+        address = Address(app, controls | {"tab": choice_control(tab, "tab", [*TABS])}, inputs.complete, notice)
+        stylize.link_with(address)
+        edge.show_on(address.restored)
         gr.api(api.stylize, api_name="stylize", **ONE_JOB)
+        gr.api(api.compare, api_name="compare", **ONE_JOB)
+        gr.api(api.benchmark_with(models), api_name="benchmark", **ONE_JOB)
+    kept.delete_old_every(CHECK_FILES_EVERY_S)
     return app.queue(max_size=MAX_WAITING)
 
 
-def launch(app: gr.Blocks, *, host: str, port: int, share: bool = False, prevent_thread_lock: bool = False) -> str:
-    """Serve the app and return its local address: when it ends, or at once with `prevent_thread_lock`."""
-    _, url, _ = app.launch(
+def _tab_name(tabs: gr.Tabs, by_name: dict[str, gr.Tab]) -> gr.Textbox:
+    """The open tab's name as a component that the address can read and set: Gradio's tabs have no value."""
+    name = gr.Textbox("stylize", visible="hidden")
+    for each, tab in by_name.items():
+        tab.select(lambda each=each: each, None, name, **AT_ONCE)
+    name.change(lambda each: gr.Tabs(selected=each), name, tabs, **AT_ONCE)
+    return name
+
+
+def launch(
+    app: gr.Blocks,
+    *,
+    host: str,
+    port: int,
+    share: bool = False,
+    mcp: bool = False,
+    login: tuple[str, str] | None = None,
+) -> tuple[str, str | None]:
+    """Serve the app in the background; returns its local address, and the public one if there is one.
+
+    Where no public link can be made, Gradio says why, and the app is served locally all the same.
+    """
+    _, url, public_url = app.launch(
         server_name=host,
         server_port=port,
         share=share,
+        mcp_server=mcp,
+        auth=login,
         theme=look.THEME,
         css=look.CSS,
         max_file_size=MAX_UPLOAD,
         footer_links=["api", "gradio"],
         run_history=False,  # it would keep everybody's pictures in the browser
-        prevent_thread_lock=prevent_thread_lock,
+        quiet=True,
+        prevent_thread_lock=True,
     )
-    return url
+    return url, public_url

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 
 from stylecore.photos import photo_path
 
-PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
-STYLES_FOLDER = Path(__file__).parent.parent / "examples" / "styles"
+ROOT = Path(__file__).parent.parent
+PHOTOS = {name: photo_path(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
+STYLES = {path.stem: path for path in sorted((ROOT / "examples" / "styles").glob("*.jpg"))}
 CREDITS = (
     "Example photos from scikit-image: Chelsea by Stéfan van der Walt (CC0), astronaut by NASA (public domain), "
     "coffee by Rachel Michetti (CC0), rocket by SpaceX (CC0). The example styles are drawn by this project."
 )
 
 
-def photo_files() -> list[Path]:
-    """Photos that come with scikit-image."""
-    return [photo_path(name) for name in PHOTOS]
+def served(name: str) -> str:
+    """The copy of an example that Gradio serves: its folder is named by the file's content."""
+    return save_file_to_cache((PHOTOS | STYLES)[name], get_upload_folder())
 
 
-def style_files() -> list[Path]:
-    """The drawn styles."""
-    return sorted(STYLES_FOLDER.glob("*.jpg"))
+def name_of(picture: dict[str, Any] | None) -> str | None:
+    """The example that an image input holds; None if it holds another picture, or none."""
+    if picture is None:
+        return None
+    path = Path(picture["path"])
+    return path.stem if path.stem in PHOTOS | STYLES and str(path) == served(path.stem) else None

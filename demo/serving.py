@@ -1,7 +1,8 @@
 """Between Gradio and the jobs: uploads in, files out, errors said kindly."""
 
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,53 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from pydantic import ValidationError
 
-from demo.jobs import Frame, read_picture, run_job
-from stylecore import ImageError, StylecoreError, StylizeConfig, save_image
-from stylecore.images import ImageTensor, to_uint8
+from demo.jobs import Frame, read_picture
+from stylecore import ImageError, StylecoreError, save_image
+from stylecore.cli.inputs import Inputs, checksum
+from stylecore.images import ImageTensor, resize_image, to_uint8
 
 # One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
-ONE_JOB: dict[str, Any] = {"concurrency_id": "stylize", "concurrency_limit": 1}
+ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
+BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+# Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
 
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """What stylecore says to the user, without a traceback."""
+    """What stylecore and export say to the user, without a traceback."""
     try:
         yield
-    except StylecoreError as error:
+    except _user_errors() as error:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def start_job(content: Any, style: Any, config: StylizeConfig) -> Iterator[Frame]:
-    """Frames of a job on two uploads as Gradio hands them over; what was converted is told to the user.
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Export's own can only have been raised if it was imported, and importing it here would slow the start."""
+    runtime = sys.modules.get("export.runtime")
+    return (StylecoreError, runtime.ModelError) if runtime else (StylecoreError,)
+
+
+def read_inputs(content: Any, styles: Sequence[Any]) -> Inputs:
+    """A photo and its styles from uploads as Gradio hands them over; what was converted is told to the user.
 
     Raises:
-        ImageError, OptionError, ...: before or with the first frame; `friendly_errors` turns them into messages.
+        ImageError: a picture that is missing, no upload, or no image; `friendly_errors` makes it a message.
     """
-    content_path, style_path = _uploaded(content, "photo"), _uploaded(style, "style")
-    photo, painting = _open(content_path, "photo"), _open(style_path, "style")
-    return run_job(photo, painting, config, name=f"{content_path.stem}_{style_path.stem}")
+    roles = ["photo", *(["style"] if len(styles) < 2 else [f"style {number}" for number in range(1, len(styles) + 1)])]
+    paths = [uploaded(upload, role) for upload, role in zip((content, *(styles or [None])), roles, strict=True)]
+    images = [_open(path, role) for path, role in zip(paths, roles, strict=True)]
+    records = [{"name": path.name, "checksum": checksum(image)} for path, image in zip(paths, images, strict=True)]
+    return Inputs(images[0], images[1:], records)
 
 
-def _uploaded(upload: Any, role: str) -> Path:
-    """The file behind an upload: the dict of a `gr.FileData`, or None for an empty input."""
+def uploaded(upload: Any, role: str) -> Path:
+    """The file behind an upload: the dict of a `gr.FileData`, or None for an empty input.
+
+    Raises:
+        ImageError: nothing was uploaded, or the dict names another file.
+    """
     if upload is None:
         raise ImageError(f"Choose a {role} first.")
     try:
@@ -61,20 +78,32 @@ def _open(path: Path, role: str) -> ImageTensor:
     return image
 
 
-def save_frame(frame: Frame) -> str:
+def save_frame(image: ImageTensor) -> str:
     """A live frame as a JPEG that Gradio serves."""
-    path = _new_file(f"step_{frame.step}.jpg")
-    Image.fromarray(to_uint8(frame.image)).save(path, quality=FRAME_QUALITY, subsampling=0)
+    path = new_file("frame.jpg")
+    Image.fromarray(to_uint8(image)).save(path, quality=FRAME_QUALITY, subsampling=0)
     return str(path)
 
 
-def save_result(frame: Frame) -> str:
-    """A frame as a PNG with its settings inside that Gradio serves."""
-    path = _new_file(f"{frame.name}.png")
-    return str(save_image(frame.image, path, {"config": frame.config.to_dict()}))
+def save_before_and_after(frame: Frame) -> tuple[str, str]:
+    """Photo and result, of one size, as PNGs that Gradio serves; the result has its settings inside."""
+    before = resize_image(frame.job.inputs.content, *frame.job.size)
+    return save_png(before, "photo.png"), save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
 
 
-def _new_file(name: str) -> Path:
+def save_png(image: ImageTensor, name: str, settings: Mapping[str, Any] | None = None) -> str:
+    """An image as a PNG that Gradio serves."""
+    return str(save_image(image, new_file(name), None if settings is None else dict(settings)))
+
+
+def publish(path: Path, name: str | None = None) -> str:
+    """A copy of a file that Gradio serves."""
+    copy = new_file(name or path.name)
+    copy.write_bytes(path.read_bytes())
+    return str(copy)
+
+
+def new_file(name: str) -> Path:
     """In a new folder of Gradio's cache that nobody can guess; the app's `delete_cache` empties it in time."""
     folder = Path(get_upload_folder()) / secrets.token_hex(16)
     folder.mkdir(parents=True)

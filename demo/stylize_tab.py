@@ -1,4 +1,6 @@
-"""The Stylize page: two pictures and a few choices in, live frames and a result out."""
+"""The Stylize tab: live frames of one job, and its result beside the photo."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,175 +8,137 @@ from typing import Any
 
 import gradio as gr
 
-from demo import examples, watching
-from demo.jobs import LIMITS, read_config
-from demo.serving import ONE_JOB, friendly_errors, save_frame, save_result, start_job
-from stylecore import PRESETS, make_config
-from stylecore.devices import find_device
-from stylecore.presets import DEFAULT_PRESET
+from demo import watching
+from demo.address import Address, Control
+from demo.job_button import JobButton
+from demo.job_inputs import JobInputs
+from demo.jobs import Frame, run_job
+from demo.kept import KEEP_HOURS, KeptResults
+from demo.serving import AT_ONCE, friendly_errors, publish, save_before_and_after, save_frame
+from stylecore import StylecoreError
 
-SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
-STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
-STARTS = [
-    ("the preset's start", ""),
-    ("the photo", "content"),
-    ("noise", "noise"),
-    ("the photo, recoloured", "style_statistics"),
-]
-
-# On a phone the result is far below the button. Braces, for what a function returns would become the event's input.
-SHOW_RESULT = "() => { document.getElementById('status').scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
+HEIGHT_PX = 440
+LINK = "(query) => location.origin + location.pathname + '?' + query"
 
 
 class StylizeTab:
-    """Its components, and what its buttons do; made inside a `gr.Blocks`."""
+    """Its components, and what they do; made inside a `gr.Tab`."""
 
-    def __init__(self) -> None:
-        self.stop_requests: set[str] = set()  # sessions whose running job shall end
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                self._lay_out_inputs()
-            with gr.Column(scale=6, min_width=320):
-                self._lay_out_outputs()
+    def __init__(self, inputs: JobInputs, kept: KeptResults) -> None:
+        self.inputs, self.kept = inputs, kept
+        self.button = JobButton("Stylize")
+        self._lay_out()
         self._wire()
 
-    def _lay_out_inputs(self) -> None:
-        with gr.Row():
-            self.content = _picture("Photo", examples.photo_files())
-            self.style = _picture("Style", examples.style_files())
-        with gr.Row():
-            self.preset = gr.Dropdown(
-                list(PRESETS), value=DEFAULT_PRESET, label="Preset", info="The recipe", min_width=130
-            )
-            self.size = gr.Slider(
-                *LIMITS["size"],
-                value=SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX,
-                step=32,
-                label="Size",
-                info="Longer side, px",
-                min_width=130,
-            )
-        self.style_weight = gr.Radio(
-            STYLE_WEIGHTS,
-            value=1,
-            label="Style weight",
-            info="Less keeps the photo, more lets the style take over.",
-            elem_id="style-weight",
-        )
-        with gr.Accordion("Advanced", open=False), gr.Row():
-            self.num_steps = gr.Number(_num_steps(DEFAULT_PRESET), label="Steps", precision=0, min_width=110)
-            self.init = gr.Dropdown(STARTS, value="", label="Start from", min_width=170)
-            self.seed = gr.Number(0, label="Seed", precision=0, min_width=110)
-        with gr.Row():
-            self.go = gr.Button("Stylize", variant="primary", size="lg")
-            # Two that look like one: a waiting job leaves the queue, a running one ends itself. Gradio's `cancels`
-            # would do for both, but shows an error whenever a frame is on its way at that moment.
-            self.stop_waiting = gr.Button("Stop", variant="stop", size="lg", visible=False)
-            self.stop_running = gr.Button("Stop", variant="stop", size="lg", visible=False)
+    @property
+    def controls(self) -> dict[str, Control]:
+        """What of it is in the address: the shared result."""
+        return {"result": Control(self.token, write=lambda token: token or None)}
 
-    def _lay_out_outputs(self) -> None:
-        self.result = gr.Image(
-            label="Result", interactive=False, height=440, elem_id="result", buttons=["fullscreen"], alt_text="Result"
+    def _lay_out(self) -> None:
+        self.live = gr.Image(
+            label="Result",
+            interactive=False,
+            height=HEIGHT_PX,
+            elem_id="live",
+            buttons=["fullscreen"],
+            alt_text="Result",
+        )
+        self.slider = gr.ImageSlider(
+            label="Photo and result",
+            type="filepath",
+            format="png",
+            interactive=False,
+            max_height=HEIGHT_PX,
+            elem_id="slider",
+            slider_position=20,  # most of it is the result
+            buttons=["fullscreen"],
+            visible=False,
         )
         self.status = gr.HTML(watching.message(watching.READY), elem_id="status")
-        self.download = gr.DownloadButton("Download PNG with its settings", interactive=False)
-        self.curve = gr.HTML(watching.loss_curve(), label="Loss", show_label=True, container=True, padding=True)
+        with gr.Row():
+            self.download = gr.DownloadButton("Download PNG with its settings", interactive=False)
+            self.share = gr.Button("Share this result", interactive=False)
+        self.link = gr.Textbox(
+            label="Link",
+            info=f"Whoever has it sees this result and its settings, for {KEEP_HOURS} hours.",
+            buttons=["copy"],
+            max_lines=2,
+            interactive=False,
+            visible=False,
+            elem_id="link",
+        )
+        self.curves = gr.HTML(visible=False, label="Curves", show_label=True, container=True, padding=True)
+        self.token = gr.Textbox("", visible=False)
 
     def _wire(self) -> None:
-        buttons = [self.go, self.stop_waiting, self.stop_running]
-        inputs = {
-            self.content, self.style, self.preset, self.style_weight, self.size, self.seed, self.num_steps, self.init,
-        }  # fmt: skip
-        at_once: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-        self.preset.change(_num_steps, self.preset, self.num_steps, **at_once)
-        begun = self.go.click(self.begin, None, [*buttons, self.download], js=SHOW_RESULT, **at_once)
-        job = begun.then(
-            self.run,
-            inputs,
-            [self.result, self.status, self.download, self.curve, *buttons],
-            preprocess=False,  # Gradio would open uploads with Pillow before stylecore has looked at their size
-            show_progress="minimal",
-            show_progress_on=self.status,  # the place in the queue
-            api_visibility="private",
-            **ONE_JOB,
-        )
-        job.success(self.show_stylize, None, buttons, **at_once)
-        job.failure(self.show_failure, None, [*buttons, self.status], **at_once)  # which `then` would not follow
-        self.stop_waiting.click(self.show_stylize, None, buttons, cancels=[job], **at_once)
-        self.stop_running.click(self.request_stop, None, None, **at_once)
+        outputs = [self.live, self.slider, self.status, self.download, self.share, self.curves]
+        outputs += [self.link, self.token]
+        self.button.runs(self.run, self.inputs.components, outputs, status=self.status, at_start=self._forget_result)
 
-    def begin(self, request: gr.Request) -> dict[Any, Any]:
-        """Stylize was pressed: the job may have to wait for its turn."""
-        self.stop_requests.discard(str(request.session_hash))
-        return self._show(self.stop_waiting) | {self.download: gr.DownloadButton(interactive=False)}
+    def link_with(self, address: Address) -> None:
+        """Share puts the result into the address; an address with a result shows it."""
+        kept = self.share.click(self._keep, self.download, [self.token, self.link], **AT_ONCE)
+        address.write_after(kept).success(None, address.query, self.link, js=LINK)
+        shown = [self.live, self.slider, self.status, self.download, self.curves]
+        address.restored.then(self._show_kept, self.token, shown, **AT_ONCE)
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames, then the result; a stopped job's result is its last frame."""
-        session, ending = str(request.session_hash), "Done"
+        ending = "Done"
         with friendly_errors():
-            config = read_config(
-                values[self.preset],
-                style_weight=values[self.style_weight],
-                size=values[self.size],
-                seed=values[self.seed],
-                num_steps=values[self.num_steps],
-                init=values[self.init] or None,
-            )
-            yield self._show(self.stop_running)
-            for frame in start_job(values[self.content], values[self.style], config):
-                if session in self.stop_requests:
+            job = self.inputs.read_job(values)
+            yield self.button.running() | {
+                self.slider: gr.ImageSlider(visible=False),
+                self.live: gr.Image(visible=True),
+            }
+            for frame in run_job(job):
+                if self.button.is_stopped(request):
                     ending = "Stopped"
                     break
                 yield {
-                    self.result: save_frame(frame),
+                    self.live: save_frame(frame.image),
                     self.status: watching.status(frame),
-                    self.curve: watching.loss_curve(frame.curve, config.num_steps),
+                    self.curves: gr.HTML(watching.curves(frame), visible=bool(frame.losses)),
                 }
             if frame.trouble:
                 gr.Warning(frame.trouble)
                 ending = "Ended early"
-            result = save_result(frame)
-            yield {
-                self.result: result,
-                self.status: watching.status(frame, ending),
-                self.curve: watching.loss_curve(frame.curve, config.num_steps),
-                self.download: gr.DownloadButton(value=result, interactive=True),
-            }
+            yield self._show_result(frame, ending)
 
-    def request_stop(self, request: gr.Request) -> None:
-        """The running job looks for this before it shows a frame."""
-        self.stop_requests.add(str(request.session_hash))
+    def _forget_result(self) -> dict[Any, Any]:
+        return {
+            self.download: gr.DownloadButton(interactive=False),
+            self.share: gr.Button(interactive=False),
+            self.link: gr.Textbox(visible=False),
+            self.token: "",
+        }
 
-    def show_stylize(self) -> dict[Any, Any]:
-        """No job waits or runs any more."""
-        return self._show(self.go)
+    def _show_result(self, frame: Frame, ending: str) -> dict[Any, Any]:
+        before, after = save_before_and_after(frame)
+        return {
+            self.live: gr.Image(visible=False),
+            self.slider: gr.ImageSlider((before, after), visible=True),
+            self.status: watching.status(frame, ending),
+            self.curves: watching.curves(frame),
+            self.download: gr.DownloadButton(value=after, interactive=True),
+            self.share: gr.Button(interactive=True),
+        }
 
-    def show_failure(self) -> dict[Any, Any]:
-        """A message says why."""
-        return self.show_stylize() | {self.status: watching.message(watching.FAILED)}
+    def _keep(self, path: str) -> dict[Any, Any]:
+        return {self.token: self.kept.keep(Path(path)), self.link: gr.Textbox(visible=True)}
 
-    def _show(self, button: gr.Button) -> dict[Any, Any]:
-        """`button`, and not the other two."""
-        return {each: gr.Button(visible=each is button) for each in (self.go, self.stop_waiting, self.stop_running)}
-
-
-def _num_steps(preset: str) -> int:
-    return make_config(preset).num_steps
-
-
-def _picture(label: str, files: list[Path]) -> gr.Image:
-    """An image input that holds the first of the example files, with all of them below to click on."""
-    with gr.Column(min_width=130):
-        # By path: stylecore reads the file itself, so that its limits, EXIF and colour rules hold.
-        picture = gr.Image(
-            str(files[0]),
-            label=label,
-            type="filepath",
-            sources=["upload", "webcam", "clipboard"],
-            height=210,
-            buttons=[],
-            alt_text=label,
-        )
-        with gr.Column(elem_classes="tiles"):
-            gr.Examples([[str(file)] for file in files], picture, label="Examples", api_visibility="private")
-    return picture
+    def _show_kept(self, token: str) -> dict[Any, Any]:
+        if not token:
+            return {self.live: gr.skip()}
+        try:
+            path = publish(self.kept.find(token), "shared_result.png")
+        except StylecoreError as error:
+            return {self.status: watching.message(str(error))}
+        return {
+            self.live: gr.Image(path, visible=True),
+            self.slider: gr.ImageSlider(visible=False),
+            self.status: watching.message(watching.SHARED, 1.0),
+            self.download: gr.DownloadButton(value=path, interactive=True),
+            self.curves: gr.HTML(visible=False),
+        }

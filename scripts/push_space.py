@@ -1,6 +1,6 @@
 """Push the last commit to a Hugging Face Space, with the Space's settings at the head of its README.
 
-python scripts/push_space.py you/stylecore
+python -m scripts.push_space you/stylecore
 """
 
 import re
@@ -36,5 +36,5 @@ def main(space: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1].count("/") != 1:
-        sys.exit("Name the Space: python scripts/push_space.py you/stylecore")
+        sys.exit("Name the Space: python -m scripts.push_space you/stylecore")
     main(sys.argv[1])

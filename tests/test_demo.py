@@ -1,28 +1,26 @@
 """The demo as people and programs meet it: a real server, the client library, a real browser."""
 
+import re
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
+from conftest import ROOT
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
 from torch import Tensor
 
 import stylecore
-from demo import jobs, watching
 from demo.app import build_app, launch
-from demo.jobs import Frame, LossPoint, read_config, read_picture, run_job
-from demo.serving import start_job
-from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import load_image, save_image
 
 QUICK = {"size": 64, "num_steps": 3}
@@ -50,114 +48,20 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-# --- jobs: what stands between the page and the engine
-
-
-def test_config_leaves_to_the_preset_what_is_not_given() -> None:
-    config = read_config("gatys", size=64, style_weight=3, num_steps=None)
-    assert config == stylecore.make_config("gatys", size=64, style_weight=3.0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"size": 4096}, "size must be between 64 and 1024 on this page"),
-        ({"num_steps": 100_000}, "num_steps must be between 1 and 1000 on this page"),
-        ({"seed": 1.5}, "seed cannot be '1.5': a whole number is expected"),
-        ({"size": "large"}, "size cannot be 'large'"),
-        ({"init": "nosie"}, "did you mean 'noise'"),
-    ],
-)
-def test_config_refuses_by_name_what_one_page_for_all_cannot_do(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        read_config("gatys", **options)
-
-
-def test_job_starts_with_its_start_and_ends_with_its_last_step(make_image: Callable[..., Tensor]) -> None:
-    config = read_config("gatys", **QUICK)
-    content, style = make_image(), make_image(seed=1)
-    frames = list(run_job(content, style, config, "job"))
-    assert frames[0].step == 0
-    assert frames[0].seconds_left is None
-    assert frames[0].image.shape == (1, 3, 48, 64)
-    assert frames[-1].step == 3
-    assert [point.step for point in frames[-1].curve] == [1, 2, 3]
-    assert frames[-1].image.equal(stylecore.stylize(content, style, config).image)
-
-
-def test_job_that_diverges_ends_with_its_last_good_image(
-    make_image: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = make_image(seed=2)
-
-    def diverge(*_: Any, **__: Any) -> Iterator[stylecore.Step]:
-        raise DivergenceError("It diverged.", last_good=good)
-        yield
-
-    monkeypatch.setattr(jobs, "stylize_steps", diverge)
-    frame = list(run_job(make_image(), make_image(seed=1), read_config("gatys", **QUICK), "job"))[-1]
-    assert frame.trouble == "It diverged."
-    assert frame.image.equal(good)
-
-
-def test_notes_and_errors_say_which_picture_and_no_folder(tmp_path: Path, broken: Path) -> None:
-    pages = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-    pages[0].save(tmp_path / "moving.gif", save_all=True, append_images=pages[1:])
-    image, notes = read_picture(tmp_path / "moving.gif", "style")
-    assert image.shape == (1, 3, 32, 32)
-    assert notes == ["About the style: The image is animated: only its first frame is used."]
-    with pytest.raises(ImageError, match=r"^The photo cannot be used\. The image is not an image we can read") as error:
-        read_picture(broken, "photo")
-    assert str(tmp_path) not in str(error.value)
-
-
-def test_uploads_cannot_name_files_of_the_server(photo: Path) -> None:
-    for upload in ({"path": str(photo)}, {"path": f"{photo.parent}/../{photo.parent.name}/photo.png"}, "photo.png"):
-        with pytest.raises(ImageError, match="The photo must be an uploaded file"):
-            start_job(upload, None, read_config("gatys"))
-    with pytest.raises(ImageError, match="Choose a photo first"):
-        start_job(None, None, read_config("gatys"))
-
-
-# --- what is said while a job runs
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s")]
-)
-def test_durations_read_well(seconds: float, words: str) -> None:
-    assert watching.duration(seconds) == words
-
-
-def test_status_tells_time_left_and_how_it_ended(make_image: Callable[..., Tensor]) -> None:
-    frame = Frame("job", read_config("gatys", num_steps=40), make_image(), step=10, seconds=5.0)
-    assert "Step 10 of 40 · 5 s · about 15 s left" in watching.status(frame)
-    assert "width: 25.0%" in watching.status(frame)
-    assert "Stopped after 10 of 40 steps, 5 s." in watching.status(frame, "Stopped")
-
-
-def test_loss_curve_has_decades_and_skips_what_has_no_logarithm() -> None:
-    drawing = watching.loss_curve([LossPoint(1, 1000, 0, 1000), LossPoint(2, 110, 10, 100)], num_steps=4)
-    assert "10<sup>1</sup>" in drawing
-    assert "10<sup>3</sup>" in drawing
-    assert "<path class='style' d='M 25.00,0.00 50.00,50.00'/>" in drawing
-    assert "<path class='content' d='M 50.00,100.00'/>" in drawing
-    assert "<path" not in watching.loss_curve([])
-
-
 # --- the server
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The served app; its uploads and results go to a folder of their own."""
+    """The served app; its files go to folders of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        app = build_app()
-        yield launch(app, host="127.0.0.1", port=port, prevent_thread_lock=True)
+        patch.setattr("demo.models.BUNDLE_STEPS", 4)
+        app = build_app(*(tmp_path_factory.mktemp(name) for name in ("kept", "models")))
+        yield launch(app, host="127.0.0.1", port=port)[0]
         app.close()
 
 
@@ -168,21 +72,67 @@ def client(url: str, tmp_path: Path) -> Client:
 
 def test_api_returns_a_png_that_holds_its_settings(client: Client, photo: Path, style: Path) -> None:
     path, record = client.predict(
-        handle_file(photo), handle_file(style), style_weight=3.0, **QUICK, api_name="/stylize"
+        handle_file(photo), [handle_file(style)], preset="gatys", style_weight=3.0, **QUICK, api_name="/stylize"
     )
     assert Path(path).name == "photo_style.png"
     assert load_image(path).shape == (1, 3, 48, 64)
-    expected = stylecore.make_config("gatys", style_weight=3.0, **QUICK)
-    assert stylecore.read_settings(path) == {"config": expected.to_dict()}
-    assert record["config"] == expected.to_dict()
+    settings = stylecore.read_settings(path)
+    assert settings["config"] == stylecore.make_config("gatys", style_weight=3.0, **QUICK).to_dict()
+    assert [each["name"] for each in settings["inputs"]] == ["photo.png", "style.png"]
+    assert record["config"] == settings["config"]
     assert record["num_steps"] == 3
     assert record["seconds"] > 0
+    assert record["style_distance"] > 0
+
+
+def test_api_mixes_styles(client: Client, photo: Path, style: Path) -> None:
+    path, _ = client.predict(handle_file(photo), [handle_file(style)] * 2, **QUICK, api_name="/stylize")
+    assert len(stylecore.read_settings(path)["inputs"]) == 3
+
+
+def test_api_compares_variants_in_one_page(client: Client, photo: Path, style: Path) -> None:
+    variants = [{"loss": loss, "num_steps": 2} for loss in ("gram", "bn")]
+    page, records = client.predict(handle_file(photo), handle_file(style), variants, size=64, api_name="/compare")
+    assert [record["loss"] for record in records] == ["gram", "bn"]
+    assert records[0]["config"]["init"] == records[1]["config"]["init"]
+    html = Path(page).read_text(encoding="utf-8")
+    assert "gram" in html
+    assert not re.search(r'src="(?!data:)\S', html)  # nothing is fetched from anywhere
+
+
+def test_examples_in_the_documents_run(
+    url: str, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As they stand there, but for the address, the pictures' names and the size."""
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(snippets) >= 3
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in snippets:
+        code = (
+            snippet.replace("http://127.0.0.1:7860", url)
+            .replace("size=256", "size=64")
+            .replace("100", "2")
+            .replace("runs=8", "runs=1")
+        )
+        exec(code.replace("photo.jpg", str(photo)).replace("style.jpg", str(style)), names)
+
+
+def test_every_public_endpoint_is_documented(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert set(endpoints) == set(re.findall(r"^## `(/\w+)", text, re.MULTILINE))
+    for name, endpoint in endpoints.items():
+        for parameter in endpoint["parameters"]:
+            assert f"`{parameter['parameter_name']}`" in text, f"{name}: {parameter['parameter_name']}"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"preset": "gatsy"}, "Unknown preset 'gatsy': did you mean 'gatys'?"),
+        ({"loss": "grm"}, "did you mean 'gram'?"),
         ({"size": 2000}, "size must be between 64 and 1024 on this page, not 2000."),
     ],
 )
@@ -190,7 +140,7 @@ def test_api_says_what_is_wrong(
     client: Client, photo: Path, style: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AppError) as error:
-        client.predict(handle_file(photo), handle_file(style), **options, api_name="/stylize")
+        client.predict(handle_file(photo), [handle_file(style)], **options, api_name="/stylize")
     assert message in str(error.value)
 
 
@@ -198,13 +148,45 @@ def test_api_refuses_a_broken_image_without_a_traceback(
     client: Client, photo: Path, broken: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(AppError, match=r"The style cannot be used\. The image is not an image we can read"):
-        client.predict(handle_file(photo), handle_file(broken), api_name="/stylize")
+        client.predict(handle_file(photo), [handle_file(broken)], api_name="/stylize")
     output = capfd.readouterr()
     assert "Traceback" not in output.out + output.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"content": "photo.png"}, "The photo must be an uploaded file"),
+        ({"content": None}, "Choose a photo first"),
+        ({"styles": []}, "Choose a style first"),
+        ({"styles": [{"path": "/etc/passwd"}]}, "The style must be an uploaded file"),
+        ({"size": "large"}, "size cannot be 'large'"),
+    ],
+)
+def test_api_refuses_wrong_types_kindly(
+    client: Client, photo: Path, style: Path, arguments: dict[str, Any], message: str
+) -> None:
+    sound = {"content": handle_file(photo), "styles": [handle_file(style)]}
+    with pytest.raises(AppError) as error:
+        client.predict(**(sound | arguments), api_name="/stylize")
+    assert message in str(error.value)
+
+
+def test_too_large_an_upload_is_refused_before_it_is_read(url: str) -> None:
+    answer = httpx.post(f"{url}gradio_api/upload", files={"files": ("big.png", b"0" * (33 * 2**20))})
+    assert answer.status_code == 413
+
+
+def test_clients_at_the_same_time_get_each_their_own(client: Client, photo: Path, style: Path) -> None:
+    jobs = [
+        client.submit(handle_file(photo), [handle_file(style)], size=size, num_steps=2, api_name="/stylize")
+        for size in (64, 80, 96)
+    ]
+    assert [load_image(job.result()[0]).shape[3] for job in jobs] == [64, 80, 96]
+
+
 def test_cancelled_job_leaves_the_machine_to_the_next(client: Client, photo: Path, style: Path) -> None:
-    files = handle_file(photo), handle_file(style)
+    files = handle_file(photo), [handle_file(style)]
     endless = client.submit(*files, size=64, num_steps=1000, api_name="/stylize")
     wait_until(lambda: len(endless.outputs()) > 1, "a first record")
     endless.cancel()
@@ -229,20 +211,20 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
-    """open_page(width, height) -> the loaded page. At the end: no console error, no request to another host."""
+    """open_page(query, width, height) -> the loaded page. At the end: no console error, no request to another host."""
     complaints: list[str] = []
     hosts: set[str] = set()
     contexts = []
 
-    def open_it(width: int = 1280, height: int = 900) -> Any:
+    def open_it(query: str = "", width: int = 1280, height: int = 900) -> Any:
         contexts.append(browser.new_context(viewport={"width": width, "height": height}))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.goto(url)
-        button(page, "Stylize").wait_for()
+        page.goto(url + query)
+        page.wait_for_function("location.search.includes('tab=')")
         return page
 
     yield open_it
@@ -260,23 +242,26 @@ def status(page: Any) -> str:
     return page.locator("#status").inner_text()
 
 
-def set_size_and_steps(page: Any, size: int, num_steps: int) -> None:
-    page.get_by_text("Advanced").click()
-    for label, value in (("number input for Size", size), ("Steps", num_steps)):
-        page.get_by_label(label).fill(str(value))
-        page.keyboard.press("Tab")  # Gradio takes the value when the field loses the focus
-        page.wait_for_timeout(200)
+def settings(page: Any) -> dict[str, str]:
+    """What the page's address says."""
+    query = parse_qs(page.evaluate("location.search.slice(1)"), keep_blank_values=True)
+    return {name: values[0] for name, values in query.items()}
 
 
-def start(page: Any) -> None:
-    """Press Stylize, again if nothing happens: Gradio shows its buttons a moment before they are wired."""
+def choose(page: Any, label: str, value: str) -> None:
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def start(page: Any, name: str = "Stylize") -> None:
+    """Press it, again if nothing happens: Gradio shows its buttons a moment before they are wired."""
     for _ in range(3):
-        button(page, "Stylize").click()
+        button(page, name).click()
         for _ in range(30):
-            if not button(page, "Stylize").is_visible():
+            if not button(page, name).is_visible():
                 return
             page.wait_for_timeout(100)
-    raise AssertionError("Stylize was pressed three times and nothing began")
+    raise AssertionError(f"{name} was pressed three times and nothing began")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
@@ -287,11 +272,11 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
 
 
 def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], tmp_path: Path) -> None:
-    page = open_page()
+    page = open_page("?size=64&num_steps=1000&preset=gatys")
     page.locator(".tiles .gallery-item").nth(1).click()
-    set_size_and_steps(page, 64, 1000)
+    wait_until(lambda: settings(page)["photo"] == "chelsea", "chelsea in the address")
     start(page)
-    image = page.locator("#result img")
+    image = page.locator("#live img")
     image.wait_for()
     first = image.get_attribute("src")
     wait_until(lambda: image.get_attribute("src") != first, "second frame")
@@ -299,10 +284,11 @@ def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], 
     button(page, "Stop").click()
     page.get_by_text("Stopped after").wait_for()
     button(page, "Stylize").wait_for()
-    stopped = status(page), image.get_attribute("src")
-    assert "of 1000 steps" in stopped[0]
-    time.sleep(1.5)  # several frames' time
-    assert (status(page), image.get_attribute("src")) == stopped
+    stopped = status(page)
+    assert "of 1000 steps" in stopped
+    time.sleep(1.0)  # several frames' time
+    assert status(page) == stopped
+    assert page.locator("#slider img").count() == 2
     with page.expect_download() as download:
         page.get_by_text("Download PNG").click()
     assert download.value.suggested_filename.startswith("chelsea_")
@@ -313,11 +299,113 @@ def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], 
     assert (config["size"], config["num_steps"], config["preset"]) == (64, 1000, "gatys")
 
 
+def test_copied_link_restores_settings_and_the_shared_result(open_page: Callable[..., Any]) -> None:
+    page = open_page("?size=64&num_steps=2&style=stained_glass&loss=bn&keep_colors=luminance&seed=5")
+    page.get_by_label("3", exact=True).click()
+    wait_until(lambda: settings(page)["style_weight"] == "3", "the style weight in the address")
+    start(page)
+    page.get_by_text("Done after").wait_for()
+    button(page, "Share this result").click()
+    link = page.locator("#link textarea")
+    wait_until(lambda: link.count() == 1 and "result=" in link.input_value(), "link")
+    visitor = open_page("?" + link.input_value().partition("?")[2])
+    visitor.get_by_text("Somebody shared this result").wait_for()
+    assert settings(visitor) == settings(page)
+    assert settings(visitor)["loss"] == "bn"
+    assert visitor.get_by_label("3", exact=True).is_checked()
+    image = visitor.locator("#live img")
+    image.wait_for()
+    wait_until(lambda: image.evaluate("image => image.naturalWidth") == 64, "the shared result")
+
+
+def test_link_to_nothing_and_with_nonsense_is_answered_kindly(open_page: Callable[..., Any]) -> None:
+    page = open_page(
+        "?result=nosuchresultnosuchresu&size=2000&loss=grm&seed=3&photo=<img src=https://example.org/x.png>"
+    )
+    for words in (
+        "This result is gone",
+        "size must be between 64 and 1024",
+        "did you mean 'gram'",
+        "Unknown example '<img src",
+    ):
+        page.get_by_text(words).wait_for()
+    assert settings(page)["seed"] == "3"
+
+
+def test_back_button_goes_through_the_settings(open_page: Callable[..., Any]) -> None:
+    page = open_page("?style_weight=1")
+    page.get_by_label("10", exact=True).click()
+    wait_until(lambda: settings(page)["style_weight"] == "10", "first change")
+    page.get_by_role("tab", name="Compare").click()
+    wait_until(lambda: settings(page)["tab"] == "compare", "second change")
+    page.go_back()
+    button(page, "Stylize").wait_for()
+    assert page.get_by_label("10", exact=True).is_checked()
+    page.go_back()
+    wait_until(lambda: page.get_by_label("1", exact=True).is_checked(), "first setting")
+    page.go_forward()
+    wait_until(lambda: page.get_by_label("10", exact=True).is_checked(), "changed setting again")
+
+
+def test_settings_travel_in_a_png(
+    open_page: Callable[..., Any], make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    config = stylecore.make_config("paper", size=128, loss="svd", num_steps=7, tv_weight=2.0)
+    inputs = [{"name": name, "checksum": ""} for name in ("coffee.png", "ink_marbling.jpg")]
+    path = save_image(make_image(), tmp_path / "made.png", {"config": config.to_dict(), "inputs": inputs})
+    page = open_page()
+    page.get_by_text("Advanced").click()
+    page.locator("input[type=file][accept='.png']").set_input_files(path)
+    page.get_by_text("but not tv weight, for which this page has no control").wait_for()
+    expected = {"preset": "paper", "size": "128", "loss": "svd", "num_steps": "7"}
+    expected |= {"photo": "coffee", "style": "ink_marbling"}
+    wait_until(lambda: expected.items() <= settings(page).items(), "the PNG's settings")
+
+
+def test_two_variants_side_by_side(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page("?tab=compare&size=64&num_steps=3&preset=gatys&xs=gram,bn")
+    start(page, "Compare")
+    page.get_by_text("2 of 2 variants are done").wait_for()
+    assert page.locator("#sheet .caption-label").count() == 2
+    slider = page.locator("#compare-slider")
+    handle = slider.locator(".icon-wrap")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    wait_until(lambda: handle.bounding_box()["x"] > box["x"] + 60, "slider at the right")
+    left = slider.locator("img").first.get_attribute("src")
+    choose(page, "Left", "photo")
+    wait_until(lambda: slider.locator("img").first.get_attribute("src") != left, "the photo at the left")
+    with page.expect_download() as download:
+        page.get_by_text("Download all of it").click()
+    download.value.save_as(tmp_path / "page.html")
+    assert "bn" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_edge_measures_a_model_and_paints_without_torch(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page("?tab=edge&size=128")
+    start(page, "Measure it here, now")
+    page.get_by_text("Torch on the same threads").wait_for(timeout=120_000)
+    with page.expect_download() as download:
+        page.get_by_text("Download the ONNX file").click()
+    download.value.save_as(tmp_path / "vgg16.onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert onnxruntime.InferenceSession(tmp_path / "vgg16.onnx").get_inputs()[0].name == "image"
+    start(page, "Stylize without torch")
+    page.get_by_text("with torch ").wait_for(timeout=120_000)
+    said = re.findall(r"style distance (\d\.\d+)", page.locator("#bundle-status").inner_text())
+    without_torch, with_torch = (float(distance) for distance in said)
+    assert without_torch == pytest.approx(with_torch, rel=0.05)
+
+
 def test_broken_upload_gives_a_friendly_message(open_page: Callable[..., Any], broken: Path) -> None:
     page = open_page()
     button(page, "Remove Image").first.click()
     page.locator("input[type=file]").first.set_input_files(broken)
-    page.locator("img[src*=broken]").first.wait_for(state="attached")
+    wait_until(lambda: settings(page)["photo"] == "own", "upload")
     button(page, "Stylize").click()
     page.get_by_text("The photo cannot be used. The image is not an image we can read").wait_for()
     button(page, "Stylize").wait_for()
@@ -326,25 +414,31 @@ def test_broken_upload_gives_a_friendly_message(open_page: Callable[..., Any], b
 def test_waiting_job_leaves_the_queue_and_a_closed_page_ends_its_job(
     open_page: Callable[..., Any], client: Client, photo: Path, style: Path
 ) -> None:
-    running, waiting = open_page(), open_page()
+    running, waiting = (open_page("?size=64&num_steps=1000&preset=gatys") for _ in range(2))
     for page in (running, waiting):
-        set_size_and_steps(page, 64, 1000)
         start(page)
         button(page, "Stop").wait_for()
-    running.locator("#result img").wait_for()
+    running.locator("#live img").wait_for()
     button(waiting, "Stop").click()
     button(waiting, "Stylize").wait_for()
-    assert waiting.locator("#result img").count() == 0
+    assert waiting.locator("#live img").count() == 0
     running.close()
     started = time.monotonic()
-    client.predict(handle_file(photo), handle_file(style), **QUICK, api_name="/stylize")
+    client.predict(handle_file(photo), [handle_file(style)], **QUICK, api_name="/stylize")
     assert time.monotonic() - started < 5
-    assert waiting.locator("#result img").count() == 0
+    assert waiting.locator("#live img").count() == 0
 
 
 def test_phone_needs_no_sideways_scrolling(open_page: Callable[..., Any]) -> None:
-    page = open_page(390, 844)
-    set_size_and_steps(page, 64, 3)
+    page = open_page("?size=64&num_steps=3&preset=gatys&xs=gram,bn", 390, 844)
     start(page)
     page.get_by_text("Done after 3 of 3 steps").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("tab", name="Compare").click()
+    start(page, "Compare")
+    page.get_by_text("2 of 2 variants are done").wait_for()
+    page.locator(".table table").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.get_by_role("tab", name="Edge").click()
+    button(page, "Measure it here, now").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,71 @@
+"""The How it works tab: the losses in a few sentences, then what the study in docs/ found, in its own words."""
+
+from __future__ import annotations
+
+import re
+
+import gradio as gr
+
+from demo.examples import ROOT
+
+STUDY = ROOT / "docs" / "study.md"
+FIGURES = ("sweep_pictures", "shuffle", "kernels", "costs")
+
+EXPLANATION = """
+## How it works
+
+A network that learned to recognise things, VGG-16, looks at three pictures: your photo, the style, and the result so
+far. Nothing is trained. The **pixels of the result** are changed, step by step, until the network sees in it
+
+- the **content** of the photo: the same features at the same places, at one deep layer;
+- the **style** of the picture: features that occur together as often as they do there, wherever they are. This is what
+  a **Gram matrix** holds, one for each of five layers, from grain and colours to larger shapes.
+
+The *style weight* says how much the second counts against the first.
+
+## The style losses
+
+- **gram** compares the whole matrices: the method of Gatys, Ecker and Bethge (2016).
+- **pca** first projects the features on a few directions, those that vary most in the style, and compares the much
+  smaller matrices. *Components* is how many directions are kept.
+- **svd** compares matrices from which the small singular values are dropped.
+- **weighted** lets some feature maps count more than others.
+- **mmd-…** and **bn** compare other statistics of the same features: kernels, or means and standard deviations alone.
+
+## Which result is better?
+
+Two numbers judge every result, whatever made it, and 0 means equal: the **style distance** compares the Gram matrices
+with the style's, the **content distance** compares deep features with the photo's. A higher style weight lowers the
+first and raises the second.
+"""
+
+
+class HowTab:
+    """Text and figures; made inside a `gr.Tab`."""
+
+    def __init__(self) -> None:
+        study = STUDY.read_text(encoding="utf-8")
+        gr.Markdown(EXPLANATION)
+        gr.Markdown("## What we measured\n" + section(study, "In short"))
+        for name in FIGURES:
+            picture, caption = figure(study, name)
+            gr.Image(
+                str(STUDY.parent / picture),
+                show_label=False,
+                interactive=False,
+                buttons=["fullscreen"],
+                alt_text=caption,
+            )
+            gr.Markdown(caption, elem_classes="caption")
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading of the study."""
+    (section,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    return section
+
+
+def figure(text: str, name: str) -> tuple[str, str]:
+    """(path beside the study, caption) of one of its figures."""
+    ((picture, caption),) = re.findall(rf"!\[[^]]*\]\((study/{name}\.\w+)\)\n\n\*(.*?)\*", text, re.DOTALL)
+    return picture, " ".join(caption.split())
