@@ -46,7 +46,7 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 BUNDLED = Path(__file__).parent / "weights"
 BUNDLED_SHA256 = {
     "vgg16": "541a590a918c9f2eee4b5072f370b0ab5eb50bdee0014d6f557ead08f5328e03",
-    "vgg16-r99": "27c6a8a5708961e896770c2f595de94861e1b8cccf42ae806a090a0dbbf90003",
+    "vgg16-r99": "aad6319e4e6df4b31bf411f5bcd143deb87c3bc541b4f051c31ad4eafcbd14ee",
     "vgg16-r95": "567650a13cc832b9fe8bfd8574f4b411c679c123215fcfd72b15ca9ab1867882",
 }
 

@@ -26,6 +26,7 @@ def sweep_variants(
 ) -> list[Variant]:
     """`gram`, then `pca K` for each of `components`, then `svd T` for each of `thresholds`, all from one start.
 
+    The start is the photo unless `options` say otherwise: the claim is about how far K components lead away from it.
     K = 0 is allowed here alone: no style term.
 
     Raises:
@@ -34,6 +35,7 @@ def sweep_variants(
     for option in ("loss", "components", "threshold"):
         if option in options:
             raise OptionError(f"A sweep runs through losses and their options itself: leave out --{option}.")
+    options = {"init": "content"} | dict(options)
     kept = [text for text in dict.fromkeys(components) if not _is_zero(text)]
     variants = make_variants(options, [REFERENCE])
     if len(kept) < len(set(components)):

@@ -13,6 +13,7 @@ with install_import_hook("stylecore", "typechecker.check"):
 import torch
 from torch import Tensor, nn
 
+from stylecore.config import StylizeConfig
 from stylecore.encoder import Encoder, conv_names, load_encoder
 from stylecore.images import load_image
 from stylecore.photos import load_photo
@@ -52,6 +53,17 @@ def tiny_encoder() -> Encoder:
     for conv in convs.values():
         nn.init.kaiming_normal_(conv.weight)
     return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture
+def prepare_tiny(tiny_encoder: Encoder) -> Callable[..., Encoder]:
+    """In the place of `prepare_encoder`: the tiny encoder under the name that a config asks for."""
+
+    def prepare(config: StylizeConfig, *_: object) -> Encoder:
+        tiny_encoder.name = config.encoder
+        return tiny_encoder
+
+    return prepare
 
 
 @pytest.fixture(scope="session")

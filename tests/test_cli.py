@@ -19,6 +19,7 @@ from stylecore.errors import DivergenceError
 from stylecore.fitted import load_fitted, save_fitted
 from stylecore.images import load_image, read_settings, save_image
 from stylecore.losses import STYLE_LOSSES
+from stylecore.presets import DEFAULT_PRESET
 from stylecore.stylize import Step, stylize_steps
 
 QUICK = ["--size", "64", "--steps", "3"]
@@ -59,7 +60,7 @@ def test_a_run_prints_one_json_object_with_everything_about_it(
     assert set(record) == {*keys.split(), "peak_memory_mib", "config"}
     assert record["size_px"] == [48, 64]
     assert record["num_steps"] == 3
-    assert record["config"]["preset"] == "gatys"
+    assert record["config"]["preset"] == DEFAULT_PRESET
     image, content, style_image = (load_image(path) for path in (out, photo, style))
     assert record["style_distance"] == pytest.approx(stylecore.style_distance(image, style_image), abs=1e-4)
     assert record["content_distance"] == pytest.approx(stylecore.content_distance(image, content), abs=1e-4)
@@ -83,7 +84,7 @@ def test_every_option_reaches_the_config(photo: str, style: str, out: Path) -> N
     assert config["style_weights"] == [0.7, 0.3]
     assert (config["seed"], config["keep_colors"], config["optimizer"]) == (5, "luminance", "adam")
     assert config["style_layers"] == ["relu1_1", "relu2_1"]
-    assert config["stages"] == [{"scale": 0.5, "share": 1}, {"scale": 1, "share": 2}]
+    assert config["stages"] == [{"scale": 0.5, "share": 1, "encoder": ""}, {"scale": 1, "share": 2, "encoder": ""}]
     assert config["clamp"] is True  # from the preset
 
 
@@ -188,8 +189,8 @@ def test_an_animation_is_noted_once_and_used(
 def test_divergence_keeps_the_last_good_image_and_fails(
     photo: str, style: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refused(capsys, "stylize", photo, style, "-o", out, "--size", "64", "--steps", "40", "--set",
-                   "learning_rate=1000", status=1)  # fmt: skip
+    line = refused(capsys, "stylize", photo, style, "-o", out, "--size", "64", "--steps", "40", "--preset", "gatys",
+                   "--set", "learning_rate=1000", status=1)  # fmt: skip
     assert "diverged" in line
     assert float(load_image(out).std()) > 0.01
 
@@ -268,7 +269,7 @@ def test_what_one_job_fits_another_uses(
     vgg16: Encoder,
 ) -> None:
     file = tmp_path / "fitted.safetensors"
-    job = [photo, style, "-o", str(out), *QUICK, "--loss", loss, "--dtype", "float32"]
+    job = [photo, style, "-o", str(out), *QUICK, "--loss", loss, "--dtype", "float32", "--encoder", "vgg16"]
     assert main(["stylize", *job, option, str(file)]) == 0
     fitted = load_fitted(file, vgg16)
     assert list(fitted) == list(STYLE_LAYERS)
@@ -331,9 +332,9 @@ def test_a_texture_starts_from_noise_and_has_no_content(
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder, prepare_tiny: Callable[..., Encoder]) -> None:
     """Comparisons run with the tiny encoder."""
-    monkeypatch.setattr("stylecore.compare.prepare_encoder", lambda *_: tiny_encoder)
+    monkeypatch.setattr("stylecore.compare.prepare_encoder", prepare_tiny)
     monkeypatch.setattr("stylecore.compare.warm_up", lambda *_: None)
     monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
 

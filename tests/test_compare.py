@@ -29,10 +29,10 @@ INPUTS = [{"name": "photo.png", "checksum": "a"}, {"name": "style.png", "checksu
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder, prepare_tiny: Callable[..., Encoder]) -> None:
     """The tiny encoder for jobs and yardstick, and no warming up."""
     monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
-    monkeypatch.setattr(compare_module, "prepare_encoder", lambda *_: tiny_encoder)
+    monkeypatch.setattr(compare_module, "prepare_encoder", prepare_tiny)
     monkeypatch.setattr(compare_module, "warm_up", lambda *_: None)
 
 
@@ -163,7 +163,7 @@ def test_curve_points_are_log_spaced_and_hold_the_ends() -> None:
 
 
 def test_a_coarse_stage_is_measured_at_the_results_size(build: Callable[..., Comparison]) -> None:
-    (variant,) = make_variants(SMALL | {"stages": ["0.5:1", "1:1"], "size": 128}, ["gram"])
+    (variant,) = make_variants(SMALL | {"stages": ["0.5:1", "1:1"], "size": 192}, ["gram"])
     comparison = build([variant])
     run(comparison)
     assert len(comparison.records[0].curve) == 4
@@ -191,7 +191,7 @@ def test_the_yardsticks_time_is_in_none_of_the_seconds(
 
 
 def test_a_variant_that_diverges_is_kept_as_such_and_stops_no_other(build: Callable[..., Comparison]) -> None:
-    wild, tame = make_variants(SMALL | {"num_steps": 40}, ["gram", "bn"])
+    wild, tame = make_variants(SMALL | {"preset": "gatys", "num_steps": 40}, ["gram", "bn"])
     wild = Variant("wild", dataclasses.replace(wild.config, learning_rate=1000.0))
     comparison = build([wild, tame])
     run(comparison)
@@ -353,7 +353,7 @@ def test_a_sweep_takes_no_loss_of_its_own() -> None:
 
 
 def test_the_ends_of_a_sweep_are_the_content_and_the_full_gram(build: Callable[..., Comparison]) -> None:
-    options = SMALL | {"num_steps": 2, "style_weight": 1e3}  # two steps: too few for rounding to grow
+    options = SMALL | {"preset": "gatys", "num_steps": 2, "style_weight": 1e3}  # two steps: too few for rounding to grow
     comparison = build(sweep_variants(options, ["0", "20%", "100%"], ["energy:1"]), results_name="sweep.json")
     run(comparison)
     rows = {f"{row['loss']} {row['value']}": row for row in sweep_table(comparison)}

@@ -349,14 +349,21 @@ def test_no_preset_named_is_the_default_preset() -> None:
 
 def test_style_layers_without_weights_get_the_rule_of_gatys() -> None:
     """1e3 / N^2 a layer, times 5 over the number of layers, so that the style term keeps its size."""
-    assert make_config(style_layers=STYLE_LAYERS) == make_config()
-    two = make_config(style_layers=("relu2_1", "relu3_1"))
+    assert make_config("gatys", style_layers=STYLE_LAYERS) == make_config("gatys")
+    two = make_config("gatys", style_layers=("relu2_1", "relu3_1"))
     assert two.style_layer_weights == pytest.approx((2.5e3 / 128**2, 2.5e3 / 256**2))
-    assert make_config(style_layers=("relu2_1",), style_layer_weights=(7.0,)).style_layer_weights == (7.0,)
+    assert make_config("gatys", style_layers=("relu2_1",), style_layer_weights=(7.0,)).style_layer_weights == (7.0,)
+
+
+def test_relative_terms_share_their_sum_equally() -> None:
+    assert make_config("preview", style_layers=STYLE_LAYERS) == make_config("preview")
+    two = make_config("preview", style_layers=("relu2_1", "relu3_1"), content_layers=("relu3_1", "relu4_2"))
+    assert two.style_layer_weights == (2.5, 2.5)
+    assert two.content_layer_weights == (0.01, 0.01)
 
 
 def test_content_layers_without_weights_share_1_equally() -> None:
-    assert make_config(content_layers=("relu3_1", "relu4_2")).content_layer_weights == (0.5, 0.5)
+    assert make_config("gatys", content_layers=("relu3_1", "relu4_2")).content_layer_weights == (0.5, 0.5)
 
 
 def test_making_a_config_leaves_the_preset_as_it_was() -> None:

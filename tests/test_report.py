@@ -36,10 +36,14 @@ INPUTS = [{"name": "photos/photo & co.png", "checksum": "a"}, {"name": "<style>.
 
 @pytest.fixture
 def build(
-    make_image: Callable[..., Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder
+    make_image: Callable[..., Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_encoder: Encoder,
+    prepare_tiny: Callable[..., Encoder],
 ) -> Callable[..., Comparison]:
     """build(variants) -> a finished comparison of 64x48 images, with the tiny encoder everywhere."""
-    monkeypatch.setattr(compare_module, "prepare_encoder", lambda *_: tiny_encoder)
+    monkeypatch.setattr(compare_module, "prepare_encoder", prepare_tiny)
     monkeypatch.setattr(compare_module, "warm_up", lambda *_: None)
     monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
 

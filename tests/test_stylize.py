@@ -49,10 +49,11 @@ def test_every_combination_lowers_the_loss(
 
 def test_steps_count_evaluations_over_all_stages(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     stages = (Stage(0.5, 2), Stage(1, 1))
-    steps = list(stylize_steps(make_image(), make_image(), encoder=tiny_encoder, **SMALL, stages=stages))
+    options = {"size": 128, "num_steps": 6, "stages": stages}
+    steps = list(stylize_steps(make_image(128, 128), make_image(), encoder=tiny_encoder, **options))
     assert [step.index for step in steps] == [1, 2, 3, 4, 5, 6]
     assert [step.scale for step in steps] == [0.5] * 4 + [1.0] * 2
-    assert {step.image.shape[2:] for step in steps} == {(24, 32), (48, 64)}
+    assert {step.image.shape[2:] for step in steps} == {(64, 64), (128, 128)}
     assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(steps))
 
 
