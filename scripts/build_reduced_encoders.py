@@ -2,19 +2,22 @@
 
 python -m scripts.build_reduced_encoders [ENERGY ...]      # about 20 minutes each on one core
 
-Prints each layer's relative Gram error on evaluation images before and after distillation, and the checksum that
-`encoder.BUNDLED_SHA256` has to name.
+Writes each layer's relative Gram error on evaluation images before and after distillation to
+docs/benchmarks/reduced_encoders.json and .md, and prints the checksum that `encoder.BUNDLED_SHA256` has to name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from stylecore.distillation import distill, gram_errors, random_crops
-from stylecore.encoder import BUNDLED, Encoder, load_encoder
+from stylecore.encoder import BUNDLED, STYLE_LAYERS, Encoder, load_encoder
 from stylecore.images import ImageTensor, fit_image
 from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
 from stylecore.presets import make_config
@@ -24,6 +27,7 @@ from stylecore.stylize import stylize
 ENERGIES = (0.99, 0.95)
 NUM_CROPS, CROP_PX = 48, 192  # for the regression
 NUM_PAINTED, PAINTED_PX = 32, 160  # results in the making: what the encoder will see most
+RECORDS = Path(__file__).parent.parent / "docs" / "benchmarks" / "reduced_encoders.json"
 ROUNDS = (200, 600)  # steps of distillation; before the second, the student's own paintings join the images
 
 
@@ -36,27 +40,48 @@ def paint(encoder: Encoder, photos: list[ImageTensor], styles: list[ImageTensor]
     return [stylize(c, s, config, encoder=encoder).image for c, s in zip(contents, manners, strict=True)]
 
 
-def build(energy: float, teacher: Encoder, images: list[ImageTensor], photos: list[ImageTensor]) -> Encoder:
-    """A reduced encoder, distilled."""
+def build(energy: float, teacher: Encoder, images: list[ImageTensor], photos: list[ImageTensor]) -> dict[str, Any]:
+    """Fit, distil and save one encoder; its record."""
+    path = BUNDLED / f"vgg16-r{100 * energy:.0f}.safetensors"
     crops = random_crops(images, NUM_CROPS, CROP_PX, torch.Generator().manual_seed(0)).split(1)
     student = reduce_encoder(teacher, crops, energy=energy, report=lambda *layer: print(*layer, flush=True))
     cheaper = num_multiplications(teacher, 256, 256) / num_multiplications(student, 256, 256)
-    print(f"energy {energy:g}: {cheaper:.2f} times fewer multiplications")
-    print_errors("fitted", student, teacher)
+    record: dict[str, Any] = {"cheaper": round(cheaper, 2), "fitted": measure(student, teacher)}
     for seed, num_steps in enumerate(ROUNDS):
         images = images + (paint(student, photos, images, seed) if seed else [])
         for number, loss in enumerate(distill(student, teacher, images, num_steps=num_steps, seed=seed)):
             if number % 50 == 0:
                 print(f"round {seed} step {number} loss {loss:.3f}", flush=True)
-        print_errors(f"distilled, round {seed}", student, teacher)
-    return student
+        record[f"distilled {seed + 1}"] = measure(student, teacher)
+    save_encoder(student, path)
+    print(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    return record | {"megabytes": round(path.stat().st_size / 1e6, 1)}
 
 
-def print_errors(label: str, student: Encoder, teacher: Encoder) -> None:
+def measure(student: Encoder, teacher: Encoder) -> dict[str, float]:
     """Relative Gram errors on evaluation images."""
     pictures = [load_photo(name) for name in EVALUATION] + [load_style(name) for name in EVALUATION_STYLES]
     errors = gram_errors(student, teacher, [fit_image(picture, 256) for picture in pictures])
-    print(label, {layer: round(error, 3) for layer, error in errors.items()}, flush=True)
+    return {layer: round(error, 3) for layer, error in errors.items()}
+
+
+def table(records: dict[str, dict[str, Any]]) -> str:
+    """The records as Markdown."""
+    lines = [
+        "# The reduced encoders",
+        "",
+        "Made by `python -m scripts.build_reduced_encoders`: relative Gram error of each layer against the full",
+        "VGG-16, the mean over images that were never used in fitting, after the regression and after distillation.",
+        "",
+        f"| encoder | multiplications | MB | | {' | '.join(STYLE_LAYERS)} |",
+        f"|---|---:|---:|---|{'---:|' * len(STYLE_LAYERS)}",
+    ]
+    for name, record in records.items():
+        for when in [key for key in record if key.startswith(("fitted", "distilled"))]:
+            errors = " | ".join(f"{record[when][layer]:.3f}" for layer in STYLE_LAYERS)
+            head = f"| `{name}` | 1/{record['cheaper']} | {record['megabytes']} |" if when == "fitted" else "| | | |"
+            lines.append(f"{head} {when} | {errors} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -64,10 +89,11 @@ def main() -> None:
     photos = [load_photo(name) for name in FITTING]
     images = photos + [load_style(name) for name in FITTING_STYLES]
     images = images + paint(teacher, photos, images, seed=7)
+    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     for energy in map(float, sys.argv[1:] or ENERGIES):
-        path = BUNDLED / f"vgg16-r{100 * energy:.0f}.safetensors"
-        save_encoder(build(energy, teacher, images, photos), path)
-        print(f"{path.name} {path.stat().st_size / 1e6:.1f} MB {hashlib.sha256(path.read_bytes()).hexdigest()}")
+        records[f"vgg16-r{100 * energy:.0f}"] = build(energy, teacher, images, photos)
+        RECORDS.write_text(json.dumps(records, indent=1) + "\n")
+        RECORDS.with_suffix(".md").write_text(table(records))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ BUNDLED = Path(__file__).parent / "weights"
 BUNDLED_SHA256 = {
     "vgg16": "541a590a918c9f2eee4b5072f370b0ab5eb50bdee0014d6f557ead08f5328e03",
     "vgg16-r99": "aad6319e4e6df4b31bf411f5bcd143deb87c3bc541b4f051c31ad4eafcbd14ee",
-    "vgg16-r95": "567650a13cc832b9fe8bfd8574f4b411c679c123215fcfd72b15ca9ab1867882",
+    "vgg16-r95": "48324d8f92b971f6493ce8ad94b105e0c6b6dec474778646b0b27e5b47cf41af",
 }
 
 

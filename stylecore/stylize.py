@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ import torch
 from torch import Tensor
 
 from stylecore.color import match_colors, transfer_luminance
-from stylecore.config import StylizeConfig
-from stylecore.devices import find_device, find_dtype
+from stylecore.config import MIN_SIZE_PX, StylizeConfig
+from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoder import Encoder, Pooling, check_resolution, load_encoder
-from stylecore.errors import DivergenceError, OptionError
+from stylecore.errors import DivergenceError, NotEnoughMemoryError, OptionError
 from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image, save_image
 from stylecore.memory import check_memory
 from stylecore.metrics import Distances, Yardstick
@@ -27,6 +28,7 @@ from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
 
 MutableFitted = dict[str, dict[str, Tensor]]
 
+MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
 CHECK_EVERY = 10  # steps between looks at a GPU's divergence flag: each look waits for the device
 # L-BFGS without a line search may leave the displayable range and come back; from here it does not.
 DIVERGED = 100 * LEVELS
@@ -122,7 +124,8 @@ def stylize_steps(
             it is empty, what this job fits is put into it.
 
     Raises:
-        OptionError, NotEnoughMemoryError: before the first step, if the job is impossible.
+        OptionError, NotEnoughMemoryError: before the first step, if the job is impossible; the latter also on the way,
+            if memory runs out all the same, for the estimate was low or somebody else took it.
         DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
     config = _resolve(config, options, encoder)
@@ -136,7 +139,8 @@ def stylize_steps(
     _check_encoder(encoder, config)
     check_memory(*plan[-1].size, config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    return _run(content, styles, config, plan, encoders, start, {} if fitted is None else fitted)
+    steps = _run(content, styles, config, plan, encoders, start, {} if fitted is None else fitted)
+    return _answering_full_memory(steps, plan[-1].size)
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
@@ -216,6 +220,8 @@ def _run(
                 index, variable = index + 1, following
                 shown = _displayed(variable, content_here, config)
                 reached = goal is not None and goal.is_reached(shown, made)
+                if config.time_budget:
+                    synchronize(device)
                 spent = budget.is_spent(number, made, began, clock.read())
                 yield Step(index, config.num_steps, stage.scale, shown, losses, clock.pause())
                 clock.resume()
@@ -226,6 +232,24 @@ def _run(
             raise
         image = (variable / LEVELS).clamp(0, 1)
         fitted.update(objective.fitted())
+
+
+def _answering_full_memory(steps: Iterator[Step], size: tuple[int, int]) -> Iterator[Step]:
+    try:
+        yield from steps
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory_full(error):
+            raise
+    # Out here nothing holds the tensors of the evaluation that failed. Half the pixels take half the memory.
+    fitting = max(MIN_SIZE_PX, int(max(size) * 0.5**0.5) // 16 * 16)
+    advice = f"choose --size {fitting}" if fitting < max(size) else "free some memory"
+    raise NotEnoughMemoryError(f"The memory ran out at {size[1]}x{size[0]} px: {advice}.")
+
+
+def _is_memory_full(error: Exception) -> bool:
+    """torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(MEMORY_FULL.search(str(error)))
 
 
 class _Goal:

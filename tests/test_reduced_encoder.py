@@ -149,7 +149,7 @@ def test_nothing_that_is_evaluated_on_was_fitted_to() -> None:
     assert not set(FITTING) & set(EVALUATION)
     assert not set(FITTING_STYLES) & set(EVALUATION_STYLES)
     script = (Path(__file__).parent.parent / "scripts" / "build_reduced_encoders.py").read_text()
-    before_printing, _, printing = script.partition("def print_errors")
+    before_printing, _, printing = script.partition("def measure")
     assert "EVALUATION" in printing.partition("\ndef ")[0]
     body = before_printing.partition("\ndef ")[2] + printing.partition("\ndef ")[2]
     assert "EVALUATION" not in body
