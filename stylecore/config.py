@@ -100,7 +100,7 @@ class StylizeConfig:
             raise OptionError(f"style_weights must be between 0 and {MAX_WEIGHT:g}.")
         if self.style_weights and not sum(self.style_weights) > 0:
             raise OptionError("style_weights must not all be 0.")
-        if not self.stages or any(not (0 < stage.scale <= 1 and 0 < stage.share < math.inf) for stage in self.stages):
+        if not self.stages or any(not (0 < stage.scale <= 1 and 0 < stage.share <= MAX_STEPS) for stage in self.stages):
             raise OptionError("stages need scales in (0, 1] and positive shares, e.g. 0.5:2,1:1.")
         if self.stages[-1].scale != 1:
             raise OptionError("The last stage must have scale 1: the result's own size.")
@@ -128,7 +128,7 @@ class StylizeConfig:
         return LossOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(LossOptions)})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: tuples become lists, stages {scale, share}."""
+        """JSON-ready: tuples become lists, stages {scale, share, encoder}."""
         plain = dataclasses.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
@@ -217,7 +217,7 @@ def _coerce_one(kind: Any, value: Any) -> Any:
             value = dataclasses.asdict(value)
         if not isinstance(value, dict):
             value = dict(zip(("scale", "share", "encoder"), str(value).split(":", 2), strict=False))
-        return Stage(float(value["scale"]), float(value["share"]), str(value.get("encoder", "")))
+        return Stage(float(value["scale"]), float(value["share"]), value.get("encoder") or "")
     if kind not in (int, float):
         return str(value)
     if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):

@@ -254,8 +254,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def weights_architecture(path: str | Path) -> str:
-    """Of which architecture a weights file says it is; vgg16 if it says nothing. Raises what `read_weights` raises."""
-    return architecture_of(read_weights(Path(path))[1].get("architecture", "vgg16"))
+    """Of which architecture a weights file is, by its metadata or its layers. Raises what `read_weights` raises."""
+    tensors, metadata = read_weights(Path(path))
+    # The fourth convolution of block 3, which VGG-16 does not have, in torchvision's names and ours.
+    is_vgg19 = not tensors.keys().isdisjoint(("features.16.weight", "16.weight", "conv3_4.weight"))
+    return architecture_of(metadata.get("architecture", "vgg19" if is_vgg19 else "vgg16"))
 
 
 def _our_names(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:

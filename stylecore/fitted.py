@@ -24,7 +24,12 @@ def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], e
     }
     if not flat:
         raise OptionError("This loss fits nothing that could be saved: choose pca or weighted.")
-    metadata = {"architecture": encoder.architecture, "checksum": encoder.checksum, "layers": ",".join(tensors)}
+    metadata = {
+        "architecture": encoder.architecture,
+        "encoder": encoder.name,
+        "checksum": encoder.checksum,
+        "layers": ",".join(tensors),
+    }
     target = Path(path)
     if not target.parent.is_dir():
         raise WeightsError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
@@ -46,8 +51,8 @@ def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tenso
         raise WeightsError(f"'{path}' cannot be read as a safetensors file of bases or weights.") from error
     if (metadata.get("architecture"), metadata.get("checksum")) != (encoder.architecture, encoder.checksum):
         raise WeightsError(
-            f"'{path}' was fitted for the encoder {metadata.get('architecture')} ({metadata.get('checksum')}), not for "
-            f"{encoder.architecture} ({encoder.checksum}): fit it again."
+            f"'{path}' was fitted for the encoder {metadata.get('encoder', metadata.get('architecture'))} "
+            f"({metadata.get('checksum')}), not for {encoder.name} ({encoder.checksum}): fit it again."
         )
     fitted: dict[str, dict[str, Tensor]] = {}
     for key, tensor in flat.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 12.0
+MAX_BLOCKS = 100  # scans or EXIF segments of a JPEG, comment blocks of a GIF (libtiff allows as many scans)
 LEVELS = 255  # of an 8-bit channel above 0
 SETTINGS_KEY = "stylecore"
 
@@ -93,6 +95,7 @@ def _decode(file: io.IOBase, name: str) -> ImageTensor:
     if not file.read(1):
         raise ImageError(f"{name} is empty.")
     file.seek(0)
+    _check_blocks(file, name)
     try:
         with warnings.catch_warnings():
             # Our own limit is checked from the header below; Pillow's warning would only repeat it.
@@ -108,6 +111,44 @@ def _decode(file: io.IOBase, name: str) -> ImageTensor:
     return _to_tensor(image, name)
 
 
+def _check_blocks(file: io.IOBase, name: str) -> None:
+    """Refuse what would take hours: every scan of a JPEG is a pass over all its pixels, though it may be a few bytes;
+    every EXIF segment, and every block of a GIF's comments, makes Pillow copy all those before it.
+    """
+    data = file.read(3)
+    if data in (b"\xff\xd8\xff", b"GIF"):
+        data += file.read()
+    file.seek(0)
+    # Within a scan ff is followed by 00: the marker of a scan stands nowhere else, but by chance in metadata.
+    num_blocks = _num_comment_blocks(data) if data[:3] == b"GIF" else max(map(data.count, (b"\xff\xda", b"Exif\0\0")))
+    if num_blocks > MAX_BLOCKS:
+        raise ImageError(f"{name} consists of far more parts than a picture has: open it and save it again.")
+
+
+def _num_comment_blocks(gif: bytes) -> int:
+    """Blocks in a GIF's comments, counted to one above `MAX_BLOCKS` (GIF89a specification, sections 15 to 24).
+
+    Stray bytes are skipped, as Pillow does.
+    """
+    gif += bytes(16)  # so that one cut short ends in stray bytes
+    count, at = 0, 13 + _color_table_size(gif[10])
+    while at < len(gif) - 16 and gif[at] != ord(";") and count <= MAX_BLOCKS:
+        if gif[at] not in b"!,":
+            at += 1
+            continue
+        is_comment = gif[at : at + 2] == b"!\xfe"
+        at += 2 if gif[at] == ord("!") else 11 + _color_table_size(gif[at + 9])
+        while at < len(gif) and (size := gif[at]):
+            count += is_comment
+            at += 1 + size
+        at += 1
+    return count
+
+
+def _color_table_size(flags: int) -> int:
+    return 6 << (flags & 7) if flags & 0x80 else 0
+
+
 def _to_tensor(image: Image.Image, name: str) -> ImageTensor:
     _check_shape(*image.size, name)
     try:
@@ -116,11 +157,13 @@ def _to_tensor(image: Image.Image, name: str) -> ImageTensor:
             is_animated = image.format in ("GIF", "WEBP", "PNG") and getattr(image, "is_animated", False)
             image.load()
             rgb = _to_rgb(ImageOps.exif_transpose(image))
+        pixels = torch.from_numpy(np.array(rgb, dtype=np.float32))
+    except MemoryError as error:
+        raise ImageError(f"{name} does not fit into memory: make it smaller.") from error
     except Exception as error:  # a truncated or corrupt body: the kind of exception depends on the format's decoder
         raise ImageError(f"{name} is damaged or cut short: save or download it again.") from error
     if is_animated:
         warnings.warn(f"{name} is animated: only its first frame is used.", ImageNote, stacklevel=3)
-    pixels = torch.from_numpy(np.array(rgb, dtype=np.float32))
     return pixels.permute(2, 0, 1).unsqueeze(0).div_(255).contiguous()
 
 
@@ -244,24 +287,16 @@ def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[
 @contextmanager
 def replacing(target: Path) -> Iterator[io.BufferedWriter]:
     """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".stylecore-", suffix=".part")
+    part = target.parent / f".stylecore-{secrets.token_hex(8)}.part"  # not mkstemp: its files are private
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with part.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; the result gets the mode that an ordinary new file would have.
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(target)
+        part.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
 from stylecore.config import MIN_SIZE_PX, StylizeConfig
 from stylecore.devices import available_memory_mib
 from stylecore.encoder import Encoder
 from stylecore.errors import NotEnoughMemoryError
+from stylecore.images import fit_size
 
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with scripts/measure_memory.py:
 # with everything kept for the backward pass, and with only the blocks' results kept.
-BYTES_PER_PIXEL = {torch.float32: 2500, torch.bfloat16: 1600}
-RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2000, torch.bfloat16: 1200}
+BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
+RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
+STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
 RECOMPUTE_FROM_PX = 1200 * 1200
 
 
@@ -21,27 +26,41 @@ def needs_recomputing(height: int, width: int) -> bool:
     return height * width >= RECOMPUTE_FROM_PX
 
 
-def estimate_memory_mib(height: int, width: int, config: StylizeConfig, encoder: Encoder) -> float:
-    """Peak memory of a job at its final size beyond what the process holds already, in MiB."""
-    table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(height, width) else BYTES_PER_PIXEL
-    evaluation = table[encoder.dtype]
+def estimate_memory_mib(
+    size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
+) -> float:
+    """Peak memory of a job beyond what the process holds already, in MiB.
+
+    Args:
+        size: (height, width) of the result in px.
+        style_sizes: of the styles as they are given; the job brings their longer sides to the result's.
+        config: optimiser and number of evaluations.
+        encoder: its dtype.
+    """
+    pixels = math.prod(size)
+    table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(*size) else BYTES_PER_PIXEL
+    evaluation = pixels * table[encoder.dtype]
+    style_pixels = sum(math.prod(fit_size(style, max(size))) for style in style_sizes)
+    targets = STYLE_SHARE * style_pixels * BYTES_PER_PIXEL[encoder.dtype]
     pairs = min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
-    history = 2 * pairs * 3 * torch.float32.itemsize
-    return height * width * (evaluation + history) / 2**20
+    history = pixels * 2 * pairs * 3 * torch.float32.itemsize
+    return (max(evaluation, targets) + history) / 2**20
 
 
-def check_memory(height: int, width: int, config: StylizeConfig, encoder: Encoder) -> None:
+def check_memory(
+    size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
+) -> None:
     """Raise a NotEnoughMemoryError that names the size that would fit, if this one would not."""
-    needed = estimate_memory_mib(height, width, config, encoder)
+    needed = estimate_memory_mib(size, style_sizes, config, encoder)
     available = available_memory_mib(encoder.mean.device)
     if needed <= available:
         return
-    longer = max(height, width)
     fitting = 0
-    for size in range(MIN_SIZE_PX, longer, 16):
-        if estimate_memory_mib(height * size // longer, width * size // longer, config, encoder) <= available:
-            fitting = size
+    for longer in range(MIN_SIZE_PX, max(size), 16):
+        if estimate_memory_mib(fit_size(size, longer), style_sizes, config, encoder) <= available:
+            fitting = longer
     advice = f"choose --size {fitting}" if fitting else "free some memory"
+    height, width = size
     raise NotEnoughMemoryError(
         f"{width}x{height} px needs about {needed / 1024:.1f} GiB, and {available / 1024:.1f} GiB are free: {advice}."
     )

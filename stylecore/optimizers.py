@@ -6,6 +6,7 @@ swallows them for an image in [0, 1]. An optimiser maps (variable, gradient) to 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import lru_cache
@@ -16,6 +17,7 @@ from torch import Tensor
 from stylecore.config import StylizeConfig
 from stylecore.images import LEVELS
 
+SMALLEST_COSINE = 1e-8  # between a step and the change of gradient along it, for their curvature to be believed
 SMALLEST = 1e-30  # mean of a gradient that a step is divided by: it is 0 where content and style are one picture
 
 
@@ -23,8 +25,13 @@ class Optimizer(ABC):
     """Keeps what it has learned between steps."""
 
     @abstractmethod
-    def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
-        """The next variable, a new tensor; both arguments are of any one shape and stay as they are."""
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
+        """The next variable, a new tensor; the arguments stay as they are.
+
+        Args:
+            variable, gradient: of any one shape.
+            loss: at the variable, which cannot fall below 0; infinite where it is not known.
+        """
 
 
 class LBFGS(Optimizer):
@@ -45,10 +52,11 @@ class LBFGS(Optimizer):
         self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
         self.previous: tuple[Tensor, Tensor] | None = None
         self.shape = torch.Size()  # of the variable, which is flat in all that follows
+        self.loss: Tensor | float = math.inf
         self.scale = torch.zeros(())  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
 
-    def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
-        self.shape = variable.shape
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
+        self.shape, self.loss = variable.shape, loss
         x, g = variable.detach().flatten(), gradient.flatten()
         if self.previous is None:
             self.scale = self.scale.to(g)
@@ -62,7 +70,7 @@ class LBFGS(Optimizer):
     def _remember(self, s: Tensor, y: Tensor) -> None:
         curvature = s.dot(y)
         # A pair without positive curvature is kept with weight 0: skipping it would need to ask the device.
-        usable = curvature > 1e-10
+        usable = curvature > SMALLEST_COSINE * s.norm() * y.norm()
         weight = torch.where(usable, 1 / curvature, 0)
         self.scale = torch.where(usable, curvature / y.dot(self._precondition(y)), self.scale)
         self.history.append((s, y, weight))
@@ -79,8 +87,7 @@ class LBFGS(Optimizer):
             alphas.append(alpha)
             q = q.addcmul(y, -alpha)
         q = self._precondition(q)
-        first = self.FIRST_STEP / q.abs().mean().clamp_min(SMALLEST)
-        q = q * torch.where(self.scale > 0, self.scale, first)
+        q = q * torch.where(self.scale > 0, self.scale, self._first_scale(q, gradient))
         for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
             q = q.addcmul(s, alpha - weight * y.dot(q))
         return q
@@ -88,6 +95,10 @@ class LBFGS(Optimizer):
     def _precondition(self, values: Tensor) -> Tensor:
         """The initial inverse Hessian times `values`, up to its scale: here the identity."""
         return values
+
+    def _first_scale(self, direction: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - bounds would ask for it
+        """What makes a step of the direction while nothing is known of the curvature."""
+        return self.FIRST_STEP / direction.abs().mean().clamp_min(SMALLEST)
 
 
 class ProjectedLBFGS(LBFGS):
@@ -101,12 +112,18 @@ class ProjectedLBFGS(LBFGS):
 
     FIRST_STEP = 4.0
 
-    def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
-        return super().step(variable, gradient).clamp(0, LEVELS)
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
+        return super().step(variable, gradient, loss).clamp(0, LEVELS)
 
     def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:
         free = ~(((variable <= 0) & (gradient > 0)) | ((variable >= LEVELS) & (gradient < 0)))
         return self._two_loops(gradient * free) * free
+
+    def _first_scale(self, direction: Tensor, gradient: Tensor) -> Tensor:
+        # Polyak's step (1987), loss / slope, would end at 0 on a straight line: further is never meant, however good
+        # the start is.
+        slope = direction.dot(gradient).abs().clamp_min(SMALLEST)
+        return torch.minimum(super()._first_scale(direction, gradient), self.loss / slope)
 
     def _precondition(self, values: Tensor) -> Tensor:
         height, width = self.shape[-2:]
@@ -134,7 +151,7 @@ class Adam(Optimizer):
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
 
-    def step(self, variable: Tensor, gradient: Tensor) -> Tensor:
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:  # noqa: ARG002
         first, second = self.BETAS
         if self.mean is None or self.square is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)

@@ -100,9 +100,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     """The preset's recipe with `options` (fields of `StylizeConfig`) laid over it; None means "not given".
 
-    A change of layers without weights for them gets the preset's weighting rule: the same sum for content, in equal
-    parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is given serves every
-    stage.
+    A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
+    content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is
+    given serves every stage.
 
     Raises:
         OptionError: an unknown preset or field, or a value out of range.
@@ -112,10 +112,12 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     recipe = PRESETS[preset]
     given = {field: value for field, value in options.items() if value is not None}
     given = {field: convert(field, value) for field, value in given.items()}
-    relative = (recipe | given).get("terms") == "relative"
-    layers: tuple[str, ...]
+    terms = recipe.get("terms", StylizeConfig.terms)
+    relative = given.get("terms", terms) == "relative"
     for kind in ("content", "style"):
-        if layers := given.get(f"{kind}_layers", ()):
+        field = f"{kind}_layers"
+        if field in given or given.get("terms", terms) != terms:
+            layers: tuple[str, ...] = given.get(field, recipe.get(field, ()))
             check_layers((recipe | given).get("encoder", StylizeConfig.encoder), layers)
             equal = (RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers)
             published = _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers)

@@ -24,22 +24,23 @@ class PlannedStage:
     scale: float  # of the result's size
     size: tuple[int, int]  # (height, width) in px
     num_steps: int  # evaluations planned
-    encoder: str  # a key of encoder.ENCODERS
+    encoder: str  # a key of encoder.ENCODERS, or empty: the job's own
 
 
 def plan_stages(config: StylizeConfig, content_size: tuple[int, int]) -> list[PlannedStage]:
     """What a job does, coarse to fine, for a content image of (height, width) px.
 
     Stages before the last that would be too small to tell a style are left out. `num_steps` is divided by the shares of
-    the others, with at least one evaluation for the last.
+    the others, with at least one evaluation for the last; who gets none is left out too.
     """
     longer = [max(1, round(config.size * stage.scale)) for stage in config.stages]
     sizes = [fit_size(content_size, side) for side in longer]
     used = [i for i, size in enumerate(sizes) if min(size) >= MIN_STAGE_PX or i == len(sizes) - 1]
     steps = plan_steps(config.num_steps, [config.stages[i].share for i in used])
     return [
-        PlannedStage(config.stages[i].scale, sizes[i], number, config.encoders[i])
+        PlannedStage(config.stages[i].scale, sizes[i], number, config.stages[i].encoder)
         for i, number in zip(used, steps, strict=True)
+        if number
     ]
 
 
@@ -54,7 +55,7 @@ class TimeBudget:
     """Decides, from the pace so far, when a stage has had its part of the seconds.
 
     What is left of the budget when a stage begins is divided by the work that is left, counted in pixels evaluated: all
-    stages are then shortened by about the same factor.
+    stages of one encoder are then shortened by about the same factor.
 
     Args:
         seconds: for the whole job; 0: no limit.

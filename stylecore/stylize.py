@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -137,15 +138,15 @@ def stylize_steps(
         check_resolution(*stage.size, config.content_layers + config.style_layers)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
-    check_memory(*plan[-1].size, config, encoder)
+    check_memory(plan[-1].size, [image_size(style) for style in styles], config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
     steps = _run(content, styles, config, plan, encoders, start, {} if fitted is None else fitted)
     return _answering_full_memory(steps, plan[-1].size)
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
-    """The job's own encoder, or another one like it."""
-    if name == encoder.name:
+    """The bundled encoder of that name, or (unnamed) the job's own."""
+    if not name:
         return encoder
     return bundled_encoder(name, encoder.pooling, encoder.mean.device, encoder.dtype)
 
@@ -203,17 +204,18 @@ def _run(
     clock = _Clock()
     device = encoders[0].mean.device
     budget = TimeBudget(config.time_budget, plan)
-    photo = content  # its colours are kept; the styles may be recoloured to it
+    originals = styles
     if config.keep_colors == "match":
-        styles = tuple(match_colors(style, photo) for style in styles)
+        styles = tuple(match_colors(style, content) for style in originals)
     image = start if start is not None else initial_image(content, styles, config, plan[0].size)
     index = 0
     for number, (stage, encoder) in enumerate(zip(plan, encoders, strict=True)):
         began = clock.read()
         content_here = resize_image(content, *stage.size).to(device)
         styles_here = [fit_image(style, max(stage.size)).to(device) for style in styles]
-        objective = Objective(encoder, content_here, styles_here, config, given)
-        goal = _Goal(config, stage, content, styles, device) if stage is plan[-1] else None
+        # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
+        objective = Objective(encoder, content_here, styles_here, config, given if stage is plan[-1] else {})
+        goal = _Goal(config, stage, content, originals, device) if stage is plan[-1] else None
         variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
         try:
             for made, (losses, following) in enumerate(_optimize(objective, variable, config, stage.num_steps), 1):
@@ -266,7 +268,7 @@ class _Goal:
         device: torch.device,
     ) -> None:
         self.distance = config.target_distance
-        self.every = max(1, stage.num_steps // self.LOOKS)
+        self.every = math.ceil(stage.num_steps / self.LOOKS)
         if self.distance:
             self.yardstick = Yardstick(content, styles, stage.size, config.style_weights, device)
 
@@ -293,7 +295,7 @@ def _optimize(
         evaluation = objective.evaluate(variable)
         if evaluation.changed:
             optimizer = make_optimizer(config)  # what it remembers is of another objective
-        following = optimizer.step(variable, evaluation.gradient)
+        following = optimizer.step(variable, evaluation.gradient, evaluation.losses.total)
         if config.clamp:
             following = following.clamp(0, LEVELS)
         guard.update(evaluation.losses, variable, following)

@@ -362,6 +362,12 @@ def test_relative_terms_share_their_sum_equally() -> None:
     assert two.content_layer_weights == (0.01, 0.01)
 
 
+def test_terms_of_the_other_kind_get_its_weights() -> None:
+    """Or one style weight would mean a thousandth or a million of what it meant."""
+    assert make_config("gatys", terms="relative").style_layer_weights == make_config("preview").style_layer_weights
+    assert make_config("preview", terms="absolute").style_layer_weights == make_config("gatys").style_layer_weights
+
+
 def test_content_layers_without_weights_share_1_equally() -> None:
     assert make_config("gatys", content_layers=("relu3_1", "relu4_2")).content_layer_weights == (0.5, 0.5)
 

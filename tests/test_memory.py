@@ -64,9 +64,13 @@ def test_the_svd_that_asked_for_577_gib_runs_in_megabytes(threshold: str) -> Non
 
 def test_the_estimate_grows_with_pixels_pairs_and_width_of_the_numbers(tiny_encoder: Encoder) -> None:
     def estimate(height: int, width: int, **options: object) -> float:
-        return estimate_memory_mib(height, width, make_config(**options), tiny_encoder)  # type: ignore[arg-type]
+        styles = [(500, 500)] * int(options.pop("num_styles", 1))  # type: ignore[call-overload]
+        config = make_config("gatys", **options)  # type: ignore[arg-type]
+        return estimate_memory_mib((height, width), styles, config, tiny_encoder)
 
     assert estimate(512, 512) == pytest.approx(4 * estimate(256, 256))
     assert estimate(256, 512) == estimate(512, 256)
     assert estimate(512, 512, history_size=10) < estimate(512, 512, history_size=100)
     assert estimate(512, 512, optimizer="adam") < estimate(512, 512, history_size=10)
+    assert estimate(512, 512, num_styles=10) > estimate(512, 512)
+    assert estimate(40, 512) > 0.3 * estimate(512, 512, optimizer="adam"), "a square style of a narrow photo"

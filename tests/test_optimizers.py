@@ -142,3 +142,24 @@ def test_the_preconditioner_is_symmetric_positive_and_real(height: int, width: i
     assert float(inverse_frequencies(height, width, torch.device("cpu")).max()) == pytest.approx(
         0.5 * max(height, width)
     )
+
+
+def test_a_start_that_is_nearly_there_is_not_thrown_away() -> None:
+    """Four levels would be forty times too far; the loss says how far there is to go at most."""
+    target = torch.full((1, 3, 16, 16), 128.0)
+    image = target + 0.1
+    step = ProjectedLBFGS().step(image, image - target, 0.5 * (image - target).square().sum())
+    assert float((step - target).abs().max()) <= 0.1 + 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_projected_lbfgs_does_not_care_how_the_loss_is_scaled(scale: float) -> None:
+    target = 100 + 50 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for factor in (1.0, scale):
+        image, optimizer = torch.full_like(target, 128.0), ProjectedLBFGS()
+        for _ in range(6):
+            loss = factor * (image - target).pow(4).sum()
+            image = optimizer.step(image, 4 * factor * (image - target).pow(3), loss)
+        found.append(image)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)

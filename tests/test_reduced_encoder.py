@@ -89,15 +89,17 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, astronaut: Tensor) -> N
         save_encoder(shipped, tmp_path / "nowhere" / "mine.safetensors")
 
 
-@pytest.mark.parametrize("name", REDUCED)
-def test_shipped_encoders_are_cheaper_and_keep_the_grams(name: str, vgg16: Encoder, astronaut: Tensor) -> None:
+@pytest.mark.parametrize(("name", "furthest_off"), [("vgg16-r99", 0.3), ("vgg16-r95", 0.6)])
+def test_shipped_encoders_are_cheaper_and_keep_the_grams(
+    name: str, furthest_off: float, vgg16: Encoder, astronaut: Tensor
+) -> None:
     """On an image that was never used in fitting; a random network of the same shape is off by about 1."""
     reduced = load_encoder(name)
     assert num_multiplications(vgg16, 256, 256) > 1.9 * num_multiplications(reduced, 256, 256)
     assert list(reduced.convs) == conv_names(name) == list(vgg16.convs)
     errors = gram_errors(reduced, vgg16, [fit_image(astronaut, 128), fit_image(load_style("flow_strokes"), 128)])
     assert errors["relu1_1"] < 0.02
-    assert max(errors.values()) < 0.45
+    assert max(errors.values()) < furthest_off
     assert all(errors[shallow] <= errors[deep] + 0.02 for shallow, deep in itertools.pairwise(STYLE_LAYERS))
 
 

@@ -39,10 +39,17 @@ def test_every_preset_plans_every_shape(preset: str, shape: tuple[int, int]) -> 
     assert sum(stage.num_steps for stage in plan) == make_config(preset).num_steps
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_a_stage_without_an_evaluation_is_not_planned(num_steps: int) -> None:
+    plan = plan_stages(make_config("full", size=512, num_steps=num_steps), (512, 512))
+    assert all(stage.num_steps for stage in plan)
+    assert sum(stage.num_steps for stage in plan) == num_steps
+
+
 def test_a_stage_may_have_its_own_encoder() -> None:
     stages = (Stage(0.5, 1, "vgg16-r95"), Stage(1, 1))
     plan = plan_stages(make_config("gatys", stages=stages), (512, 512))
-    assert [stage.encoder for stage in plan] == ["vgg16-r95", "vgg16"]
+    assert [stage.encoder for stage in plan] == ["vgg16-r95", ""]
     with pytest.raises(OptionError, match="layers of vgg19"):
         make_config("gatys", encoder="vgg19", stages=stages)
     with pytest.raises(OptionError, match="did you mean 'vgg"):

@@ -104,7 +104,7 @@ def _losses_table(records: Records) -> list[list[str]]:
         cells = []
         for loss in losses:
             runs = [run for run in records["losses"] if (run["preset"], run["loss"]) == (preset, loss)]
-            cells.append(f"{_mean_of(runs)('style'):.3f} ({_mean_of(runs)('num_steps'):.0f})")
+            cells.append(f"{_mean_of(runs)('style'):.3f} ({_mean_of(runs)('num_steps'):.0f})" if runs else "")
         rows.append([f"`{preset}`", *cells])
     return rows
 

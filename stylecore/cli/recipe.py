@@ -71,8 +71,10 @@ class Recipe:
     def options(self) -> dict[str, Any]:
         """What was typed, as fields of `StylizeConfig`."""
         typed = {RENAMED.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
-        if self.encoder_file is not None:
-            typed["encoder"] = weights_architecture(self.encoder_file)
+        if self.encoder_file is not None and self.weights is not None:
+            raise OptionError("Two files of weights were given: leave out --weights, or name an encoder.")
+        if self.weights_file is not None and (self.encoder is None or self.encoder_file is not None):
+            typed["encoder"] = weights_architecture(self.weights_file)
         options = {name: value for name, value in typed.items() if name not in ("weights", "set_", "style_weights")}
         if self.style_weights is not None:
             options["style_weights"] = parse_field("style_weights", self.style_weights)

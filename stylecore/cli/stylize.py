@@ -21,7 +21,7 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import peak_memory_mib
 from stylecore.encoder import Encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError
-from stylecore.images import check_writable, image_size, read_settings, save_image
+from stylecore.images import check_writable, fit_image, image_size, read_settings, save_image
 from stylecore.metrics import Yardstick
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
@@ -48,7 +48,7 @@ def stylize_command(
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
     started = _process_started()
     job = _prepare(recipe, content, styles or [], output, from_, {"basis": basis, "gram_weights": gram_weights})
-    encoder = prepare_encoder(job.config, recipe.weights_file)
+    encoder = prepare_encoder(job.config, job.weights)
     fitted = load_or_fit(job.config, job.fitted_paths, encoder)
     warm_up(encoder, job.config)
     seconds_setup = time.time() - started
@@ -72,7 +72,7 @@ def texture_command(
     encoder = prepare_encoder(config, recipe.weights_file)
     warm_up(encoder, config)
     seconds_setup = time.time() - started
-    record = _stylize(_Job(inputs, config), encoder, output, FittedFile())
+    record = _stylize(_Job(inputs, config, weights=recipe.weights_file), encoder, output, FittedFile())
     del record["content_distance"]  # of no content
     print(json.dumps(record | {"seconds_setup": round(seconds_setup, 3)}) if as_json else _sentence(record))
 
@@ -82,6 +82,7 @@ class _Job:
     inputs: Inputs
     config: StylizeConfig
     fitted_paths: dict[str, Path | None] = field(default_factory=dict)  # by option: basis, gram_weights
+    weights: Path | None = None  # of the encoder, where they are not bundled
 
 
 def _prepare(
@@ -94,7 +95,7 @@ def _prepare(
 ) -> _Job:
     """Check everything that can be checked before the slow part: output, options, images."""
     check_writable(output)
-    options = recipe.options()
+    options, weights = recipe.options(), recipe.weights_file
     if from_ is None:
         config = make_config(**options)
         paths = [content, *styles] if content is not None else []
@@ -105,10 +106,11 @@ def _prepare(
         config = StylizeConfig.from_dict(saved.get("config", {}) | options)
         paths = [content, *styles] if content is not None else saved_paths(saved.get("inputs", []), from_.parent)
         fitted_paths = {name: path or _saved_file(name, saved, from_) for name, path in fitted_paths.items()}
+        weights = weights or (None if "encoder" in options else _saved_file("weights", saved, from_))
     check_fitted(config, fitted_paths)
     inputs = load_inputs(paths, "stylize")
     check_style_weights(config, inputs)
-    return _Job(inputs, config, fitted_paths)
+    return _Job(inputs, config, fitted_paths, weights)
 
 
 def _saved_file(option: str, saved: dict[str, Any], png: Path) -> Path | None:
@@ -126,6 +128,8 @@ def _stylize(job: _Job, encoder: Encoder, output: Path, fitted: FittedFile) -> d
     """Run, save, measure. Ctrl-C and divergence save what there is before they are reported."""
     config, inputs = job.config, job.inputs
     settings: dict[str, Any] = {"version": stylecore.__version__, "config": config.to_dict(), "inputs": inputs.records}
+    if job.weights is not None:
+        settings |= {"weights": portable(str(job.weights)), "encoder_checksum": encoder.checksum}
     if fitted.loaded:
         settings |= {option: portable(str(path)) for option, path in job.fitted_paths.items() if path is not None}
     started = time.perf_counter()
@@ -138,12 +142,12 @@ def _stylize(job: _Job, encoder: Encoder, output: Path, fitted: FittedFile) -> d
     except KeyboardInterrupt:
         if step is None:
             raise
-        save_image(step.image, output, settings)
+        save_image(fit_image(step.image, config.size), output, settings)
         raise InterruptedRunError(
             f"Stopped after {step.index} of {step.total} evaluations: '{output}' holds the image so far."
         ) from None
     except DivergenceError as error:
-        save_image(error.last_good, output, settings)
+        save_image(fit_image(error.last_good, config.size), output, settings)
         raise
     assert step is not None  # num_steps is at least 1
     save_image(step.image, output, settings)
