@@ -6,7 +6,8 @@ FROM python:3.12-slim
 
 # PyPI's own torch brings CUDA along, several GB of it: the index decides which torch it is.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1
+# glibc would keep a heap for each of the server's threads.
+ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 RUN pip install torch torchvision --index-url ${TORCH_INDEX}
 
 WORKDIR /app

@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint format study examples screenshots space bench-export clean
+.PHONY: install demo test test-slow lint format study examples screenshots space bench bench-export soak load clean
 
 install: $(INSTALLED)
 
@@ -49,12 +49,22 @@ screenshots: install  # the demo's tabs after real runs, for docs/; look at them
 space: install  # push the last commit to a Hugging Face Space: make space SPACE=you/stylecore
 	$(BIN)/python -m scripts.push_space $(SPACE)
 
+bench: install  # presets against the reference, for docs/: about 20 minutes on a quiet machine
+	mkdir -p docs/benchmarks
+	$(BIN)/stylecore bench --json docs/benchmarks/bench.json
+
 bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
 	mkdir -p build/export docs/benchmarks/export
 	for encoder in vgg16 vgg16-r99 vgg16-r95; do for precision in fp32 fp16 int8; do \
 		$(BIN)/python -m export extractor -o build/export/$$encoder-$$precision.onnx \
 			--encoder $$encoder --precision $$precision || exit 1; done; done
 	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
+
+soak: install  # 200 jobs in one process: memory and files that stay
+	$(BIN)/python -m scripts.soak
+
+load: install  # 50 visitors for three minutes on a server of its own
+	$(BIN)/python -m scripts.load
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from demo.app import build_app, launch
+from stylecore.errors import StylecoreError
 
 
 def main(
@@ -28,6 +29,9 @@ def main(
         url, public_url = launch(
             app, host=host, port=port, share=share, mcp=mcp, login=(name, password) if login else None
         )
+    except StylecoreError as error:
+        typer.echo(f"stylecore demo: {error}", err=True)
+        raise typer.Exit(2) from error
     except OSError as error:
         typer.echo(f"stylecore demo: cannot serve on {host}:{port}: choose a free --port, or another --host.", err=True)
         raise typer.Exit(2) from error

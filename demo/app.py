@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from demo import api, examples, look
 from demo.address import Address, choice_control
@@ -13,6 +14,7 @@ from demo.edge_tab import EdgeTab
 from demo.how_tab import HowTab
 from demo.job_inputs import JobInputs
 from demo.kept import KeptResults
+from demo.limits import Door, Limits, Meter
 from demo.models import Models
 from demo.serving import AT_ONCE, ONE_JOB
 from demo.stylize_tab import StylizeTab
@@ -58,6 +60,7 @@ def build_app(kept_folder: Path | None = None, models_folder: Path | None = None
         gr.api(api.stylize, api_name="stylize", **ONE_JOB)
         gr.api(api.compare, api_name="compare", **ONE_JOB)
         gr.api(api.benchmark_with(models), api_name="benchmark", **ONE_JOB)
+    Meter(Limits.from_environment()).put_on(app)
     kept.delete_old_every(CHECK_FILES_EVERY_S)
     return app.queue(max_size=MAX_WAITING)
 
@@ -93,8 +96,10 @@ def launch(
         theme=look.THEME,
         css=look.CSS,
         max_file_size=MAX_UPLOAD,
+        app_kwargs={"middleware": [Middleware(Door, blocks=app, limits=Limits.from_environment())]},
         footer_links=["api", "gradio"],
         run_history=False,  # it would keep everybody's pictures in the browser
+        enable_monitoring=False,  # it would log a link to who did what
         quiet=True,
         prevent_thread_lock=True,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from threading import Thread
 
 from stylecore.errors import OptionError
+from stylecore.images import replacing
 
 KEEP_HOURS = 24
 TOKEN = re.compile(r"[\w-]{22}")  # 128 random bits
@@ -32,7 +32,8 @@ class KeptResults:
     def keep(self, path: Path) -> str:
         """Keep a copy of a PNG, and return its token."""
         token = secrets.token_urlsafe(16)
-        shutil.copyfile(path, self.folder / f"{token}.png")
+        with replacing(self.folder / f"{token}.png") as file:  # a server that is killed leaves no half of it
+            file.write(path.read_bytes())
         return token
 
     def find(self, token: str) -> Path:

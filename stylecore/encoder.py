@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import pickle
 import warnings
+import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -230,6 +231,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and text metadata of a .safetensors or .pth file. No pickled code is ever run."""
     if not path.is_file():
         raise WeightsError(f"There is no weights file '{path}'.")
+    _check_packing(path)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -250,7 +252,20 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
     ):
         raise WeightsError(f"The weights file '{path}' is not a state dict: save model.state_dict() instead.")
+    if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:  # strides of 0 repeat numbers
+        raise WeightsError(f"The weights file '{path}' claims to hold more than it does: download it again.")
     return dict(tensors), {}
+
+
+def _check_packing(path: Path) -> None:
+    """torch.save packs without compressing: a zip that grows when it is unpacked is a bomb."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile:  # no zip, or a damaged one, which its reader tells
+        return
+    if unpacked > path.stat().st_size:
+        raise WeightsError(f"The weights file '{path}' is packed as torch packs none: save it with torch.save().")
 
 
 def weights_architecture(path: str | Path) -> str:

@@ -80,11 +80,10 @@ FAST: dict[str, Any] = {
     "pooling": "max",
 }
 # Half the resolution first: there an evaluation takes a quarter of the time and settles what is large.
-HALF_THEN_WHOLE = Stage(0.5, 0.45), Stage(1.0, 0.55)
-DRAFT = FAST | {"encoder": "vgg16-r99", "num_steps": 15, "stages": (Stage(0.5, 1.0), Stage(1.0, 2.0))}
-PREVIEW = FAST | {"encoder": "vgg16-r99", "num_steps": 40, "stages": HALF_THEN_WHOLE}
-STANDARD = FAST | {"num_steps": 70, "stages": HALF_THEN_WHOLE}
-FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 1.0), Stage(0.5, 1.0), Stage(1.0, 1.5))}
+DRAFT = FAST | {"encoder": "vgg16-r99", "num_steps": 14, "stages": (Stage(0.5, 4), Stage(1.0, 10))}
+PREVIEW = FAST | {"encoder": "vgg16-r99", "num_steps": 32, "stages": (Stage(0.5, 10), Stage(1.0, 22))}
+STANDARD = FAST | {"num_steps": 64, "stages": (Stage(0.5, 24), Stage(1.0, 40))}
+FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 80), Stage(0.5, 80), Stage(1.0, 140))}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "draft": DRAFT,

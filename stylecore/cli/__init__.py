@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import typing
 import warnings
@@ -99,5 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script. SIGTERM ends it as Ctrl-C does, with the image so far."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
