@@ -13,9 +13,9 @@ from demo.address import Control, field_control, number_control, picture_control
 from demo.jobs import LIMITS, Job, read_config
 from demo.serving import AT_ONCE, BESIDE_JOBS, friendly_errors, read_inputs, uploaded
 from stylecore import PRESETS, StylizeConfig, make_config, read_settings
-from stylecore.cli.inputs import Inputs
 from stylecore.config import LOSSES_WITH_BASIS
 from stylecore.devices import find_device
+from stylecore.inputs import Inputs
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import DEFAULT_PRESET
 

@@ -27,11 +27,11 @@ from stylecore import (
     make_config,
     stylize_steps,
 )
-from stylecore.cli.inputs import Inputs, check_style_weights
 from stylecore.compare import Variant, same_start
 from stylecore.config import LOSSES_WITH_BASIS, MIN_SIZE_PX
 from stylecore.devices import find_device
 from stylecore.images import ImageTensor, fit_size, image_size, resize_image
+from stylecore.inputs import Inputs, check_style_weights
 from stylecore.objective import Losses
 from stylecore.stylize import initial_image
 

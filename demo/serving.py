@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from demo.jobs import Frame, read_picture
 from stylecore import ImageError, StylecoreError, save_image
-from stylecore.cli.inputs import Inputs, checksum
 from stylecore.images import ImageTensor, resize_image, to_uint8
+from stylecore.inputs import Inputs, checksum
 
 # One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
 ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}

@@ -33,6 +33,7 @@ ORDER = (
     "memory",
     "objective",
     "optimizers",
+    "inputs",
     "stylize",
     "profiling",
     "compare",

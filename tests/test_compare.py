@@ -353,7 +353,11 @@ def test_a_sweep_takes_no_loss_of_its_own() -> None:
 
 
 def test_the_ends_of_a_sweep_are_the_content_and_the_full_gram(build: Callable[..., Comparison]) -> None:
-    options = SMALL | {"preset": "gatys", "num_steps": 2, "style_weight": 1e3}  # two steps: too few for rounding to grow
+    options = SMALL | {
+        "preset": "gatys",
+        "num_steps": 2,
+        "style_weight": 1e3,
+    }  # two steps: too few for rounding to grow
     comparison = build(sweep_variants(options, ["0", "20%", "100%"], ["energy:1"]), results_name="sweep.json")
     run(comparison)
     rows = {f"{row['loss']} {row['value']}": row for row in sweep_table(comparison)}

@@ -25,9 +25,9 @@ from demo.job_inputs import JobInputs
 from demo.jobs import Frame, Job, LossPoint, make_grid, read_config, read_picture, read_variants, run_job
 from demo.kept import KeptResults
 from demo.serving import read_inputs
-from stylecore.cli.inputs import Inputs
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import save_image
+from stylecore.inputs import Inputs
 from stylecore.losses import STYLE_LOSSES
 
 QUICK = {"size": 64, "num_steps": 3}

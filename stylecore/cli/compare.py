@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from stylecore.cli.console import InterruptedRunError, messages, progress
-from stylecore.cli.inputs import check_style_weights, load_inputs
+from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.errors import ImageError
+from stylecore.inputs import check_style_weights
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
 from stylecore.sweep import COMPONENTS, THRESHOLDS, sweep_table, sweep_variants

@@ -15,13 +15,14 @@ import typer
 import stylecore
 from stylecore.cli.console import InterruptedRunError, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit
-from stylecore.cli.inputs import Inputs, check_style_weights, load_inputs, portable, saved_paths
+from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import peak_memory_mib
 from stylecore.encoder import Encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import check_writable, fit_image, image_size, read_settings, save_image
+from stylecore.inputs import Inputs, check_style_weights, portable, saved_paths
 from stylecore.metrics import Yardstick
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
