@@ -163,7 +163,7 @@ class Encoder(nn.Module):
         features: dict[str, Features] = {}
         x = ((image - self.mean) * self.scale).to(self.dtype)
         for block, members in itertools.groupby(needed, key=lambda name: name[4]):
-            run = functools.partial(self._run_block, list(members), wanted, pooled=block != "1")
+            run = functools.partial(self._run_block, list(members), wanted, pooled=block != needed[-1][4])
             x, found = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
             features |= found
         return features
@@ -173,15 +173,15 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, dict[str, Features]]:
         """What the next block sees, and the wanted features of this one."""
         found: dict[str, Features] = {}
-        if pooled:
-            x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
         for name in names:
             x = self.convs[name](x)
             if name in wanted:
                 found[name] = x
-            x = F.relu(x)
+            x = F.relu(x, inplace=name not in wanted)  # a convolution's gradient does not ask for its result
             if (after := name.replace("conv", "relu")) in wanted:
                 found[after] = x
+        if pooled:
+            x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
         return x, found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stylecore.config import StylizeConfig
+from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
 from stylecore.encoder import Encoder
 from stylecore.images import LEVELS, ImageTensor, image_size
 from stylecore.losses import LayerTargets, Scalar, StyleLoss, content_loss, make_style_loss, total_variation
@@ -73,7 +73,9 @@ class Objective(nn.Module):
         self.style_units: dict[str, Tensor | float] = dict.fromkeys(config.style_layers, 1.0)
         weights = style_shares(config, len(styles))
         with torch.no_grad():
-            of_content = encoder(content, self.layers) if config.content_weight else {}
+            # Weights are learned from the photo's features; nothing else asks for more of it than the content term.
+            asked = self.layers if config.loss in LOSSES_WITH_WEIGHTS else self.content_layers
+            of_content = encoder(content, asked) if config.content_weight else {}
             of_styles = [encoder(style, config.style_layers) for style in styles]
             self.content_targets = {layer: of_content[layer] for layer in self.content_layers}
             self.style_losses = nn.ModuleDict()
