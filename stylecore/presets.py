@@ -80,10 +80,10 @@ FAST: dict[str, Any] = {
     "pooling": "max",
 }
 # Half the resolution first: there an evaluation takes a quarter of the time and settles what is large.
-DRAFT = FAST | {"encoder": "vgg16-r99", "num_steps": 14, "stages": (Stage(0.5, 4), Stage(1.0, 10))}
-PREVIEW = FAST | {"encoder": "vgg16-r99", "num_steps": 32, "stages": (Stage(0.5, 10), Stage(1.0, 22))}
-STANDARD = FAST | {"num_steps": 64, "stages": (Stage(0.5, 24), Stage(1.0, 40))}
-FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 80), Stage(0.5, 80), Stage(1.0, 140))}
+DRAFT = FAST | {"encoder": "vgg16-r99", "num_steps": 14, "stages": (Stage(0.5, 4.0), Stage(1.0, 10.0))}
+PREVIEW = FAST | {"encoder": "vgg16-r99", "num_steps": 32, "stages": (Stage(0.5, 10.0), Stage(1.0, 22.0))}
+STANDARD = FAST | {"num_steps": 64, "stages": (Stage(0.5, 24.0), Stage(1.0, 40.0))}
+FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 80.0), Stage(0.5, 80.0), Stage(1.0, 140.0))}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "draft": DRAFT,

@@ -92,7 +92,7 @@ def test_the_plain_loop_is_the_reference_in_other_words(make_image: MakeImage, m
     def watched(self: torch.optim.LBFGS, closure: Callable[[], Tensor]) -> object:
         def noted() -> Tensor:
             loss = closure()
-            seen.append(float(loss))
+            seen.append(float(loss.detach()))
             return loss
 
         return step(self, noted)
