@@ -96,6 +96,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def _layer_weights(kind: str, layers: tuple[str, ...], relative: bool) -> tuple[float, ...]:
+    """The weighting rule for layers that come without weights."""
+    if kind == "style" and not relative:
+        return _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers)
+    return ((RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers),) * len(layers)
+
+
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     """The preset's recipe with `options` (fields of `StylizeConfig`) laid over it; None means "not given".
 
@@ -115,13 +122,10 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     relative = given.get("terms", terms) == "relative"
     for kind in ("content", "style"):
         field = f"{kind}_layers"
-        if field in given or given.get("terms", terms) != terms:
-            layers: tuple[str, ...] = given.get(field, recipe.get(field, ()))
+        layers: tuple[str, ...] = given.get(field, recipe[field])
+        if layers and (field in given or given.get("terms", terms) != terms):
             check_layers((recipe | given).get("encoder", StylizeConfig.encoder), layers)
-            equal = (RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers)
-            published = _per_channel_squared(1e3 * len(STYLE_LAYERS) / len(layers), layers)
-            weights = published if kind == "style" and not relative else (equal,) * len(layers)
-            given.setdefault(f"{kind}_layer_weights", weights)
+            given.setdefault(f"{kind}_layer_weights", _layer_weights(kind, layers, relative))
     if "encoder" in given and "stages" in recipe:
         given.setdefault("stages", tuple(replace(stage, encoder="") for stage in recipe["stages"]))
     return StylizeConfig(**(recipe | given | {"preset": preset}))

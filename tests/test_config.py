@@ -362,6 +362,13 @@ def test_relative_terms_share_their_sum_equally() -> None:
     assert two.content_layer_weights == (0.01, 0.01)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("field", ["style_layers", "content_layers"])
+def test_no_layers_at_all_are_refused_by_name(preset: str, field: str) -> None:
+    with pytest.raises(OptionError, match=f"{field} must name at least one layer"):
+        make_config(preset, **{field: ()})
+
+
 def test_terms_of_the_other_kind_get_its_weights() -> None:
     """Or one style weight would mean a thousandth or a million of what it meant."""
     assert make_config("gatys", terms="relative").style_layer_weights == make_config("preview").style_layer_weights

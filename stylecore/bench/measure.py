@@ -23,7 +23,7 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
 from stylecore.encoder import load_encoder
 from stylecore.errors import NotEnoughMemoryError, OptionError
-from stylecore.images import ImageTensor, fit_image, fit_size, image_size, resize_image
+from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image
 from stylecore.metrics import Yardstick
 from stylecore.objective import Objective
 from stylecore.optimizers import make_optimizer
@@ -179,7 +179,7 @@ def interleaved_evaluations(
     jobs = {}
     for name, each in configs.items():
         jobs[name] = (Objective(prepare_encoder(each), content, [style], each), make_optimizer(each))
-    variables = dict.fromkeys(configs, content * 255)
+    variables = dict.fromkeys(configs, content * LEVELS)
     samples: dict[str, list[float]] = {name: [] for name in ("plain", *configs)}
     turns, block = 4, max(1, num_evaluations // 4)
     for _ in range(turns):
@@ -188,8 +188,8 @@ def interleaved_evaluations(
             for name, (objective, optimizer) in jobs.items():
                 synchronize(device)
                 started = time.perf_counter()
-                gradient = objective.evaluate(variables[name]).gradient
-                variables[name] = optimizer.step(variables[name], gradient)
+                found = objective.evaluate(variables[name])
+                variables[name] = optimizer.step(variables[name], found.gradient, found.losses.total)
                 synchronize(device)
                 samples[name].append(time.perf_counter() - started)
     return samples
