@@ -14,6 +14,7 @@ from demo.address import Control, choice_control, list_control
 from demo.job_button import JobButton
 from demo.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS, JobInputs
 from demo.jobs import at_watchable_pace, make_grid, read_variants
+from demo.look import picture_slider
 from demo.serving import AT_ONCE, friendly_errors, publish, save_frame, save_png
 from stylecore import PRESETS, OptionError
 from stylecore.compare import Comparison, Progress, Record
@@ -72,15 +73,7 @@ class CompareTab:
             with gr.Row():
                 self.left = gr.Dropdown(label="Left", min_width=120)
                 self.right = gr.Dropdown(label="Right", min_width=120)
-            self.slider = gr.ImageSlider(
-                label="Two of them",
-                type="filepath",
-                format="png",
-                interactive=False,
-                max_height=460,
-                buttons=["fullscreen"],
-                elem_id="compare-slider",
-            )
+            self.slider = picture_slider("Two of them", 460, elem_id="compare-slider")
             self.table = gr.Dataframe(
                 headers=HEADERS, label="Time and distance", interactive=False, elem_classes="table"
             )

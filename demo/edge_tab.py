@@ -14,6 +14,7 @@ from demo import watching
 from demo.job_button import JobButton
 from demo.job_inputs import JobInputs
 from demo.jobs import at_watchable_pace, read_config
+from demo.look import picture_slider
 from demo.models import MODELS, Models
 from demo.serving import AT_ONCE, friendly_errors, save_frame, save_png
 from stylecore import Result, StylizeConfig, Yardstick, stylize
@@ -63,15 +64,7 @@ class EdgeTab:
         self.live = gr.Image(
             label="Without torch", interactive=False, height=400, elem_id="edge-live", buttons=[], visible=False
         )
-        self.slider = gr.ImageSlider(
-            label="Torch, and without torch",
-            type="filepath",
-            format="png",
-            interactive=False,
-            max_height=400,
-            buttons=["fullscreen"],
-            visible=False,
-        )
+        self.slider = picture_slider("Torch, and without torch", 400, visible=False)
         self.words = gr.HTML(watching.message("It takes the first of your styles."), elem_id="bundle-status")
         self.bundle = gr.DownloadButton("Download the folder as a ZIP", interactive=False)
         self.stylize_button.runs(

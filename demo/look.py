@@ -1,4 +1,6 @@
-"""How the page looks: theme and CSS. No font, style or script comes from another host."""
+"""How the page looks: theme, CSS, and what several tabs show alike. Nothing of it comes from another host."""
+
+from typing import Any
 
 import gradio as gr
 
@@ -89,3 +91,16 @@ footer .divider:last-child { display: none; }
 .curve .style { stroke: #6366f1; color: #6366f1; }
 .curve .content { stroke: #d97706; color: #d97706; }
 """
+
+
+def picture_slider(label: str, max_height: int, **options: Any) -> gr.ImageSlider:
+    """Two pictures with a handle between them, without loss: what differs is the pictures."""
+    return gr.ImageSlider(
+        label=label,
+        type="filepath",
+        format="png",
+        interactive=False,
+        max_height=max_height,
+        buttons=["fullscreen"],
+        **options,
+    )

@@ -14,6 +14,7 @@ from demo.job_button import JobButton
 from demo.job_inputs import JobInputs
 from demo.jobs import Frame, run_job
 from demo.kept import KEEP_HOURS, KeptResults
+from demo.look import picture_slider
 from demo.serving import AT_ONCE, friendly_errors, publish, save_before_and_after, save_frame
 from stylecore import StylecoreError
 
@@ -44,15 +45,11 @@ class StylizeTab:
             buttons=["fullscreen"],
             alt_text="Result",
         )
-        self.slider = gr.ImageSlider(
-            label="Photo and result",
-            type="filepath",
-            format="png",
-            interactive=False,
-            max_height=HEIGHT_PX,
+        self.slider = picture_slider(
+            "Photo and result",
+            HEIGHT_PX,
             elem_id="slider",
             slider_position=20,  # most of it is the result
-            buttons=["fullscreen"],
             visible=False,
         )
         self.status = gr.HTML(watching.message(watching.READY), elem_id="status")
