@@ -36,6 +36,8 @@ COLUMNS = {
     "session_s": "{:.3f}",
     "first_run_s": "{:.3f}",
 }
+MARKERS = {"fp32": "o", "fp16": "s", "int8": "^", "float32": "o", "bfloat16": "D"}  # of the picture, by precision
+NO_ERROR = 1e-4  # of the picture: the least that is shown
 P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
 
@@ -135,24 +137,46 @@ def to_markdown(record: dict[str, Any]) -> str:
 
 
 def save_picture(record: dict[str, Any], path: Path) -> None:
-    """Median latency against error, one point a row, one colour a number of threads."""
+    """Median latency against error: a panel for each number of threads, a colour for each encoder, a marker for each
+    precision; the frontier joins the variants that nothing beats in both."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
     summaries = summarize(record)
-    for number in sorted({summary["threads"] for summary in summaries}):
+    threads = sorted({summary["threads"] for summary in summaries})
+    encoders = list(dict.fromkeys(summary["encoder"] for summary in summaries))
+    figure = Figure(figsize=(1.5 + 4 * len(threads), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
+    for axes, number in zip(panels, threads, strict=True):
         points = [summary for summary in summaries if summary["threads"] == number]
-        # float32 has no error to speak of, and a logarithm would send it far away.
-        errors = [max(summary["error"], 1e-4) for summary in points]
-        axes.scatter([point["p50_ms"] for point in points], errors, label=f"{number} thread{'s' * (number > 1)}")
-        for point, error in zip(points, errors, strict=True):
-            axes.annotate(point["name"], (point["p50_ms"], error), (4, 4), textcoords="offset points", fontsize=7)
-    axes.set(xscale="log", yscale="log", xlabel="median latency, ms", ylabel="largest relative error (1e-4: at most)")
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend()
+        for point in points:
+            label = f"{point['encoder']} {point['precision']}" + (" (torch)" if point["asked"] == "torch" else "")
+            look = {"color": f"C{encoders.index(point['encoder'])}", "marker": MARKERS[point["precision"]], "s": 70}
+            is_hollow = {"facecolors": "none"} if point["asked"] == "torch" else {}
+            axes.scatter(point["p50_ms"], _shown_error(point), label=label, **look | is_hollow)
+        axes.plot(*zip(*_frontier(points), strict=True), color="0.7", zorder=0, drawstyle="steps-post")
+        axes.set(xscale="log", yscale="log", xlabel="median latency, ms")
+        for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            formatter("{x:.0f}")
+        axes.set_title(f"{number} thread{'s' * (number > 1)}")
+        axes.grid(visible=True, which="both", alpha=0.2)
+    panels[0].set_ylabel(f"largest relative error ({NO_ERROR:g}: at most)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+
+
+def _shown_error(summary: dict[str, Any]) -> float:
+    """float32 has no error to speak of, and a logarithm would send it far away."""
+    return max(summary["error"], NO_ERROR)
+
+
+def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """(ms, error) of what nothing is faster and nearer than, fastest first."""
+    best: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: point["p50_ms"]):
+        if not best or _shown_error(point) < best[-1][1]:
+            best.append((point["p50_ms"], _shown_error(point)))
+    return best
 
 
 def write_views(record: dict[str, Any], folder: Path) -> None:
