@@ -3,7 +3,8 @@
     python runtime.py CONTENT STYLE -o OUT.png
 
 What is optimised lies in two graphs beside this file: `targets.onnx` turns an image into what the step compares with,
-`step.onnx` is one evaluation of the loss and one step of Adam. `manifest.json` says how they were meant to be used.
+`step.onnx` is one evaluation of the loss and one step of the optimiser. `manifest.json` says how they were meant to be
+used.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import onnxruntime as ort
 from PIL import Image, ImageOps
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Values = dict[str, ort.OrtValue]  # by the names of a graph's inputs and outputs
 
-FORMAT = 1  # of the manifest
+FORMAT = 2  # of the manifest
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 LEVELS = 255.0
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
@@ -150,6 +152,7 @@ class Bundle:
             if self.manifest["format"] != FORMAT:
                 raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
             self.config: dict[str, Any] = self.manifest["config"]
+            self.state: dict[str, dict[str, str]] = self.manifest["state"]
             checksums: dict[str, str] = self.manifest["files"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"'{folder}' is no bundle: make one with python -m export bundle -o DIR.") from error
@@ -179,22 +182,41 @@ class Bundle:
         """
         config = self.config
         longer_side, total = size or config["size"], num_steps or config["num_steps"]
-        image = content if config["init"] == "content" else _noise(fit(content, longer_side).shape, seed)
+        stages = plan_stages(config["stages"], content.shape, longer_side, total)
+        image = self._first_image(fit(content, stages[0][0]), style, seed)
         index = 0
-        for side, number in plan_stages(config["stages"], content.shape, longer_side, total):
+        for side, number in stages:
             content_here = fit(content, side)
             fixed = self._targets(content_here, fit(style, max(content_here.shape)), style_weight)
-            state = {"image": resize(image, *content_here.shape[2:]) * np.float32(LEVELS)}
-            state |= {name: np.zeros_like(content_here) for name in ("mean", "square")}
-            state |= {"num_steps": np.zeros((), np.float32)}
+            state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
-                *following, loss, _, _ = self.step.run(None, state | fixed)
-                state = dict(zip(state, following, strict=True))
+                values = self._step(state | fixed)
+                state = {name: values[kept["next"]] for name, kept in self.state.items()}
                 index += 1
-                image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
-                yield Step(index, total, image, float(loss))
+                image = state["image"].numpy().clip(0, LEVELS) / np.float32(LEVELS)
+                yield Step(index, total, image, float(values["loss"].numpy()))
 
-    def _targets(self, content: Array, style: Array, style_weight: float) -> dict[str, Array]:
+    def _first_image(self, content: Array, style: Array, seed: int) -> Array:
+        if self.config["init"] == "style_statistics":
+            return match_colors(content, style)
+        return content if self.config["init"] == "content" else _noise(content.shape, seed)
+
+    def _first_state(self, image: Array) -> Values:
+        """What the step's inputs that change are fed with at the first step from `image`, in 8-bit levels."""
+        sides = {"height": image.shape[2], "width": image.shape[3]}
+        shapes = {node.name: [sides.get(side, side) for side in node.shape] for node in self.step.get_inputs()}
+        starts = {
+            name: image if kept["start"] == "image" else np.zeros(shapes[name], np.float32)
+            for name, kept in self.state.items()
+        }
+        return _ort_values(starts)
+
+    def _step(self, inputs: Values) -> Values:
+        """One step: its inputs, and what it made of them."""
+        outputs = [kept["next"] for kept in self.state.values() if kept["next"] not in self.state] + ["loss"]
+        return inputs | dict(zip(outputs, self.step.run_with_ort_values(outputs, inputs), strict=True))
+
+    def _targets(self, content: Array, style: Array, style_weight: float) -> Values:
         """What the step compares with, and the weights of the terms, by the names of its inputs."""
         config = self.config
         names = [output.name for output in self.targets.get_outputs()]
@@ -214,7 +236,7 @@ class Bundle:
                 targets |= {f"components_{layer}": basis}
                 gram = basis.T @ gram @ basis
             targets |= {name: gram}
-        return targets
+        return _ort_values(targets)
 
     def _weight(self, name: str, weight: float, target: Array) -> dict[str, Array]:
         """A term's weight, over its target's mean square where the config's terms are relative to their targets."""
@@ -229,9 +251,36 @@ def _check_file(path: Path, checksum: str) -> None:
         raise ModelError(f"'{path.name}' is damaged or not of this bundle: its checksum is not the manifest's.")
 
 
+def _ort_values(arrays: dict[str, Array]) -> Values:
+    """For onnxruntime to use where they lie, and to hand on without copies."""
+    return {name: ort.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C")) for name, array in arrays.items()}
+
+
 def _noise(shape: tuple[int, ...], seed: int) -> Array:
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
     return (0.5 + 0.25 * noise).clip(0, 1)
+
+
+def match_colors(image: Array, reference: Array) -> Array:
+    """`image` with the mean and covariance of `reference`'s colours, as the library's `color.match_colors` gives it."""
+    (mean, covariance), (goal_mean, goal_covariance) = _color_statistics(image), _color_statistics(reference)
+    root, inverse_root = _power(covariance, 0.5), _power(covariance, -0.5)
+    transport = inverse_root @ _power(root @ goal_covariance @ root, 0.5) @ inverse_root
+    matched = transport @ (image[0].reshape(3, -1) - mean) + goal_mean
+    return matched.reshape(image.shape).clip(0, 1).astype(np.float32)
+
+
+def _color_statistics(image: Array) -> tuple[Array, Array]:
+    """Mean (3, 1) and covariance (3, 3) of the pixels, in float64 without a copy of them in it."""
+    pixels = image[0].reshape(3, -1)
+    mean = pixels.mean(1, dtype=np.float64, keepdims=True)
+    moment = np.einsum("im,jm->ij", pixels, pixels, dtype=np.float64) / pixels.shape[1]
+    return mean, moment - mean @ mean.T + 1e-6 * np.eye(3)  # the ridge keeps a grey image invertible
+
+
+def _power(matrix: Array, exponent: float) -> Array:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values.clip(1e-12) ** exponent) @ vectors.T
 
 
 def fit_basis(gram: Array, mean: Array, num_components: int, centered: bool) -> Array:
@@ -246,7 +295,7 @@ def plan_stages(
     """(longer side in px, steps) of each stage, as the library plans them for a content image of `shape`.
 
     Stages before the last that would be too small to tell a style are left out; the steps are divided by the shares of
-    the others, with at least one for the last.
+    the others, with at least one for the last; who gets none is left out too.
     """
     sides = [max(1, round(longer_side * stage["scale"])) for stage in stages]
     shorter = min(shape[2:]) / max(shape[2:])
@@ -254,7 +303,7 @@ def plan_stages(
     shares = np.cumsum([stages[i]["share"] for i in used])
     bounds = [min(round(num_steps * share / shares[-1]), num_steps - 1) for share in shares[:-1]] + [num_steps]
     steps = [int(end - begin) for begin, end in zip([0, *bounds], bounds, strict=False)]
-    return [(sides[i], number) for i, number in zip(used, steps, strict=True)]
+    return [(sides[i], number) for i, number in zip(used, steps, strict=True) if number]
 
 
 def peak_memory_mib() -> float | None:
