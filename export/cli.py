@@ -139,7 +139,7 @@ def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None
     Console(width=None if sys.stdout.isatty() else 240).print(table(found))
 
 
-Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: the smallest).")]
+Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]
 Loss = Annotated[str | None, typer.Option(help="gram or pca.")]
 Components = Annotated[str | None, typer.Option(help="Kept by pca: 64, or 12.5% of the channels.")]
 Optimizer = Annotated[str | None, typer.Option(help="projected or adam, each with a recipe of its own.")]

@@ -26,6 +26,8 @@ from stylecore.statistics import Features, flatten_positions, gram_matrix
 Outputs = Literal["features", "gram", "projected"]
 OUTPUTS: tuple[Outputs, ...] = ("features", "gram", "projected")
 
+SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
+
 # Anything that is called as `Encoder` is.
 FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
 
@@ -61,45 +63,54 @@ class Extractor(nn.Module):
         return tuple(projected_gram(features[layer], u) for layer, u in zip(self.layers, components, strict=True))
 
 
-class HalfStoredConv(nn.Module):
-    """A stride-1 convolution whose weights are kept in float16 and used in float32, with its adjoint.
+class ByteStoredConv(nn.Module):
+    """A stride-1 convolution whose weights are kept in 8 bits and used in float32, with its adjoint.
 
-    onnxruntime turns the weights into float32, and into the adjoint's, once when a session is made: a file holds each
-    value once, in two bytes.
+    Each output channel has a scale, its largest weight over 127. onnxruntime turns the weights into float32, and into
+    the adjoint's, once when a session is made: a file holds each value once, in one byte.
     """
 
     weight: Tensor
+    scale: Tensor
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.register_buffer("weight", conv.weight.detach().half())
+        exact = conv.weight.detach().float()
+        scale = exact.abs().amax((1, 2, 3), keepdim=True).clamp_min(SMALLEST_SCALE) / 127
+        self.register_buffer("scale", scale)
+        self.register_buffer("weight", (exact / scale).round().to(torch.int8))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
         self.margin = conv.kernel_size[0] // 2
 
+    @property
+    def values(self) -> Float[Tensor, "N_out N_in side side"]:
+        """The weights, in float32."""
+        return self.weight.float() * self.scale
+
     def forward(self, x: Float[Tensor, "1 N_in H W"]) -> Float[Tensor, "1 N_out H W"]:
-        return F.conv2d(x, self.weight.float(), self.bias, padding=self.margin)
+        return F.conv2d(x, self.values, self.bias, padding=self.margin)
 
     def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
         """A convolution with flipped kernels, inputs and outputs exchanged: under onnxruntime faster than a
         transposed convolution, which is the same."""
-        flipped = self.weight.float().flip(2, 3).transpose(0, 1)
+        flipped = self.values.flip(2, 3).transpose(0, 1)
         return F.conv2d(gradient, flipped, padding=self.margin)
 
 
-class HalfStoredConvs(nn.Sequential):
-    """A factorised convolution: `HalfStoredConv`s one after the other."""
+class ByteStoredConvs(nn.Sequential):
+    """A factorised convolution: `ByteStoredConv`s one after the other."""
 
     def adjoint(self, gradient: Tensor) -> Tensor:
         for conv in reversed(self):
-            assert isinstance(conv, HalfStoredConv)
+            assert isinstance(conv, ByteStoredConv)
             gradient = conv.adjoint(gradient)
         return gradient
 
 
-def half_stored(encoder: Encoder) -> Encoder:
-    """The same encoder with convolutions that know their adjoint and store their weights in float16."""
+def byte_stored(encoder: Encoder) -> Encoder:
+    """The same encoder with convolutions that know their adjoint and store their weights in 8 bits."""
     convs = {
-        name: HalfStoredConvs(*(HalfStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
+        name: ByteStoredConvs(*(ByteStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
         for name, conv in encoder.convs.items()
     }
     return Encoder(
@@ -133,7 +144,7 @@ class StylizeStep(nn.Module):
     """One evaluation of the loss and one step of the library's optimiser: what `Objective` does, without autograd.
 
     Args:
-        encoder: as `half_stored` makes it.
+        encoder: as `byte_stored` makes it.
         config: layers, loss ("gram" or "pca") and optimiser ("projected" or "adam"); no total variation.
     """
 
@@ -194,7 +205,7 @@ class StylizeStep(nn.Module):
             layer = name.replace("conv", "relu")
             if layer in cotangents:
                 gradient = gradient + cotangents[layer]
-            gradient = torch.where(features[layer] > 0, gradient, 0.0)
+            gradient = gradient * (features[layer] > 0)  # under onnxruntime twice as fast as torch.where
             gradient = self.encoder.convs[name].adjoint(gradient)  # type: ignore[operator]
             if before is not None and before[4] != name[4]:
                 gradient = self._pool_adjoint(features[before.replace("conv", "relu")], gradient)
@@ -208,7 +219,7 @@ class StylizeStep(nn.Module):
         if self.encoder.pooling == "average":
             return spread / 4
         largest = F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0, mode="nearest")
-        return torch.where(x == F.pad(largest, margin), spread, 0.0)
+        return spread * (x == F.pad(largest, margin))
 
 
 def _content_term(features: Features, target: Features) -> tuple[Tensor, Features]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from export.bundle import build_step, bundle_config
-from export.graphs import Extractor, HalfStoredConv, StyleTargets, StylizeStep, half_stored
+from export.graphs import ByteStoredConv, Extractor, StyleTargets, StylizeStep, byte_stored
 from export.optimizers import TraceableLBFGS, hartley_matrix
 from stylecore.basis import project
 from stylecore.config import StylizeConfig
@@ -48,11 +48,18 @@ def targets_of(objective: Objective) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(("margin", "side"), [(1, 3), (0, 1)])
 def test_the_adjoint_is_the_transpose(margin: int, side: int) -> None:
-    """<W x, y> = <x, W^T y>, in float64 so that only rounding is left."""
-    conv = HalfStoredConv(nn.Conv2d(4, 7, side, padding=margin, bias=False)).double()
-    conv.weight = conv.weight.double()
+    """<W x, y> = <x, W^T y>."""
+    conv = ByteStoredConv(nn.Conv2d(4, 7, side, padding=margin, bias=False))
     x, y = torch.randn(1, 4, 9, 8), torch.randn(1, 7, 9, 8)
-    assert torch.allclose((conv(x) * y).sum(), (x * conv.adjoint(y)).sum(), rtol=1e-4)
+    assert torch.allclose((conv(x) * y).sum(), (x * conv.adjoint(y)).sum(), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_in_bytes_are_off_by_half_a_step_at_most() -> None:
+    exact = nn.Conv2d(4, 7, 3)
+    exact.weight.data[0] = 0
+    stored = ByteStoredConv(exact)
+    assert bool(((stored.values - exact.weight).abs() <= 0.501 * stored.scale).all())
+    assert torch.equal(stored.values[0], torch.zeros(4, 3, 3))
 
 
 @pytest.fixture
@@ -104,7 +111,7 @@ def test_steps_are_those_of_autograd_and_the_librarys_optimiser(
     optimizer: str, loss: str, pooling: str, size: tuple[int, int], factorised: Encoder, make_image: MakeImage
 ) -> None:
     """Also at sizes that pooling does not divide, where the last rows of a layer get no gradient from below."""
-    encoder = half_stored(factorised)
+    encoder = byte_stored(factorised)
     encoder.pooling = pooling
     recipe = config(optimizer=optimizer, loss=loss, components="50%", pooling=pooling, history_size=3)
     objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
@@ -124,7 +131,7 @@ def test_the_exported_step_is_the_librarys_under_onnxruntime(
         named = targets | {f"weight_{name}": weight for name, weight in weights.items()} | state
         return [torch.from_numpy(out) for out in session.run(None, {name: v.numpy() for name, v in named.items()})]
 
-    encoder = half_stored(factorised)
+    encoder = byte_stored(factorised)
     for size in ((48, 64), (37, 51)):
         objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
         assert_steps_are_the_librarys(
@@ -143,7 +150,7 @@ def test_hartley_transforms_precondition_as_the_fft_does(height: int, width: int
 
 
 def test_the_style_weight_is_a_knob(tiny_encoder: Encoder, make_image: MakeImage) -> None:
-    encoder, recipe = half_stored(tiny_encoder), config()
+    encoder, recipe = byte_stored(tiny_encoder), config()
     objective = Objective(encoder, make_image(), [make_image(seed=1)], recipe)
     step = StylizeStep(encoder, recipe)
     state = step.optimizer.start(make_image(seed=2) * LEVELS)
@@ -189,4 +196,4 @@ def test_projected_outputs_are_grams_of_projected_features(tiny_encoder: Encoder
 )
 def test_what_the_step_does_not_know_is_refused(options: dict[str, object], tiny_encoder: Encoder) -> None:
     with pytest.raises(OptionError, match=r"cannot be exported|can be exported"):
-        StylizeStep(half_stored(tiny_encoder), config(**options))
+        StylizeStep(byte_stored(tiny_encoder), config(**options))
