@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint format study examples screenshots space bench bench-export soak load clean
+.PHONY: install demo test test-slow lint format study examples screenshots space bench bench-export bench-bundle soak load clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,10 @@ bench-export: install  # time every variant of the extractor beside its error, f
 		$(BIN)/python -m export extractor -o build/export/$$encoder-$$precision.onnx \
 			--encoder $$encoder --precision $$precision || exit 1; done; done
 	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
+
+bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
+	mkdir -p docs/benchmarks/export
+	$(BIN)/python -m scripts.bench_bundle
 
 soak: install  # 200 jobs in one process: memory and files that stay
 	$(BIN)/python -m scripts.soak

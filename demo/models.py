@@ -25,7 +25,6 @@ MODELS: dict[str, tuple[str, str]] = {
     if architecture_of(encoder) == "vgg16"
 }
 DEFAULT_RUNS, MAX_RUNS, MAX_SECONDS = 8, 64, 2.0  # of one model; the rules of a serious bench take minutes
-BUNDLE_STEPS = 60
 
 
 class Models:
@@ -89,6 +88,6 @@ class Models:
         if not self.bundle_zip.is_file():
             from export.bundle import bundle_config, export_bundle
 
-            export_bundle(bundle_config(num_steps=BUNDLE_STEPS), folder)
+            export_bundle(bundle_config(), folder)
             shutil.make_archive(str(folder), "zip", folder)
         return folder

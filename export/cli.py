@@ -139,20 +139,26 @@ def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None
     Console(width=None if sys.stdout.isatty() else 240).print(table(found))
 
 
-Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: the smallest).")]
+Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]
 Loss = Annotated[str | None, typer.Option(help="gram or pca.")]
 Components = Annotated[str | None, typer.Option(help="Kept by pca: 64, or 12.5% of the channels.")]
+Optimizer = Annotated[str | None, typer.Option(help="projected or adam, each with a recipe of its own.")]
 Pooling = Annotated[str | None, typer.Option(help="max or average.")]
 
 
 @app.command()
 def step(
-    output: Output, encoder: Encoder = None, loss: Loss = None, components: Components = None, pooling: Pooling = None
+    output: Output,
+    encoder: Encoder = None,
+    loss: Loss = None,
+    components: Components = None,
+    pooling: Pooling = None,
+    optimizer: Optimizer = None,
 ) -> None:
-    """Write one optimisation step as one ONNX file: image, Adam's state, targets in; the next ones and losses out."""
+    """Write one optimisation step as one ONNX file: image, optimiser's state, targets in; the next ones, losses out."""
     from export.bundle import bundle_config, export_step
 
-    config = bundle_config(encoder=encoder, loss=loss, components=components, pooling=pooling)
+    config = bundle_config(encoder=encoder, loss=loss, components=components, pooling=pooling, optimizer=optimizer)
     _say_written(export_step(config, output))
 
 
@@ -163,13 +169,14 @@ def bundle(
     loss: Loss = None,
     components: Components = None,
     pooling: Pooling = None,
+    optimizer: Optimizer = None,
     steps: Annotated[int | None, typer.Option(help="Default of the bundle, over all scales.")] = None,
     size: Annotated[int | None, typer.Option(help="Default of the bundle, longer side in px.")] = None,
 ) -> None:
     """Write a folder that stylizes with numpy, Pillow and onnxruntime alone: python DIR/runtime.py CONTENT STYLE."""
     from export.bundle import bundle_config, export_bundle
 
-    options = {"encoder": encoder, "loss": loss, "components": components, "pooling": pooling}
+    options = {"encoder": encoder, "loss": loss, "components": components, "pooling": pooling, "optimizer": optimizer}
     folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output)
     total = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {total / 1e6:.1f} MB.")

@@ -14,17 +14,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from export.optimizers import make_step_optimizer
 from stylecore.config import StylizeConfig
 from stylecore.encoder import Encoder
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.losses import content_loss
 from stylecore.losses.reduced import projected_gram
-from stylecore.optimizers import Adam
 from stylecore.statistics import Features, flatten_positions, gram_matrix
 
 Outputs = Literal["features", "gram", "projected"]
 OUTPUTS: tuple[Outputs, ...] = ("features", "gram", "projected")
+
+SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
 
 # Anything that is called as `Encoder` is.
 FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
@@ -61,45 +63,54 @@ class Extractor(nn.Module):
         return tuple(projected_gram(features[layer], u) for layer, u in zip(self.layers, components, strict=True))
 
 
-class HalfStoredConv(nn.Module):
-    """A stride-1 convolution whose weights are kept in float16 and used in float32, with its adjoint.
+class ByteStoredConv(nn.Module):
+    """A stride-1 convolution whose weights are kept in 8 bits and used in float32, with its adjoint.
 
-    onnxruntime turns the weights into float32, and into the adjoint's, once when a session is made: a file holds each
-    value once, in two bytes.
+    Each output channel has a scale, its largest weight over 127. onnxruntime turns the weights into float32, and into
+    the adjoint's, once when a session is made: a file holds each value once, in one byte.
     """
 
     weight: Tensor
+    scale: Tensor
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.register_buffer("weight", conv.weight.detach().half())
+        exact = conv.weight.detach().float()
+        scale = exact.abs().amax((1, 2, 3), keepdim=True).clamp_min(SMALLEST_SCALE) / 127
+        self.register_buffer("scale", scale)
+        self.register_buffer("weight", (exact / scale).round().to(torch.int8))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
         self.margin = conv.kernel_size[0] // 2
 
+    @property
+    def values(self) -> Float[Tensor, "N_out N_in side side"]:
+        """The weights, in float32."""
+        return self.weight.float() * self.scale
+
     def forward(self, x: Float[Tensor, "1 N_in H W"]) -> Float[Tensor, "1 N_out H W"]:
-        return F.conv2d(x, self.weight.float(), self.bias, padding=self.margin)
+        return F.conv2d(x, self.values, self.bias, padding=self.margin)
 
     def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
         """A convolution with flipped kernels, inputs and outputs exchanged: under onnxruntime faster than a
         transposed convolution, which is the same."""
-        flipped = self.weight.float().flip(2, 3).transpose(0, 1)
+        flipped = self.values.flip(2, 3).transpose(0, 1)
         return F.conv2d(gradient, flipped, padding=self.margin)
 
 
-class HalfStoredConvs(nn.Sequential):
-    """A factorised convolution: `HalfStoredConv`s one after the other."""
+class ByteStoredConvs(nn.Sequential):
+    """A factorised convolution: `ByteStoredConv`s one after the other."""
 
     def adjoint(self, gradient: Tensor) -> Tensor:
         for conv in reversed(self):
-            assert isinstance(conv, HalfStoredConv)
+            assert isinstance(conv, ByteStoredConv)
             gradient = conv.adjoint(gradient)
         return gradient
 
 
-def half_stored(encoder: Encoder) -> Encoder:
-    """The same encoder with convolutions that know their adjoint and store their weights in float16."""
+def byte_stored(encoder: Encoder) -> Encoder:
+    """The same encoder with convolutions that know their adjoint and store their weights in 8 bits."""
     convs = {
-        name: HalfStoredConvs(*(HalfStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
+        name: ByteStoredConvs(*(ByteStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
         for name, conv in encoder.convs.items()
     }
     return Encoder(
@@ -130,11 +141,11 @@ class StyleTargets(nn.Module):
 
 
 class StylizeStep(nn.Module):
-    """One evaluation of the loss and one step of Adam: what `Objective` and `optimizers.Adam` do, without autograd.
+    """One evaluation of the loss and one step of the library's optimiser: what `Objective` does, without autograd.
 
     Args:
-        encoder: as `half_stored` makes it.
-        config: layers, loss ("gram" or "pca"), learning rate and clamping; no total variation.
+        encoder: as `byte_stored` makes it.
+        config: layers, loss ("gram" or "pca") and optimiser ("projected" or "adam"); no total variation.
     """
 
     def __init__(self, encoder: Encoder, config: StylizeConfig) -> None:
@@ -142,6 +153,8 @@ class StylizeStep(nn.Module):
         _check_exportable(config)
         self.encoder = encoder
         self.config = config
+        self.optimizer = make_step_optimizer(config)
+        self.output_names = (*self.optimizer.output_names, "loss", "content_loss", "style_loss")
         wanted = (*config.content_layers, *config.style_layers)
         names = list(encoder.convs)
         self.names = names[: 1 + max(names.index(layer.replace("relu", "conv")) for layer in wanted)]
@@ -150,10 +163,7 @@ class StylizeStep(nn.Module):
         self,
         targets: dict[str, Tensor],
         weights: dict[str, Float[Tensor, ""]],
-        image: Float[Tensor, "1 3 H W"],
-        mean: Float[Tensor, "1 3 H W"],
-        square: Float[Tensor, "1 3 H W"],
-        num_steps: Float[Tensor, ""],
+        state: dict[str, Tensor],
     ) -> tuple[Tensor, ...]:
         """One step.
 
@@ -162,13 +172,12 @@ class StylizeStep(nn.Module):
                 for "pca" U^T A U (1, K, K) and the basis U (N, K), `components_<layer>`.
             weights: of each term, named as its target: `content_<layer>` on the mean of (F - C)^2, `gram_<layer>` on
                 that of (G - A)^2.
-            image: in 8-bit levels, 0..255.
-            mean, square: Adam's running means of the gradient and of its square; zeros before the first step.
-            num_steps: made so far.
+            state: `image`, (1, 3, H, W) in 8-bit levels, 0..255, and what the optimiser keeps, as its `start` makes it.
 
         Returns:
-            the next image, mean, square and num_steps; then total, content and style loss before the step.
+            what `output_names` says: the next image and state, and total, content and style loss before the step.
         """
+        image = state["image"]
         features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.names])
         cotangents: dict[str, Tensor] = {}
         content = style = torch.zeros(())
@@ -183,7 +192,11 @@ class StylizeStep(nn.Module):
             style = style + weights[name] * value
             cotangents[layer] = cotangents.get(layer, 0) + weights[name] * gradient
         gradient = self._image_gradient(features, cotangents) / LEVELS
-        return (*self._adam(image, mean, square, num_steps, gradient), content + style, content, style)
+        outputs = self.optimizer.step(state, gradient, content + style)
+        if self.config.clamp:
+            outputs["next_image"] = outputs["next_image"].clamp(0, LEVELS)
+        outputs |= {"loss": content + style, "content_loss": content, "style_loss": style}
+        return tuple(outputs[name] for name in self.output_names)
 
     def _image_gradient(self, features: Mapping[str, Features], cotangents: Mapping[str, Tensor]) -> Tensor:
         """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image."""
@@ -192,7 +205,7 @@ class StylizeStep(nn.Module):
             layer = name.replace("conv", "relu")
             if layer in cotangents:
                 gradient = gradient + cotangents[layer]
-            gradient = torch.where(features[layer] > 0, gradient, 0.0)
+            gradient = gradient * (features[layer] > 0)  # under onnxruntime twice as fast as torch.where
             gradient = self.encoder.convs[name].adjoint(gradient)  # type: ignore[operator]
             if before is not None and before[4] != name[4]:
                 gradient = self._pool_adjoint(features[before.replace("conv", "relu")], gradient)
@@ -206,20 +219,7 @@ class StylizeStep(nn.Module):
         if self.encoder.pooling == "average":
             return spread / 4
         largest = F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0, mode="nearest")
-        return torch.where(x == F.pad(largest, margin), spread, 0.0)
-
-    def _adam(
-        self, image: Tensor, mean: Tensor, square: Tensor, num_steps: Tensor, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`optimizers.Adam.step`, with its state passed through."""
-        first, second = Adam.BETAS
-        num_steps = num_steps + 1
-        mean = first * mean + (1 - first) * gradient
-        square = second * square + (1 - second) * gradient.square()
-        unbiased = mean / (1 - first**num_steps)
-        spread = (square / (1 - second**num_steps)).sqrt() + Adam.EPSILON
-        image = image - self.config.learning_rate * unbiased / spread
-        return image.clamp(0, LEVELS) if self.config.clamp else image, mean, square, num_steps
+        return spread * (x == F.pad(largest, margin))
 
 
 def _content_term(features: Features, target: Features) -> tuple[Tensor, Features]:

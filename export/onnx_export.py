@@ -42,7 +42,7 @@ def trace(module: nn.Module, inputs: Inputs, output_names: Sequence[str]) -> onn
     with _quiet_exporter():
         program = torch.onnx.export(
             module.eval(),
-            inputs.values,
+            (*inputs.values, {}),  # or a last dictionary would be taken for keyword arguments
             input_names=inputs.names,
             output_names=output_names,
             dynamic_shapes=inputs.axes,

@@ -51,13 +51,12 @@ class LBFGS(Optimizer):
         self.learning_rate = learning_rate
         self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
         self.previous: tuple[Tensor, Tensor] | None = None
-        self.shape = torch.Size()  # of the variable, which is flat in all that follows
         self.loss: Tensor | float = math.inf
         self.scale = torch.zeros(())  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
 
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
-        self.shape, self.loss = variable.shape, loss
-        x, g = variable.detach().flatten(), gradient.flatten()
+        self.loss = loss
+        x, g = variable.detach(), gradient.contiguous()
         if self.previous is None:
             self.scale = self.scale.to(g)
         else:
@@ -65,14 +64,14 @@ class LBFGS(Optimizer):
         self.previous = (x, g)
         direction = self._direction(x, g)
         shortened = direction * (self.MAX_STEP / direction.abs().mean().clamp_min(self.MAX_STEP))
-        return (x + self.learning_rate * shortened).view_as(variable)
+        return x + self.learning_rate * shortened
 
     def _remember(self, s: Tensor, y: Tensor) -> None:
-        curvature = s.dot(y)
+        curvature = self._dot(s, y)
         # A pair without positive curvature is kept with weight 0: skipping it would need to ask the device.
         usable = curvature > SMALLEST_COSINE * s.norm() * y.norm()
         weight = torch.where(usable, 1 / curvature, 0)
-        self.scale = torch.where(usable, curvature / y.dot(self._precondition(y)), self.scale)
+        self.scale = torch.where(usable, curvature / self._dot(y, self._precondition(y)), self.scale)
         self.history.append((s, y, weight))
 
     def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - bounds would ask for it
@@ -83,14 +82,18 @@ class LBFGS(Optimizer):
         q = gradient.neg()
         alphas = []
         for s, y, weight in reversed(self.history):
-            alpha = weight * s.dot(q)
+            alpha = weight * self._dot(s, q)
             alphas.append(alpha)
             q = q.addcmul(y, -alpha)
         q = self._precondition(q)
         q = q * torch.where(self.scale > 0, self.scale, self._first_scale(q, gradient))
         for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
-            q = q.addcmul(s, alpha - weight * y.dot(q))
+            q = q.addcmul(s, alpha - weight * self._dot(y, q))
         return q
+
+    @staticmethod
+    def _dot(a: Tensor, b: Tensor) -> Tensor:
+        return a.flatten().dot(b.flatten())
 
     def _precondition(self, values: Tensor) -> Tensor:
         """The initial inverse Hessian times `values`, up to its scale: here the identity."""
@@ -122,13 +125,13 @@ class ProjectedLBFGS(LBFGS):
     def _first_scale(self, direction: Tensor, gradient: Tensor) -> Tensor:
         # Polyak's step (1987), loss / slope, would end at 0 on a straight line: further is never meant, however good
         # the start is.
-        slope = direction.dot(gradient).abs().clamp_min(SMALLEST)
+        slope = self._dot(direction, gradient).abs().clamp_min(SMALLEST)
         return torch.minimum(super()._first_scale(direction, gradient), self.loss / slope)
 
     def _precondition(self, values: Tensor) -> Tensor:
-        height, width = self.shape[-2:]
-        spectrum = torch.fft.rfft2(values.view(self.shape)) * inverse_frequencies(height, width, values.device)
-        return torch.fft.irfft2(spectrum, s=(height, width)).flatten()
+        height, width = values.shape[-2:]
+        spectrum = torch.fft.rfft2(values) * inverse_frequencies(height, width, values.device)
+        return torch.fft.irfft2(spectrum, s=(height, width))
 
 
 @lru_cache(maxsize=4)
@@ -147,7 +150,7 @@ class Adam(Optimizer):
 
     def __init__(self, learning_rate: float = 1.0) -> None:
         self.learning_rate = learning_rate
-        self.num_steps = 0
+        self.num_steps: Tensor | int = 0
         self.mean: Tensor | None = None
         self.square: Tensor | None = None
 
@@ -155,7 +158,7 @@ class Adam(Optimizer):
         first, second = self.BETAS
         if self.mean is None or self.square is None:
             self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        self.num_steps += 1
+        self.num_steps = self.num_steps + 1
         self.mean = torch.lerp(self.mean, gradient, 1 - first)
         self.square = torch.lerp(self.square, gradient.square(), 1 - second)
         mean = self.mean / (1 - first**self.num_steps)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import stylecore
 from demo.app import build_app, launch
+from export.bundle import DEFAULTS as BUNDLE_DEFAULTS
 from stylecore.images import load_image, save_image
 
 QUICK = {"size": 64, "num_steps": 3}
@@ -59,7 +60,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        patch.setattr("demo.models.BUNDLE_STEPS", 4)
+        patch.setitem(BUNDLE_DEFAULTS["projected"], "num_steps", 4)
         app = build_app(*(tmp_path_factory.mktemp(name) for name in ("kept", "models")))
         yield launch(app, host="127.0.0.1", port=port)[0]
         app.close()

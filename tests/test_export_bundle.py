@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from torch import Tensor
 from export import runtime
 from export.bundle import WEIGHTS_FILE, bundle_config, export_bundle
 from export.cli import main
+from export.graphs import byte_stored
 from export.runtime import Bundle, ModelError
 from stylecore.basis import Components, fit_basis
 from stylecore.config import StylizeConfig
@@ -23,7 +25,7 @@ from stylecore.encoder import Encoder
 from stylecore.errors import OptionError
 from stylecore.images import load_image, resize_image, save_image
 from stylecore.schedule import plan_stages
-from stylecore.stylize import stylize_steps
+from stylecore.stylize import initial_image, stylize_steps
 
 STYLE = ROOT / "examples" / "styles" / "flow_strokes.jpg"
 HEAVY = ("torch", "stylecore", "safetensors", "matplotlib")
@@ -40,7 +42,8 @@ def bundle(request: pytest.FixtureRequest, tiny_everywhere: Encoder, built: Path
     """A bundle of the tiny encoder, to be spoilt; of the Gram loss unless the test asks for another."""
     loss = getattr(request, "param", "gram")
     if not (built / loss).exists():
-        export_bundle(bundle_config(encoder="vgg16", loss=loss, components="50%", size=64, num_steps=12), built / loss)
+        small: dict[str, Any] = {"size": 64, "num_steps": 12, "components": "50%", "history_size": 4}
+        export_bundle(bundle_config(encoder="vgg16", loss=loss, **small), built / loss)
     return Path(shutil.copytree(built / loss, tmp_path / "bundle"))
 
 
@@ -55,7 +58,8 @@ def photo(astronaut: Tensor, tmp_path: Path) -> Path:
 @both_losses
 def test_it_does_what_torch_does_with_the_same_recipe(bundle: Path, photo: Path, tiny_everywhere: Encoder) -> None:  # noqa: F811
     config = StylizeConfig.from_dict(json.loads((bundle / "manifest.json").read_text())["config"])
-    torchs = list(stylize_steps(load_image(photo), load_image(STYLE), config, encoder=tiny_everywhere))
+    encoder = byte_stored(tiny_everywhere)
+    torchs = list(stylize_steps(load_image(photo), load_image(STYLE), config, encoder=encoder))
     ours = list(Bundle(bundle).stylize_steps(runtime.load_image(photo), runtime.load_image(STYLE)))
     assert [step.index for step in ours] == [step.index for step in torchs]
     assert [step.image.shape for step in ours] == [tuple(step.image.shape) for step in torchs]
@@ -89,16 +93,12 @@ def test_it_runs_where_torch_cannot_be_imported(bundle: Path, photo: Path, tmp_p
 
 def test_both_graphs_share_one_file_of_weights(bundle: Path) -> None:
     places = [
-        {
-            tensor.name: tuple(entry.value for entry in tensor.external_data)
-            for tensor in model.graph.initializer
-            if tensor.external_data
-        }
+        {tuple(entry.value for entry in tensor.external_data) for tensor in model.graph.initializer} - {()}
         for model in (onnx.load(bundle / name, load_external_data=False) for name in ("targets.onnx", "step.onnx"))
     ]
-    shared = places[0].keys() & places[1].keys()
-    assert shared
-    assert all(places[0][name] == places[1][name] and places[0][name][0] == WEIGHTS_FILE for name in shared)
+    assert places[0]
+    assert places[0] <= places[1]
+    assert {place[0] for place in places[1]} == {WEIGHTS_FILE}
     for name in ("targets.onnx", "step.onnx"):
         onnx.checker.check_model(str(bundle / name), full_check=True)
         assert str(ROOT).encode() not in (bundle / name).read_bytes()
@@ -160,20 +160,38 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
 
 @pytest.mark.usefixtures("tiny_everywhere")
 def test_a_step_alone_is_one_file_with_its_recipe(tmp_path: Path) -> None:
-    assert main(["step", "-o", str(tmp_path / "step.onnx"), "--encoder", "vgg16", "--pooling", "average"]) == 0
+    options = ["--encoder", "vgg16", "--pooling", "average", "--optimizer", "adam"]
+    assert main(["step", "-o", str(tmp_path / "step.onnx"), *options]) == 0
     session = ort.InferenceSession(tmp_path / "step.onnx")
-    recipe = StylizeConfig.from_dict(json.loads(session.get_modelmeta().custom_metadata_map["stylecore.config"]))
-    assert recipe.pooling == "average"
+    facts = session.get_modelmeta().custom_metadata_map
+    recipe = StylizeConfig.from_dict(json.loads(facts["stylecore.config"]))
+    assert (recipe.pooling, recipe.optimizer, recipe.num_steps) == ("average", "adam", 120)
     shapes = {node.name: node.shape for node in session.get_inputs()}
     assert shapes["image"] == [1, 3, "height", "width"]
-    assert [node.name for node in session.get_outputs()][:4] == [
-        f"next_{n}" for n in ("image", "mean", "square", "num_steps")
-    ]
+    state = json.loads(facts["stylecore.state"])
+    assert list(state) == ["image", "running_mean", "running_square", "num_steps"]
+    assert {kept["next"] for kept in state.values()} <= {node.name for node in session.get_outputs()}
+
+
+def test_the_manifest_says_what_every_changing_input_is_fed_with(bundle: Path) -> None:
+    """All else is made once for a stage; of the history only the newest pair comes out of the graph."""
+    made, model = Bundle(bundle), onnx.load(bundle / "step.onnx", load_external_data=False)
+    inputs, outputs = ({node.name for node in nodes} for nodes in (model.graph.input, model.graph.output))
+    assert {kept["next"] for kept in made.state.values()} <= inputs | outputs
+    assert made.state["image"] == {"next": "next_image", "start": "image"}
+    assert made.state["previous_image"] == {"next": "image", "start": "image"}
+    assert [made.state[f"s_{place}"]["next"] for place in (1, 2, 3)] == ["s_2", "s_3", "s"]
+    assert inputs - made.state.keys() == {name for name in inputs if name.startswith(("content_", "gram_", "weight_"))}
 
 
 def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
-    for options in ({"init": "style_statistics"}, {"stages": ["0.5:1:vgg16-r99", "1:1"]}):
-        with pytest.raises(OptionError, match="one encoder"):
+    for options, reason in (
+        ({"stages": ["0.5:1:vgg16-r99", "1:1"]}, "one encoder"),
+        ({"time_budget": 3.0}, "all its steps"),
+        ({"target_distance": 0.2}, "all its steps"),
+        ({"optimizer": "lbfgs"}, "projected or adam"),
+    ):
+        with pytest.raises(OptionError, match=reason):
             export_bundle(bundle_config(encoder="vgg16", **options), tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 
@@ -196,11 +214,25 @@ def test_the_runtimes_basis_is_the_librarys(centered: bool) -> None:
 
 
 def test_the_runtime_plans_as_the_library_does() -> None:
-    for stages in ("1:1", "0.5:2,1:1", "0.25:1,0.5:1,1:0.01"):
+    for stages in ("1:1", "0.5:2,1:1", "0.25:1,0.5:1,1:0.01", "0.5:0.01,1:1"):
         for number, size in ((1, 64), (2, 160), (7, 256), (90, 512)):
             config = bundle_config(encoder="vgg16", stages=stages.split(","), num_steps=number, size=size)
             library = [(max(stage.size), stage.num_steps) for stage in plan_stages(config, (300, 451))]
             assert runtime.plan_stages(config.to_dict()["stages"], (1, 3, 300, 451), size, number) == library
+
+
+@pytest.mark.parametrize("init", ["content", "style_statistics"])
+def test_the_runtime_starts_where_the_library_does(
+    init: str, bundle: Path, astronaut: Tensor, flow_strokes: Tensor
+) -> None:
+    """Of the first stage's size, in the colours of the whole style; also where an image has but one colour."""
+    ours = Bundle(bundle)
+    ours.config["init"] = init
+    config = bundle_config(init=init)
+    for content, style in ((astronaut, flow_strokes), (torch.full_like(astronaut, 0.5), astronaut[..., :3, :2])):
+        library = initial_image(content, [style], config, (48, 48))
+        found = ours._first_image(runtime.fit(content.numpy(), 48), style.numpy(), seed=0)
+        assert np.abs(found - library.numpy()).max() < 1e-4
 
 
 def test_the_runtime_reads_and_resizes_as_the_library_does(photo: Path, tmp_path: Path) -> None:

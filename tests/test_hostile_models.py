@@ -1,5 +1,6 @@
 """Weights and models from strangers: nothing in them is run, or read from elsewhere."""
 
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ pytest.importorskip("onnx", reason="models need their extra: pip install 'stylec
 
 import onnx
 
-from export.runtime import Bundle, ModelError, open_session
+from export.runtime import FORMAT, Bundle, ModelError, open_session
 from export.sessions import session_on
 from stylecore.encoder import load_encoder, read_weights
 from stylecore.errors import WeightsError
@@ -98,7 +99,8 @@ def test_a_model_reads_the_files_beside_it(folder: Path) -> None:
 
 def test_a_bundle_names_no_file_that_it_does_not_check(folder: Path) -> None:
     """Checksums in the manifest are its own: what they are of must still be a file, and sound."""
-    (folder / "manifest.json").write_text('{"format": 1, "config": {}, "files": {"../secret.bin": "0"}}')
+    manifest = {"format": FORMAT, "config": {}, "state": {}, "files": {"../secret.bin": "0"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="checksum"):
         Bundle(folder)
 

@@ -134,9 +134,8 @@ def test_nothing_to_do_leaves_the_image(kind: type[LBFGS]) -> None:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (9, 16), (33, 32)])
 def test_the_preconditioner_is_symmetric_positive_and_real(height: int, width: int) -> None:
     """Or what it starts from would be no inverse Hessian."""
-    optimizer = ProjectedLBFGS()
-    optimizer.shape = torch.Size((1, 1, height, width))
-    columns = torch.stack([optimizer._precondition(row) for row in torch.eye(height * width)])
+    units = torch.eye(height * width).view(-1, height, width)
+    columns = torch.stack([ProjectedLBFGS()._precondition(unit).flatten() for unit in units])
     torch.testing.assert_close(columns, columns.mT, atol=1e-4, rtol=1e-4)
     assert float(torch.linalg.eigvalsh(columns.double()).min()) > 0.49
     assert float(inverse_frequencies(height, width, torch.device("cpu")).max()) == pytest.approx(
