@@ -25,6 +25,17 @@ AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visib
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
 
 
+def jobs_of(app: gr.Blocks) -> list[Any]:
+    """Gradio's records of the functions that are `ONE_JOB`, whether the page or a program calls them."""
+    named = (each for each in app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"])
+    return [function for function in named if function.fn is not None]
+
+
+def host_of(address: Any) -> str:
+    """A visitor's, of a Starlette address or the pair that ASGI has for it; "" for none."""
+    return address[0] if address else ""
+
+
 @contextmanager
 def friendly_errors() -> Iterator[None]:
     """What stylecore and export say to the user, without a traceback."""
