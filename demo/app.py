@@ -8,11 +8,12 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
-from demo import api, examples, look
+from demo import api, examples, housekeeping, look
 from demo.address import Address, choice_control
 from demo.compare_tab import CompareTab
 from demo.door import Door, refuse
 from demo.edge_tab import EdgeTab
+from demo.housekeeping import EVERY_S, KEEP_FILES_S
 from demo.how_tab import HowTab
 from demo.job_inputs import JobInputs
 from demo.kept import KeptResults
@@ -26,7 +27,6 @@ from demo.worker import Worker
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
 MAX_SESSIONS = 128  # remembered, the last used; each call of a program is one, and holds a quarter of a megabyte
-CHECK_FILES_EVERY_S, KEEP_FILES_S = 10 * 60, 60 * 60  # uploads, frames and results are deleted after an hour
 TABS = {"stylize": "Stylize", "compare": "Compare", "edge": "Edge", "how": "How it works"}
 PRIVACY = (
     "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "
@@ -37,7 +37,7 @@ PRIVACY = (
 def build_app(kept_folder: Path | None = None, models_folder: Path | None = None) -> gr.Blocks:
     """The page and the endpoints, not yet served; the folders are for shared results and for exported models."""
     kept, models = KeptResults(kept_folder), Models(models_folder)
-    with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(CHECK_FILES_EVERY_S, KEEP_FILES_S)) as app:
+    with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(EVERY_S, KEEP_FILES_S)) as app:
         gr.Markdown(
             "# stylecore\nRepaint a photo in the manner of another picture, and watch it happen: "
             "neural style transfer by optimisation.",
@@ -67,7 +67,7 @@ def build_app(kept_folder: Path | None = None, models_folder: Path | None = None
         gr.api(api.benchmark_with(models), api_name="benchmark", **ONE_JOB)
     Worker().put_on(app)
     Meter(Limits.from_environment()).put_on(app)
-    kept.delete_old_every(CHECK_FILES_EVERY_S)
+    housekeeping.start(app, kept)
     # Else a call of /run would start a job at once, past the queue and the limits.
     return app.queue(max_size=MAX_WAITING, api_open=False)
 

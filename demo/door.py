@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from gradio.utils import get_upload_folder
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.limits import Limits
+from demo.limits import DISK_IS_FULL, Limits
 from demo.serving import host_of
 
 JOINS = re.compile(r"/gradio_api/(queue/join|call/.+)/?")
+UPLOADS = re.compile(r"/gradio_api/upload/?")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # an address may hold a shared result's secret name
@@ -52,6 +55,9 @@ class Door:
             jobs = f"{self.limits.client_jobs:g} jobs"
             await answer({"detail": f"You have {jobs} here already: wait until one has ended."}, 429)
             return
+        if scope["type"] == "http" and self._is_full(scope):
+            await answer({"detail": DISK_IS_FULL}, 507)
+            return
         try:
             await self.app(scope, receive, send_with_headers)
         except Exception:  # what Gradio does not foresee, such as a number that no function has
@@ -65,6 +71,10 @@ class Door:
         if scope["method"] != "POST" or not JOINS.fullmatch(scope["path"]):
             return False
         return self._num_jobs(host_of(scope["client"])) >= self.limits.client_jobs
+
+    def _is_full(self, scope: Scope) -> bool:
+        folder = Path(get_upload_folder())
+        return UPLOADS.fullmatch(scope["path"]) is not None and folder.exists() and not self.limits.has_room(folder)
 
     def _num_jobs(self, client: str) -> int:
         """Waiting and running, as Gradio's queue knows them."""

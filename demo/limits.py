@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from stylecore.config import MIN_SIZE_PX
 from stylecore.errors import OptionError
+
+DISK_IS_FULL = "The server's disk is full for now: try again later."
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,16 @@ class Limits:
     job_seconds: float = 1800  # of computing, as all below
     client_seconds: float = 3600  # of one address, within an hour
     total_seconds: float = 3600  # of all, within an hour
+    free_disk_mib: float = 1024  # below it, nothing is uploaded or shared
 
     @property
     def job_size_px(self) -> int:
         """Longer side of a result, at most."""
         return max(MIN_SIZE_PX, math.isqrt(int(min(self.job_pixels, 2**62))))
+
+    def has_room(self, folder: str | Path) -> bool:
+        """Whether the disk of a folder has that much left."""
+        return shutil.disk_usage(folder).free >= self.free_disk_mib * 2**20
 
     @classmethod
     def from_environment(cls) -> Limits:

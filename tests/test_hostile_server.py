@@ -289,6 +289,18 @@ def test_other_addresses_may_still_come() -> None:
         assert client.get("/").status_code == 200
 
 
+def test_nothing_is_uploaded_or_shared_on_a_disk_that_is_nearly_full(
+    served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    result = save_image(make_image(), tmp_path / "result.png", {"config": {}})
+    monkeypatch.setattr("demo.limits.shutil.disk_usage", lambda _: SimpleNamespace(free=1000 * 2**20))
+    answer = httpx.post(f"{served.url}/gradio_api/upload", files={"files": ("photo.png", result.read_bytes())})
+    assert answer.status_code == 507
+    with pytest.raises(OptionError) as error:
+        KeptResults(tmp_path / "kept").keep(result)
+    assert answer.json() == {"detail": str(error.value)}
+
+
 def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLECORE_CLIENT_JOBS", "2")
     monkeypatch.setenv("STYLECORE_TOTAL_SECONDS", "1e9")
