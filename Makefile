@@ -74,11 +74,11 @@ bench-export: install  # time every variant of the extractor beside its error, f
 			--encoder $$encoder --precision $$precision || exit 1; done; done
 	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
 
-soak: install  # 200 jobs in one process: memory and files that stay
-	$(BIN)/python -m scripts.soak
+soak: install  # 200 jobs in one process: memory and files that stay, for docs/
+	$(BIN)/python -m scripts.soak -o docs/security/soak.json
 
-load: install  # 50 visitors for three minutes on a server of its own
-	$(BIN)/python -m scripts.load
+load: install  # 50 visitors for three minutes on a server of its own, which is then killed, for docs/
+	$(BIN)/python -m scripts.load -o docs/security/load.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

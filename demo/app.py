@@ -26,7 +26,7 @@ from demo.worker import Worker
 
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
-MAX_SESSIONS = 128  # remembered, the last used; each call of a program is one, and holds a quarter of a megabyte
+MAX_SESSIONS = 64  # remembered, the last used; each call of a program is one, and holds a quarter of a megabyte
 TABS = {"stylize": "Stylize", "compare": "Compare", "edge": "Edge", "how": "How it works"}
 PRIVACY = (
     "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "

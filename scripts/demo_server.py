@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 
 START_S = 120
 
@@ -59,12 +60,17 @@ class DemoServer:
 
     def press(self, name: str, *data: Any) -> list[Any]:
         """What a function that is only the page's answers: `_keep` shares a result, `_show_kept` shows one."""
-        (index,) = (each["id"] for each in self.config["dependencies"] if each["api_name"] == name)
-        body = {"data": data, "fn_index": index, "session_hash": "script"}
+        body = {"data": data, "fn_index": self.function(name), "session_hash": "script"}
         answer = httpx.post(f"{self.url}/gradio_api/run/predict", json=body, timeout=60)
         return list(answer.raise_for_status().json()["data"])
 
+    def function(self, name: str) -> int:
+        """The number that the page calls a function by."""
+        config = httpx.get(f"{self.url}/config", timeout=60).json()
+        (index,) = (each["id"] for each in config["dependencies"] if each["api_name"] == name)
+        return int(index)
+
     @property
-    def config(self) -> dict[str, Any]:
-        """What the page is made of."""
-        return dict(httpx.get(f"{self.url}/config", timeout=60).json())
+    def resident_mib(self) -> float:
+        """What its process holds of the main memory."""
+        return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
