@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from demo import api, examples, housekeeping, look
 from demo.address import Address, choice_control
 from demo.compare_tab import CompareTab
-from demo.door import Door, refuse
+from demo.door import Door, fetch_nothing, refuse
 from demo.edge_tab import EdgeTab
 from demo.housekeeping import EVERY_S, KEEP_FILES_S
 from demo.how_tab import HowTab
@@ -65,6 +65,7 @@ def build_app(kept_folder: Path | None = None, models_folder: Path | None = None
         gr.api(api.stylize, api_name="stylize", **ONE_JOB)
         gr.api(api.compare, api_name="compare", **ONE_JOB)
         gr.api(api.benchmark_with(models), api_name="benchmark", **ONE_JOB)
+    fetch_nothing()
     Worker().put_on(app)
     Meter(Limits.from_environment()).put_on(app)
     housekeeping.start(app, kept)

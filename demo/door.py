@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any, NoReturn
 
 import gradio as gr
+import safehttpx
 from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_upload_folder
 from starlette.datastructures import MutableHeaders
@@ -17,8 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from demo.limits import DISK_IS_FULL, Limits
 from demo.serving import host_of
 
-JOINS = re.compile(r"/gradio_api/(queue/join|call/.+)/?")
-UPLOADS = re.compile(r"/gradio_api/upload/?")
+# Behind a proxy there may be its path in front.
+JOINS = re.compile(r".*/gradio_api/(queue/join|call/.+)/?")
+UPLOADS = re.compile(r".*/gradio_api/upload/?")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # an address may hold a shared result's secret name
@@ -89,3 +92,15 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     detail = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
     return JSONResponse({"detail": detail}, status_code=422)
+
+
+def fetch_nothing() -> None:
+    """Keep Gradio from fetching what a visitor names by a web address: into memory, whatever its size, or for others.
+
+    It has no setting for that; all its fetching goes through these two functions of safehttpx.
+    """
+
+    async def turn_down(*_: Any, **__: Any) -> NoReturn:
+        raise gr.Error("A picture must be an uploaded file, not an address.", print_exception=False)
+
+    safehttpx.get = safehttpx.async_validate_url = turn_down

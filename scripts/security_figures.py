@@ -72,9 +72,7 @@ def soak(record: Record) -> dict[str, str]:
         "memory after the warm-up; at the end; at most": (
             f"{memory['after_warm_up']}; {memory['end']}; {memory['most']} MiB"
         ),
-        "of it on the GPU, at the end": f"{memory['gpu_end']} MiB"
-        if memory["gpu_end"] is not None
-        else "there is none",
+        "of it on the GPU, at the end": on_gpu,
         "files left; files open; threads": f"{len(record['files_left'])}; {record['files_open']}; {record['threads']}",
     }
 

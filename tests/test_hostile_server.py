@@ -136,6 +136,21 @@ def test_no_job_reads_what_was_not_uploaded(served: SimpleNamespace, string: str
                 assert "event: error" in answer.text
 
 
+@pytest.mark.parametrize("address", ["https://example.com/photo.png", "https://huggingface.co/photo.png"])
+def test_the_server_fetches_nothing_that_a_visitor_names(
+    served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    connections: list[Any] = []
+    find = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda *host, **how: connections.append(host) or find(*host, **how))
+    file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+    with httpx.Client(base_url=f"{served.url}/gradio_api", timeout=30) as client:
+        event = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1]}).json()
+        assert "must be an uploaded file" in client.get(f"/call/stylize/{event['event_id']}").text
+        assert client.get(f"/file={address}").status_code == 403
+    assert {host for host, *_ in connections} <= {"127.0.0.1"}
+
+
 @pytest.mark.parametrize("string", [*TRAVERSALS, *FOLDERS, "", "*", "?" * 22])
 def test_no_token_leads_to_another_file_than_a_shared_result(served: SimpleNamespace, string: str) -> None:
     with pytest.raises(OptionError, match="This result is gone"):
@@ -286,6 +301,7 @@ def test_other_addresses_may_still_come() -> None:
         client = TestClient(door, client=(host, 50_000))
         assert client.post("/gradio_api/queue/join").status_code == status
         assert client.post("/gradio_api/call/stylize").status_code == status
+        assert client.post("/stylecore/gradio_api/queue/join/").status_code == status
         assert client.get("/").status_code == 200
 
 
