@@ -7,7 +7,9 @@ from contextvars import ContextVar
 
 import pytest
 
-gr = pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+
+import gradio as gr
 
 from demo.serving import ONE_JOB, jobs_of
 from demo.worker import Worker
