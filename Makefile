@@ -1,23 +1,38 @@
 # make demo | make test | make lint | make install. PYTHON=, PORT= and HOST= can be given on the command line, and for
-# the demo SHARE=1 (a public link), LOGIN=name:password, MCP=1 (tools for language models).
+# the demo SHARE=1 (a public link), LOGIN=name:password, MCP=1 (tools for language models). LOCKED=1 sets up .venv with
+# the very files that requirements.lock lists, as CI does.
 PYTHON ?= python3
 PORT ?= 7860
 HOST ?= 127.0.0.1
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install demo test test-slow lint format study examples screenshots space bench bench-export bench-bundle soak load clean
+.PHONY: install lock audit demo test test-slow lint format study examples screenshots space bench bench-export \
+	bench-bundle soak load clean
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(if $(LOCKED),requirements.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "stylecore needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv module is missing: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/python -m pip install --quiet --editable '.[demo,export,dev]'
+endif
+	@rm -f $(VENV)/.installed*
 	@touch $@
+
+lock: install  # pin what pyproject.toml asks for, keeping versions that still fit; UPGRADE=1: the newest
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group build --universal --generate-hashes --quiet \
+		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+audit: install  # compare what requirements.lock pins with the known holes
+	$(BIN)/uv tool run pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict
 
 demo: install
 	$(BIN)/python -m demo --port $(PORT) --host $(HOST) $(if $(SHARE),--share) $(if $(LOGIN),--login $(LOGIN)) $(if $(MCP),--mcp)
@@ -64,11 +79,11 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 	mkdir -p docs/benchmarks/export
 	$(BIN)/python -m scripts.bench_bundle
 
-soak: install  # 200 jobs in one process: memory and files that stay
-	$(BIN)/python -m scripts.soak
+soak: install  # 200 jobs in one process: memory and files that stay, for docs/
+	$(BIN)/python -m scripts.soak -o docs/security/soak.json
 
-load: install  # 50 visitors for three minutes on a server of its own
-	$(BIN)/python -m scripts.load
+load: install  # 50 visitors for three minutes on a server of its own, which is then killed, for docs/
+	$(BIN)/python -m scripts.load -o docs/security/load.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,7 @@
 """`python -m demo`: serve the page."""
 
+import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,8 @@ import typer
 
 from demo.app import build_app, launch
 from stylecore.errors import StylecoreError
+
+GRACE_S = 1  # for answers that are under way: an open page would hold its connection for ever
 
 
 def main(
@@ -21,6 +25,7 @@ def main(
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where exported models are kept.")] = None,
 ) -> None:
     """Serve the stylecore demo."""
+    signal.signal(signal.SIGTERM, _stop)
     name, colon, password = login.partition(":")
     if login and not (name and colon and password):
         raise typer.BadParameter("give a name and a password, such as --login ada:secret")
@@ -40,7 +45,17 @@ def main(
         typer.echo(
             f"Public link: {public_url}" if public_url else "There is no public link: the page is served here alone."
         )
-    app.block_thread()
+    try:
+        app.block_thread()
+    finally:
+        logging.disable(logging.ERROR)  # that connections are cut now is no news
+        app.server.config.timeout_graceful_shutdown = GRACE_S
+        app.close(verbose=False)  # which deletes the visitors' files
+
+
+def _stop(*_: object) -> None:
+    """End as after Ctrl-C, in the main thread, where Python runs it."""
+    raise SystemExit(0)
 
 
 typer.run(main)

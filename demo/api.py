@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from demo.housekeeping import COMPARISONS
 from demo.jobs import Frame, Job, read_config, read_variants, run_job
 from demo.models import DEFAULT_RUNS, Models
 from demo.serving import friendly_errors, publish, read_inputs, save_png
@@ -65,7 +66,7 @@ def compare(  # type: ignore[misc]
         variants: two to eight, each a few fields of the config, such as {"preset": "gatys", "loss": "pca"}.
         size: longer side of the results, px.
     """
-    with friendly_errors(), TemporaryDirectory(prefix="stylecore-compare-") as folder:
+    with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
         options = {"preset": DEFAULT_PRESET, "size": size}
         inputs = read_inputs(content, [style])
         comparison = Comparison(

@@ -5,23 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
-from demo import api, examples, look
+from demo import api, examples, housekeeping, look
 from demo.address import Address, choice_control
 from demo.compare_tab import CompareTab
+from demo.door import Door, fetch_nothing, refuse
 from demo.edge_tab import EdgeTab
+from demo.housekeeping import EVERY_S, KEEP_FILES_S
 from demo.how_tab import HowTab
 from demo.job_inputs import JobInputs
 from demo.kept import KeptResults
-from demo.limits import Door, Limits, Meter
+from demo.limits import Limits
+from demo.meter import Meter
 from demo.models import Models
 from demo.serving import AT_ONCE, ONE_JOB
 from demo.stylize_tab import StylizeTab
+from demo.worker import Worker
 
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
-CHECK_FILES_EVERY_S, KEEP_FILES_S = 10 * 60, 60 * 60  # uploads, frames and results are deleted after an hour
+MAX_SESSIONS = 64  # remembered, the last used; each call of a program is one, and holds a quarter of a megabyte
 TABS = {"stylize": "Stylize", "compare": "Compare", "edge": "Edge", "how": "How it works"}
 PRIVACY = (
     "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "
@@ -32,7 +37,7 @@ PRIVACY = (
 def build_app(kept_folder: Path | None = None, models_folder: Path | None = None) -> gr.Blocks:
     """The page and the endpoints, not yet served; the folders are for shared results and for exported models."""
     kept, models = KeptResults(kept_folder), Models(models_folder)
-    with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(CHECK_FILES_EVERY_S, KEEP_FILES_S)) as app:
+    with gr.Blocks(title="stylecore", analytics_enabled=False, delete_cache=(EVERY_S, KEEP_FILES_S)) as app:
         gr.Markdown(
             "# stylecore\nRepaint a photo in the manner of another picture, and watch it happen: "
             "neural style transfer by optimisation.",
@@ -60,9 +65,12 @@ def build_app(kept_folder: Path | None = None, models_folder: Path | None = None
         gr.api(api.stylize, api_name="stylize", **ONE_JOB)
         gr.api(api.compare, api_name="compare", **ONE_JOB)
         gr.api(api.benchmark_with(models), api_name="benchmark", **ONE_JOB)
+    fetch_nothing()
+    Worker().put_on(app)
     Meter(Limits.from_environment()).put_on(app)
-    kept.delete_old_every(CHECK_FILES_EVERY_S)
-    return app.queue(max_size=MAX_WAITING)
+    housekeeping.start(app, kept)
+    # Else a call of /run would start a job at once, past the queue and the limits.
+    return app.queue(max_size=MAX_WAITING, api_open=False)
 
 
 def _tab_name(tabs: gr.Tabs, by_name: dict[str, gr.Tab]) -> gr.Textbox:
@@ -96,7 +104,11 @@ def launch(
         theme=look.THEME,
         css=look.CSS,
         max_file_size=MAX_UPLOAD,
-        app_kwargs={"middleware": [Middleware(Door, blocks=app, limits=Limits.from_environment())]},
+        state_session_capacity=MAX_SESSIONS,
+        app_kwargs={
+            "middleware": [Middleware(Door, blocks=app, limits=Limits.from_environment())],
+            "exception_handlers": {RequestValidationError: refuse},
+        },
         footer_links=["api", "gradio"],
         run_history=False,  # it would keep everybody's pictures in the browser
         enable_monitoring=False,  # it would log a link to who did what

@@ -11,6 +11,7 @@ import gradio as gr
 
 from demo import watching
 from demo.address import Control, choice_control, list_control
+from demo.housekeeping import COMPARISONS
 from demo.job_button import JobButton
 from demo.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS, JobInputs
 from demo.jobs import at_watchable_pace, make_grid, read_variants
@@ -104,7 +105,7 @@ class CompareTab:
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """The sheet as it fills in, then what can be done with it; a stopped comparison keeps what is finished."""
-        with friendly_errors(), TemporaryDirectory(prefix="stylecore-compare-") as folder:
+        with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
             axes = self.read_axes(values)
             variants = read_variants(self._shared_options(values, axes), make_grid(axes))
             inputs = self.inputs.read_inputs(values)

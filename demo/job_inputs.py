@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo import examples
 from demo.address import Control, field_control, number_control, picture_control
-from demo.jobs import LIMITS, Job, read_config
+from demo.jobs import Job, allowed_ranges, read_config
 from demo.serving import AT_ONCE, BESIDE_JOBS, friendly_errors, read_inputs, uploaded
 from stylecore import PRESETS, StylizeConfig, make_config, read_settings
 from stylecore.config import LOSSES_WITH_BASIS
@@ -85,13 +85,15 @@ class JobInputs:
 
     def _lay_out_settings(self) -> None:
         default = make_config(DEFAULT_PRESET)
+        smallest, largest = allowed_ranges()["size"]
         with gr.Row():
             self.fields["preset"] = gr.Dropdown(
                 list(PRESETS), value=default.preset, label="Preset", info="The recipe", min_width=130
             )
             self.fields["size"] = gr.Slider(
-                *LIMITS["size"],
-                value=SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX,
+                smallest,
+                largest,
+                value=min(largest, SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX),
                 step=32,
                 label="Size",
                 info="Longer side, px",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 import stylecore
+from demo.limits import Limits
 from stylecore import (
     DivergenceError,
     ImageError,
@@ -38,8 +39,7 @@ from stylecore.stylize import initial_image
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
 MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way in long jobs, for a tenth of the time
 NUM_VARIANTS = (2, 8)  # of a comparison
-# One job blocks everybody else's, so the page allows less than the library.
-LIMITS = {"size": (MIN_SIZE_PX, 1024), "num_steps": (1, 1000)}
+MAX_NUM_STEPS = 1000  # one job blocks everybody else's, so the page allows less than the library
 
 T = TypeVar("T")
 
@@ -128,9 +128,14 @@ def read_config(preset: str, **options: Any) -> StylizeConfig:
     return check_limits(make_config(preset, **options))
 
 
+def allowed_ranges() -> dict[str, tuple[int, int]]:
+    """(lowest, highest) of the fields of a config that are narrower here than in the library."""
+    return {"size": (MIN_SIZE_PX, Limits.from_environment().job_size_px), "num_steps": (1, MAX_NUM_STEPS)}
+
+
 def check_limits(config: StylizeConfig) -> StylizeConfig:
     """The config itself. Raises an OptionError where it asks for more than one page for all can do."""
-    for field, (low, high) in LIMITS.items():
+    for field, (low, high) in allowed_ranges().items():
         if not low <= getattr(config, field) <= high:
             raise OptionError(f"{field} must be between {low} and {high} on this page, not {getattr(config, field)}.")
     return config

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-import tempfile
 import time
 from pathlib import Path
-from threading import Thread
 
+from demo.limits import DISK_IS_FULL, Limits
+from demo.serving import own_folder
 from stylecore.errors import OptionError
-from stylecore.images import replacing
+from stylecore.images import PARTS, read_settings, replacing
 
 KEEP_HOURS = 24
 TOKEN = re.compile(r"[\w-]{22}")  # 128 random bits
@@ -25,15 +25,24 @@ class KeptResults:
     """
 
     def __init__(self, folder: Path | None = None, keep_s: float = KEEP_HOURS * 3600) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="stylecore-kept-"))
+        self.folder = folder or own_folder(self, "kept")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.keep_s = keep_s
 
     def keep(self, path: Path) -> str:
-        """Keep a copy of a PNG, and return its token."""
+        """Keep a copy of a PNG, and return its token.
+
+        Raises:
+            ImageError: no result of stylecore.
+            OptionError: the disk is too full.
+        """
+        data = path.read_bytes()
+        read_settings(data)  # any upload can be named here
+        if not Limits.from_environment().has_room(self.folder):
+            raise OptionError(DISK_IS_FULL)
         token = secrets.token_urlsafe(16)
         with replacing(self.folder / f"{token}.png") as file:  # a server that is killed leaves no half of it
-            file.write(path.read_bytes())
+            file.write(data)
         return token
 
     def find(self, token: str) -> Path:
@@ -44,20 +53,11 @@ class KeptResults:
         return path
 
     def delete_old(self) -> None:
-        """Delete what was kept for its time."""
-        for path in self.folder.glob("*.png"):
-            if self._is_old(path):
-                path.unlink(missing_ok=True)  # another server may have been faster
-
-    def delete_old_every(self, seconds: float) -> None:
-        """Do so from now on, as long as the process lives."""
-
-        def work() -> None:
-            while True:
-                time.sleep(seconds)
-                self.delete_old()
-
-        Thread(target=work, name="delete old results", daemon=True).start()
+        """Delete what was kept for its time, and what a server that was killed while it wrote has left."""
+        for pattern in ("*.png", PARTS):
+            for path in self.folder.glob(pattern):
+                if self._is_old(path):
+                    path.unlink(missing_ok=True)  # another server may have been faster
 
     def _is_old(self, path: Path) -> bool:
         try:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import torch
 
+from demo.serving import own_folder
 from stylecore.encoder import ENCODERS, architecture_of
 from stylecore.errors import OptionError, unknown
+from stylecore.images import replacing
 
 # name -> (encoder, precision). Those of the bundled architecture alone: another's weights would have to be downloaded.
 MODELS: dict[str, tuple[str, str]] = {
@@ -35,7 +36,7 @@ class Models:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="stylecore-models-"))
+        self.folder = folder or own_folder(self, "models")
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
@@ -69,7 +70,8 @@ class Models:
             [path], providers=[provider], threads=[os.cpu_count() or 1], rules=rules, allow_fallback=True
         )
         rows = summarize(record)
-        path.with_suffix(".json").write_text(json.dumps(rows), encoding="utf-8")
+        with replacing(path.with_suffix(".json")) as file:
+            file.write(json.dumps(rows).encode())
         return rows
 
     def measured(self, name: str) -> dict[str, Any] | None:
@@ -89,5 +91,7 @@ class Models:
             from export.bundle import bundle_config, export_bundle
 
             export_bundle(bundle_config(), folder)
-            shutil.make_archive(str(folder), "zip", folder)
+            with replacing(self.bundle_zip) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+                for path in sorted(folder.rglob("*")):
+                    archive.write(path, path.relative_to(folder))
         return folder

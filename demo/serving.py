@@ -1,7 +1,11 @@
 """Between Gradio and the jobs: uploads in, files out, errors said kindly."""
 
+import errno
 import secrets
+import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from demo.jobs import Frame, read_picture
+from demo.limits import DISK_IS_FULL
 from stylecore import ImageError, StylecoreError, save_image
 from stylecore.images import ImageTensor, resize_image, to_uint8
 from stylecore.inputs import Inputs, checksum
@@ -22,22 +27,44 @@ ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
 BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 # Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
+
+
+def jobs_of(app: gr.Blocks) -> list[Any]:
+    """Gradio's records of the functions that are `ONE_JOB`, whether the page or a program calls them."""
+    named = (each for each in app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"])
+    return [function for function in named if function.fn is not None]
+
+
+def host_of(address: Any) -> str:
+    """A visitor's, of a Starlette address or the pair that ASGI has for it; "" for none."""
+    return address[0] if address else ""
 
 
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """What stylecore and export say to the user, without a traceback."""
+    """What stylecore and export say to the user, or that the disk is full, without a traceback."""
     try:
         yield
     except _user_errors() as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(said(error), print_exception=False) from error
+
+
+def said(error: Exception) -> str:
+    """What a visitor is told: of a full disk without the server's folders. Raises OSErrors that mean something else."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in FULL_DISK:
+        return DISK_IS_FULL
+    if cause is error:
+        raise error
+    return str(error)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
     """Export's own can only have been raised if it was imported, and importing it here would slow the start."""
     runtime = sys.modules.get("export.runtime")
-    return (StylecoreError, runtime.ModelError) if runtime else (StylecoreError,)
+    return (StylecoreError, OSError, runtime.ModelError) if runtime else (StylecoreError, OSError)
 
 
 def read_inputs(content: Any, styles: Sequence[Any]) -> Inputs:
@@ -108,3 +135,10 @@ def new_file(name: str) -> Path:
     folder = Path(get_upload_folder()) / secrets.token_hex(16)
     folder.mkdir(parents=True)
     return folder / name
+
+
+def own_folder(owner: object, name: str) -> Path:
+    """A temporary folder that is deleted with its owner, or at the end of the process."""
+    folder = Path(tempfile.mkdtemp(prefix=f"stylecore-{name}-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,7 @@ from demo.job_inputs import JobInputs
 from demo.jobs import Frame, run_job
 from demo.kept import KEEP_HOURS, KeptResults
 from demo.look import picture_slider
-from demo.serving import AT_ONCE, friendly_errors, publish, save_before_and_after, save_frame
+from demo.serving import AT_ONCE, friendly_errors, publish, said, save_before_and_after, save_frame, uploaded
 from stylecore import StylecoreError
 
 HEIGHT_PX = 440
@@ -75,7 +74,8 @@ class StylizeTab:
 
     def link_with(self, address: Address) -> None:
         """Share puts the result into the address; an address with a result shows it."""
-        kept = self.share.click(self._keep, self.download, [self.token, self.link], **AT_ONCE)
+        shown = [self.token, self.link, self.status]
+        kept = self.share.click(self._keep, self.download, shown, preprocess=False, **AT_ONCE)
         address.write_after(kept).success(None, address.query, self.link, js=LINK)
         shown = [self.live, self.slider, self.status, self.download, self.curves]
         address.restored.then(self._show_kept, self.token, shown, **AT_ONCE)
@@ -122,8 +122,11 @@ class StylizeTab:
             self.share: gr.Button(interactive=True),
         }
 
-    def _keep(self, path: str) -> dict[Any, Any]:
-        return {self.token: self.kept.keep(Path(path)), self.link: gr.Textbox(visible=True)}
+    def _keep(self, result: Any) -> dict[Any, Any]:
+        try:
+            return {self.token: self.kept.keep(uploaded(result, "result")), self.link: gr.Textbox(visible=True)}
+        except (StylecoreError, OSError) as error:
+            return {self.status: watching.message(said(error))}
 
     def _show_kept(self, token: str) -> dict[Any, Any]:
         if not token:

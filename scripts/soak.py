@@ -1,6 +1,6 @@
 """Many small jobs in one process: its memory must stay level after the warm-up, and no file may be left behind.
 
-python -m scripts.soak [--jobs 200]     # two minutes or so
+python -m scripts.soak [--jobs 200] [-o docs/security/soak.json]     # two minutes or so
 """
 
 import gc
@@ -15,8 +15,9 @@ import torch
 import typer
 
 import stylecore
+from scripts.security_figures import write_record
 from stylecore import ImageError, NotEnoughMemoryError
-from stylecore.devices import available_memory_mib, find_device
+from stylecore.devices import available_memory_mib, environment, find_device
 from stylecore.images import fit_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.photos import load_photo
@@ -28,11 +29,15 @@ WARM_UP_SHARE = 0.25  # of the jobs: every preset, loss and size has come, and t
 MAX_GROWTH_MIB = 48
 
 
+def gpu_mib() -> float:
+    """What this process holds on the GPU; 0 where there is none."""
+    return torch.cuda.memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+
+
 def held_mib() -> float:
-    """What this process holds: resident, and on the GPU if there is one."""
+    """What this process holds: resident, and on the GPU."""
     gc.collect()
-    on_gpu = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
-    return (psutil.Process().memory_info().rss + on_gpu) / 2**20
+    return psutil.Process().memory_info().rss / 2**20 + gpu_mib()
 
 
 def run_job(number: int, preset: str, loss: str, size: int, folder: Path) -> None:
@@ -54,7 +59,10 @@ def run_job(number: int, preset: str, loss: str, size: int, folder: Path) -> Non
         raise AssertionError("half a picture was read")
 
 
-def main(jobs: Annotated[int, typer.Option(min=8, help="How many.")] = 200) -> None:
+def main(
+    jobs: Annotated[int, typer.Option(min=8, help="How many.")] = 200,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the record goes, a JSON file.")] = None,
+) -> None:
     """Run them, and print one JSON object; exit status 1 for growth or leavings."""
     kinds = itertools.cycle(itertools.product(PRESETS, STYLE_LOSSES, SIZES_PX))
     # A stride that shares no divisor with the number of kinds: few jobs meet every preset, loss and size.
@@ -74,18 +82,23 @@ def main(jobs: Annotated[int, typer.Option(min=8, help="How many.")] = 200) -> N
     warm = levels[int(jobs * WARM_UP_SHARE)]
     growth = levels[-1] - warm
     record = {
+        "environment": environment(find_device()),
         "jobs": jobs,
         "refused_for_memory": refused,
         "free_at_start_mib": round(free),
-        "held_after_warm_up_mib": round(warm),
-        "held_at_end_mib": round(levels[-1]),
-        "growth_mib": round(growth, 1),
-        "most_mib": round(max(levels)),
+        "memory_mib": {
+            "after_warm_up": round(warm),
+            "end": round(levels[-1]),
+            "most": round(max(levels)),
+            "gpu_end": round(gpu_mib()) if torch.cuda.is_available() else None,
+        },
         "files_left": left,
         "files_open": len(psutil.Process().open_files()),
         "threads": psutil.Process().num_threads(),
     }
     print(json.dumps(record, indent=2))
+    if output:
+        write_record(record, output)
     raise typer.Exit(int(growth > MAX_GROWTH_MIB or bool(left)))
 
 

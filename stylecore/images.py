@@ -29,6 +29,7 @@ MAX_ASPECT = 12.0
 MAX_BLOCKS = 100  # scans or EXIF segments of a JPEG, comment blocks of a GIF (libtiff allows as many scans)
 LEVELS = 255  # of an 8-bit channel above 0
 SETTINGS_KEY = "stylecore"
+PARTS = ".stylecore-*.part"  # files that `replacing` has not finished; a process that is killed leaves one
 
 ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | Tensor
@@ -287,7 +288,7 @@ def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[
 @contextmanager
 def replacing(target: Path) -> Iterator[io.BufferedWriter]:
     """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
-    part = target.parent / f".stylecore-{secrets.token_hex(8)}.part"  # not mkstemp: its files are private
+    part = target.parent / PARTS.replace("*", secrets.token_hex(8))  # not mkstemp: its files are private
     try:
         with part.open("xb") as file:
             yield file

@@ -220,10 +220,15 @@ def test_what_a_link_gives_wrongly_is_left_out_and_said(
 # --- shared results
 
 
-def test_shared_results_last_for_their_time(tmp_path: Path, photo: Path) -> None:
+@pytest.fixture
+def result(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    return save_image(make_image(), tmp_path / "photo.png", {"config": {}})
+
+
+def test_shared_results_last_for_their_time(tmp_path: Path, result: Path) -> None:
     kept = KeptResults(tmp_path / "kept", keep_s=100)
-    token, other = kept.keep(photo), kept.keep(photo)
-    assert kept.find(token).read_bytes() == photo.read_bytes()
+    token, other = kept.keep(result), kept.keep(result)
+    assert kept.find(token).read_bytes() == result.read_bytes()
     os.utime(kept.find(token), (time.time() - 101,) * 2)
     with pytest.raises(OptionError, match="This result is gone"):
         kept.find(token)
@@ -232,9 +237,9 @@ def test_shared_results_last_for_their_time(tmp_path: Path, photo: Path) -> None
 
 
 @pytest.mark.parametrize("token", ["../photo", "", "x" * 22, "../../../../etc/passwd"])
-def test_nobody_finds_a_result_without_its_token(tmp_path: Path, photo: Path, token: str) -> None:
+def test_nobody_finds_a_result_without_its_token(tmp_path: Path, result: Path, token: str) -> None:
     kept = KeptResults(tmp_path)
-    kept.keep(photo)
+    kept.keep(result)
     with pytest.raises(OptionError, match="This result is gone"):
         kept.find(token)
 

@@ -141,6 +141,29 @@ def test_a_full_disk_keeps_the_old_picture_and_leaves_nothing_half_written(
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("save", ["a frame", "a result", "a copy", "a shared result"])
+def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
+) -> None:
+    gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+    from demo import serving
+    from demo.kept import KeptResults
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    image, kept = torch.rand(1, 3, 256, 256), KeptResults(tmp_path / "kept")
+    result = save_image(image, tmp_path / "result.png", {"config": {}})
+    saves = {
+        "a frame": lambda: serving.save_frame(image),
+        "a result": lambda: serving.save_png(image, "result.png"),
+        "a copy": lambda: serving.publish(result),
+        "a shared result": lambda: kept.keep(result),
+    }
+    with full_disk(1000), pytest.raises(gradio.Error) as error, serving.friendly_errors():
+        saves[save]()
+    assert str(error.value.message) == "The server's disk is full for now: try again later."
+    assert not list(kept.folder.iterdir())
+
+
 # ---- signals
 
 

@@ -4,7 +4,6 @@ import itertools
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +16,16 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 import gradio as gr
 from conftest import ROOT
 from gradio.context import LocalContext
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 from torch import Tensor
 
 from demo.app import build_app, launch
-from demo.limits import HEADERS, Door, Limits, Meter
+from demo.door import HEADERS, Door
+from demo.jobs import read_config
+from demo.kept import KeptResults
+from demo.limits import Limits
+from demo.meter import Meter
 from demo.serving import ONE_JOB
 from stylecore.errors import OptionError
 from stylecore.images import save_image
@@ -68,7 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace
         port = free.getsockname()[1]
         free.close()
         app = build_app(folder / "kept", folder / "models")
-        url, _ = launch(app, host="127.0.0.1", port=port)
+        url, _ = launch(app, host="127.0.0.1", port=port, mcp=True)
         names = {"secret": secret, "name": secret.name, "uploads": uploads, "root": ROOT}
         yield SimpleNamespace(app=app, url=url.rstrip("/"), names=names)
         app.close()
@@ -78,7 +82,9 @@ def paths_of(app: gr.Blocks, method: str) -> set[str]:
     """Every path that the server answers to, with `{}` where something is put in."""
     routers = [getattr(route, "original_router", None) for route in app.app.routes]  # FastAPI keeps Gradio's own apart
     routes = [*app.app.routes, *(route for router in routers if router for route in router.routes)]
-    found = [route.path for route in routes if method in (getattr(route, "methods", None) or ())]
+    # What is mounted, such as the tools for language models, is one path that takes every method.
+    found = [f"{route.path}/" for route in routes if isinstance(route, Mount)]
+    found += [route.path for route in routes if method in (getattr(route, "methods", None) or ())]
     return {re.sub(r"{[^}]*}", "{}", path) for path in found}
 
 
@@ -107,6 +113,50 @@ def test_no_string_leads_out_of_what_is_served(served: SimpleNamespace) -> None:
     assert tried > 200
 
 
+def test_no_query_leads_out_of_what_is_served(served: SimpleNamespace) -> None:
+    names = ("deep_link", "session_hash", "upload_id", "result", "photo", "path", "url", "theme")
+    with httpx.Client(timeout=5) as client:
+        for path, string in itertools.product(["/", "/config", "/gradio_api/deep_link"], TRAVERSALS):
+            query = {name: string.format(**served.names) for name in names}
+            answer = client.get(served.url + path, params=query)
+            assert_reveals_nothing(answer)
+            assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("string", [*TRAVERSALS, *FOLDERS])
+def test_no_job_reads_what_was_not_uploaded(served: SimpleNamespace, string: str) -> None:
+    path = string.format(**served.names)
+    for file in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}, {"url": path}, path):
+        with httpx.Client(base_url=f"{served.url}/gradio_api", timeout=30) as client:
+            answer = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1]})
+            assert_reveals_nothing(answer)
+            if answer.status_code == 200:
+                answer = client.get(f"/call/stylize/{answer.json()['event_id']}")
+                assert_reveals_nothing(answer)
+                assert "event: error" in answer.text
+
+
+@pytest.mark.parametrize("address", ["https://example.com/photo.png", "https://huggingface.co/photo.png"])
+def test_the_server_fetches_nothing_that_a_visitor_names(
+    served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    connections: list[Any] = []
+    find = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda *host, **how: connections.append(host) or find(*host, **how))
+    file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+    with httpx.Client(base_url=f"{served.url}/gradio_api", timeout=30) as client:
+        event = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1]}).json()
+        assert "must be an uploaded file" in client.get(f"/call/stylize/{event['event_id']}").text
+        assert client.get(f"/file={address}").status_code == 403
+    assert {host for host, *_ in connections} <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("string", [*TRAVERSALS, *FOLDERS, "", "*", "?" * 22])
+def test_no_token_leads_to_another_file_than_a_shared_result(served: SimpleNamespace, string: str) -> None:
+    with pytest.raises(OptionError, match="This result is gone"):
+        KeptResults(Path(served.names["uploads"])).find(string.format(**served.names))
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_folder_is_listed(served: SimpleNamespace, folder: str) -> None:
     for prefix in ("/gradio_api/file=", "/gradio_api/file/", "/static/", "/assets/"):
@@ -114,15 +164,24 @@ def test_no_folder_is_listed(served: SimpleNamespace, folder: str) -> None:
         assert answer.status_code in (400, 403, 404, 405), answer.text
 
 
-def test_garbage_gets_no_traceback_and_the_server_goes_on(served: SimpleNamespace) -> None:
+def test_garbage_gets_a_kind_answer_and_the_server_goes_on(served: SimpleNamespace) -> None:
     paths = [path.replace("{}", "stylize") for path in paths_of(served.app, "POST")]
     assert len(paths) > 10
     with httpx.Client(timeout=5) as client:
         for path, body in itertools.product(paths, BODIES):
-            for kind in ("application/json", "multipart/form-data; boundary=x"):
-                with suppress(httpx.TransportError):  # the server may hang up
-                    assert_reveals_nothing(client.post(served.url + path, content=body, headers={"Content-Type": kind}))
+            for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain", ""):
+                answer = client.post(served.url + path, content=body, headers={"Content-Type": kind})
+                assert_reveals_nothing(answer)
+                assert answer.text != "Internal Server Error"  # of an error that nobody caught
     assert httpx.get(served.url).status_code == 200
+
+
+@pytest.mark.parametrize("entry", ["run", "api"])
+@pytest.mark.parametrize("name", ["stylize", "compare", "benchmark", "run", "run_1", "run_model", "run_bundle"])
+def test_no_job_starts_past_the_queue(served: SimpleNamespace, entry: str, name: str) -> None:
+    answer = httpx.post(f"{served.url}/gradio_api/{entry}/{name}", json={"data": [], "session_hash": "x"})
+    assert answer.status_code == 404
+    assert "does not accept direct HTTP" in answer.text
 
 
 def test_every_answer_has_the_headers_even_a_refusal(served: SimpleNamespace) -> None:
@@ -165,7 +224,7 @@ def as_client() -> Iterator[Callable[[str], None]]:
 
 def metered_app(seconds: Iterator[float], monkeypatch: pytest.MonkeyPatch, limits: Limits) -> Callable[[], list[int]]:
     """A job of three frames in an app with a meter, run to its end; the clock goes on by `seconds`."""
-    monkeypatch.setattr("demo.limits.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("demo.meter.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
     def job() -> Iterator[int]:
         yield from range(3)
@@ -209,7 +268,7 @@ def test_shares_are_given_anew_after_an_hour(monkeypatch: pytest.MonkeyPatch, as
 def test_every_job_of_the_app_is_metered(served: SimpleNamespace) -> None:
     jobs = [each for each in served.app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"]]
     assert {"stylize", "compare", "benchmark"} <= {each.api_name for each in jobs}
-    assert all(each.fn.__globals__["__name__"] == "demo.limits" for each in jobs)
+    assert all(each.fn.__globals__["__name__"] == "demo.meter" for each in jobs)
 
 
 def test_a_client_with_too_many_jobs_is_told_so(
@@ -242,13 +301,42 @@ def test_other_addresses_may_still_come() -> None:
         client = TestClient(door, client=(host, 50_000))
         assert client.post("/gradio_api/queue/join").status_code == status
         assert client.post("/gradio_api/call/stylize").status_code == status
+        assert client.post("/stylecore/gradio_api/queue/join/").status_code == status
         assert client.get("/").status_code == 200
+
+
+def test_nothing_is_uploaded_or_shared_on_a_disk_that_is_nearly_full(
+    served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    result = save_image(make_image(), tmp_path / "result.png", {"config": {}})
+    monkeypatch.setattr("demo.limits.shutil.disk_usage", lambda _: SimpleNamespace(free=1000 * 2**20))
+    answer = httpx.post(f"{served.url}/gradio_api/upload", files={"files": ("photo.png", result.read_bytes())})
+    assert answer.status_code == 507
+    with pytest.raises(OptionError) as error:
+        KeptResults(tmp_path / "kept").keep(result)
+    assert answer.json() == {"detail": str(error.value)}
 
 
 def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLECORE_CLIENT_JOBS", "2")
     monkeypatch.setenv("STYLECORE_TOTAL_SECONDS", "1e9")
     assert Limits.from_environment() == Limits(client_jobs=2, total_seconds=1e9)
+
+
+@pytest.mark.parametrize(("pixels", "largest"), [("262144", 512), ("300000", 547), ("1", 64), ("inf", 2**31)])
+def test_pixels_bound_the_size(monkeypatch: pytest.MonkeyPatch, pixels: str, largest: int) -> None:
+    monkeypatch.setenv("STYLECORE_JOB_PIXELS", pixels)
+    assert read_config("gatys", size=min(largest, 4096)).size == min(largest, 4096)
+    if largest < 4096:
+        with pytest.raises(OptionError, match=f"^size must be between 64 and {largest} on this page, not 600.$"):
+            read_config("gatys", size=600)
+
+
+def test_the_page_offers_no_size_that_it_would_refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STYLECORE_JOB_PIXELS", "16384")
+    app = build_app(tmp_path / "kept", tmp_path / "models")
+    (slider,) = (each for each in app.blocks.values() if getattr(each, "label", "") == "Size")
+    assert (slider.maximum, slider.value) == (128, 128)
 
 
 @pytest.mark.parametrize("text", ["", "many", "0", "-1", "nan"])

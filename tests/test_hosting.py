@@ -18,9 +18,11 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 import gradio.networking
 import httpx
 from conftest import ROOT
+from torch import Tensor
 
 from demo.app import build_app, launch
 from scripts.push_space import space_readme
+from stylecore.images import save_image
 
 
 def free_port() -> int:
@@ -57,6 +59,26 @@ def test_login_keeps_others_out(serve: Callable[..., tuple[str, str | None]]) ->
         answer = visitor.post(f"{url}login", data={"username": "ada", "password": "secret"})
         assert answer.status_code == 200
         assert visitor.get(f"{url}config").status_code == 200
+
+
+def test_who_is_logged_in_has_the_same_limits(
+    serve: Callable[..., tuple[str, str | None]],
+    make_image: Callable[..., Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STYLECORE_CLIENT_JOBS", "1")
+    url, _ = serve(login=("ada", "secret"))
+    picture = save_image(make_image(), tmp_path / "photo.png").read_bytes()
+    with httpx.Client(base_url=url) as visitor:
+        assert visitor.post("/gradio_api/upload", files={"files": ("photo.png", picture)}).status_code == 401
+        visitor.post("/login", data={"username": "ada", "password": "secret"})
+        (path,) = visitor.post("/gradio_api/upload", files={"files": ("photo.png", picture)}).json()
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60]}
+        statuses = [visitor.post("/gradio_api/call/stylize", json=job).status_code for _ in range(2)]
+        assert statuses == [200, 429]
+    assert httpx.post(f"{url}gradio_api/call/stylize", json={"data": []}).status_code in (401, 429)
 
 
 def test_language_models_get_the_public_endpoints_as_tools(serve: Callable[..., tuple[str, str | None]]) -> None:

@@ -1,0 +1,152 @@
+"""A server that ends in the middle of a job, killed or asked to: what it stored is whole, and its links open again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+
+import gradio as gr
+from torch import Tensor
+
+from demo import housekeeping
+from demo.kept import KeptResults
+from demo.models import Models
+from scripts.demo_server import DemoServer
+from stylecore.errors import ImageError
+from stylecore.images import load_image, save_image
+
+OLD_S = 2 * housekeeping.KEEP_FILES_S
+SETTINGS = {"config": {}}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[DemoServer]:
+    with DemoServer(tmp_path) as server:
+        yield server
+
+
+def upload(server: DemoServer, path: Path) -> dict[str, Any]:
+    files = {"files": (path.name, path.read_bytes())}
+    (stored,) = httpx.post(f"{server.url}/gradio_api/upload", files=files).json()
+    return {"path": stored, "meta": {"_type": "gradio.FileData"}}
+
+
+def begin_job(server: DemoServer, picture: dict[str, Any]) -> None:
+    """A job of thousand evaluations; back when the first of them are done."""
+    job = {"data": [picture, [picture], "gatys", None, 64, 1.0, 0, 1000]}
+    event = httpx.post(f"{server.url}/gradio_api/call/stylize", json=job).json()["event_id"]
+    with httpx.stream("GET", f"{server.url}/gradio_api/call/stylize/{event}", timeout=60) as answer:
+        seen = (line for line in answer.iter_lines() if line.startswith("event: generating"))
+        assert next(seen)
+        assert next(seen)
+
+
+def test_a_server_killed_in_a_job_finds_all_it_stored_again(
+    server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
+    tokens = [server.press("_keep", picture)[0] for _ in range(5)]
+    begin_job(server, picture)
+    server.kill()
+    assert sorted(path.stem for path in server.kept.glob("*.png")) == sorted(tokens)
+    server.start()
+    for path in server.kept.iterdir():
+        load_image(path)
+    for token in tokens:
+        assert httpx.get(f"{server.url}/?result={token}").status_code == 200
+        shown, *_ = server.press("_show_kept", token)
+        shared = httpx.get(f"{server.url}/gradio_api/file={shown['value']['path']}").content
+        assert load_image(shared).shape == (1, 3, 48, 64)
+    begin_job(server, upload(server, tmp_path / "photo.png"))
+
+
+def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
+    server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
+    server.press("_keep", picture)
+    begin_job(server, picture)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")
+    assert not Path(picture["path"]).exists()
+    assert not list(server.uploads.rglob("*_photo.png"))
+    assert len(list(server.kept.iterdir())) == 1
+    assert not list(tmp_path.glob("stylecore-*"))
+
+
+def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As if it had been written long ago: the clock goes on, for the time of a file's change cannot be set."""
+    now = time.time()
+    monkeypatch.setattr("demo.housekeeping.time", SimpleNamespace(time=lambda: now + OLD_S, sleep=time.sleep))
+    os.utime(path, (now - OLD_S,) * 2)
+    return path
+
+
+def test_what_a_killed_server_left_is_deleted_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr("demo.housekeeping.tempfile.gettempdir", lambda: str(tmp_path))
+    kept = KeptResults(tmp_path / "kept", keep_s=OLD_S / 2)
+    left = [
+        tmp_path / "uploads" / ("a" * 32) / "frame.jpg",
+        tmp_path / "uploads" / ("b" * 64) / "photo.png",
+        tmp_path / "stylecore-compare-x" / "1.png",
+        kept.folder / ".stylecore-0123456789abcdef.part",
+    ]
+    others = [tmp_path / "uploads" / "notes" / "mine.txt", tmp_path / "uploads" / ("c" * 64) / "example.jpg"]
+    for path in left + others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    app = SimpleNamespace(blocks={1: SimpleNamespace(keep_in_cache={str(others[1])}), 2: gr.Number()})
+    kept.delete_old()
+    housekeeping.delete_leftovers(app)  # type: ignore[arg-type]
+    assert all(path.exists() for path in left + others), "nothing is old yet"
+    for path in left:
+        aged(path, monkeypatch)
+    kept.delete_old()
+    housekeeping.delete_leftovers(app)  # type: ignore[arg-type]
+    assert [path for path in left + others if path.exists()] == others
+    assert not left[0].parent.exists()
+
+
+@pytest.mark.parametrize("when", ["export", "archive"])
+def test_a_bundle_that_was_not_finished_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def export(_: object, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "step.onnx").write_bytes(b"x" * 1000)
+        if when == "export":
+            raise KeyboardInterrupt
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    models = Models(tmp_path)
+    monkeypatch.setattr("export.bundle.export_bundle", export)
+    monkeypatch.setattr("export.bundle.bundle_config", lambda **_: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("demo.models.ZipFile.write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            models.make_bundle()
+    assert not models.bundle_zip.exists()
+    when = "now"
+    models.make_bundle()
+    assert models.bundle_zip.is_file()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG....", b"<html>"])
+def test_only_results_can_be_shared(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "any.png").write_bytes(data)
+    kept = KeptResults(tmp_path / "kept")
+    with pytest.raises(ImageError, match=r"^The image"):
+        kept.keep(tmp_path / "any.png")
+    assert not list(kept.folder.iterdir())
