@@ -22,26 +22,30 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from stylecore.distillation import random_crops
 from stylecore.encoder import Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
-from stylecore.photos import FITTING, load_photo
+from stylecore.photos import FITTING, FITTING_STYLES, load_photo, load_style
 from stylecore.statistics import Features
 
 Scales = Mapping[str, Float[Tensor, " N"]]  # of each convolution's outputs, by its name within `Encoder.convs`
 
 CROP_PX = 256
-# Channels of early layers are raised to at most twice their values, where they fill more of the 8 bits. Later channels
-# answer to things that a dozen photos need not show: raised, they would be clipped when they do.
-EARLY, EARLY_FLOOR = ("conv1", "conv2", "conv3"), 0.5
-# Within a factorised convolution, the components' spread falls steeply and without surprises.
-INNER_FLOOR = 0.05
+NUM_AUGMENTED = 100
+# Channels are raised until each fills the 8 bits, at most to 1 / floor of their values. The deeper a layer, the more of
+# its channels answer to things that no number of photos need show: raised, they would be clipped when an image does.
+FLOOR, FLOOR_BLOCK_4, FLOOR_LAST_TWO = 0.05, 0.5, 1.0
 POSITIONS_PER_IMAGE = 128  # drawn for the rounding: 48 crops outnumber the 9 N inputs of any layer
 DAMPING = 0.01  # of the rounding's second moments, relative to their mean
 
 
 def fitting_images() -> list[ImageTensor]:
-    """Of each fitting photo, the whole and three crops, (1, 3, 256, 256)."""
-    return [crop for name in FITTING for crop in crops(load_photo(name))]
+    """Of each fitting photo, the whole and three crops; and random crops of photos and drawn styles, recoloured and
+    made noisy, for they fill channels that a dozen photos leave low; (1, 3, 256, 256)."""
+    photos = [load_photo(name) for name in FITTING]
+    pictures = photos + [load_style(name) for name in FITTING_STYLES]
+    augmented = random_crops(pictures, NUM_AUGMENTED, CROP_PX, torch.Generator().manual_seed(0))
+    return [crop for photo in photos for crop in crops(photo)] + list(augmented.split(1))
 
 
 def crops(photo: ImageTensor) -> list[ImageTensor]:
@@ -128,16 +132,25 @@ def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
     """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
     images = fitting_images()
     maxima = _outputs(encoder, images, lambda values: values.amax(1))
-    balanced = RescaledEncoder(encoder, {name: _balance(name, rows.amax(0)) for name, rows in maxima.items()})
+    floors = _floors(encoder)
+    scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in maxima.items()}
+    balanced = RescaledEncoder(encoder, scales)
     moments = _input_moments(balanced.encoder, images)
     for name, conv in convolutions(balanced.encoder):
         conv.weight.data = round_weights(conv.weight.data.flatten(1), moments[name]).view_as(conv.weight)
     return balanced
 
 
-def _balance(name: str, maxima: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    floor = INNER_FLOOR if name.endswith(".0") else EARLY_FLOOR if name.startswith(EARLY) else 1.0
-    return (maxima / maxima.max().clamp_min(1e-6)).clamp_min(floor)
+def _relative(maxima: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    return maxima / maxima.max().clamp_min(1e-6)
+
+
+def _floors(encoder: Encoder) -> dict[str, float]:
+    """The smallest factor of each convolution's channels; components within a factorised one hold no surprises."""
+    *_, one_but_last, last = encoder.convs
+    of_layer = {name: FLOOR_BLOCK_4 if name.startswith("conv4") else FLOOR for name in encoder.convs}
+    of_layer |= {one_but_last: FLOOR_LAST_TWO, last: FLOOR_LAST_TWO}
+    return {name: FLOOR if name.endswith(".0") else of_layer[name.split(".")[0]] for name, _ in convolutions(encoder)}
 
 
 def _input_moments(encoder: Encoder, images: Sequence[ImageTensor]) -> dict[str, Float[Tensor, "D D"]]:
@@ -188,6 +201,10 @@ def quantized(
 ) -> onnx.ModelProto:
     """int8 weights and uint8 activations, static, as QDQ, by onnxruntime's quantiser.
 
+    The first and the last convolution stay in float32, unless it is factorised. The first one's features come out
+    exact, and its three input channels gain little from eight bits; the last one's sparse features lose most to them,
+    and it is small.
+
     Args:
         model: of an encoder that is `rounded_to_int8`: its weights are kept as they are.
         feeds: the model's inputs for an image, to calibrate the activations' ranges with.
@@ -202,6 +219,8 @@ def quantized(
             image = next(self.remaining, None)
             return None if image is None else feeds(image)
 
+    convs = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    is_factorised = len(convs) > sum(node.op_type == "Relu" for node in model.graph.node)
     with tempfile.TemporaryDirectory() as folder, _without_advice():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -213,8 +232,32 @@ def quantized(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["Conv", "Relu", "MaxPool"],
+            nodes_to_exclude=convs[:1] if is_factorised else [convs[0], convs[-1]],
         )
-        return onnx.load(path)
+        model = onnx.load(path)
+    _fold_scales(model.graph)
+    return model
+
+
+def _fold_scales(graph: onnx.GraphProto) -> None:
+    """Multiply outputs back while they are dequantised, (q - z) (step s) for each channel, instead of afterwards."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made_by = {node.output[0]: node for node in graph.node}
+    for output in graph.output:
+        product = made_by[output.name]
+        dequantized = made_by[product.input[0]]
+        if (product.op_type, dequantized.op_type) != ("Mul", "DequantizeLinear"):
+            continue
+        quantized, step, zero = dequantized.input
+        scale = onnx.numpy_helper.to_array(constants[product.input[1]]).ravel()
+        zeros = np.broadcast_to(onnx.numpy_helper.to_array(constants[zero]), scale.shape)
+        steps = onnx.numpy_helper.to_array(constants[step]) * scale
+        parts = {f"{output.name}_steps": steps, f"{output.name}_zeros": zeros}
+        graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in parts.items())
+        folded = onnx.helper.make_node(
+            "DequantizeLinear", [quantized, *parts], [output.name], f"{output.name}_dequantized", axis=1
+        )
+        product.CopyFrom(folded)
 
 
 @contextmanager

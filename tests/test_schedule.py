@@ -47,9 +47,9 @@ def test_a_stage_without_an_evaluation_is_not_planned(num_steps: int) -> None:
 
 
 def test_a_stage_may_have_its_own_encoder() -> None:
-    stages = (Stage(0.5, 1, "vgg16-r95"), Stage(1, 1))
+    stages = (Stage(0.5, 1, "vgg16-x3"), Stage(1, 1))
     plan = plan_stages(make_config("gatys", stages=stages), (512, 512))
-    assert [stage.encoder for stage in plan] == ["vgg16-r95", ""]
+    assert [stage.encoder for stage in plan] == ["vgg16-x3", ""]
     with pytest.raises(OptionError, match="layers of vgg19"):
         make_config("gatys", encoder="vgg19", stages=stages)
     with pytest.raises(OptionError, match="did you mean 'vgg"):
@@ -117,8 +117,8 @@ def test_a_distance_that_was_asked_for_is_reached(astronaut: Tensor, flow_stroke
 def test_stages_of_two_encoders_are_two_jobs_one_after_the_other(astronaut: Tensor, flow_strokes: Tensor) -> None:
     options = {"preset": "standard", "size": 64}
     whole = (Stage(1, 1),)
-    both = stylize(astronaut, flow_strokes, **options, num_steps=6, stages=(Stage(1, 1, "vgg16-r95"), Stage(1, 1)))
-    reduced = prepare_encoder(make_config(encoder="vgg16-r95"))
+    both = stylize(astronaut, flow_strokes, **options, num_steps=6, stages=(Stage(1, 1, "vgg16-x3"), Stage(1, 1)))
+    reduced = prepare_encoder(make_config(encoder="vgg16-x3"))
     first = stylize(astronaut, flow_strokes, **options, num_steps=3, stages=whole, encoder=reduced)
     steps = stylize_steps(astronaut, flow_strokes, **options, num_steps=3, stages=whole, start=first.image)
     *_, last = steps

@@ -236,8 +236,8 @@ def test_one_style_weight_moves_from_content_to_style(vgg16: Encoder, astronaut:
 
 
 def test_prepare_encoder_does_what_the_config_says() -> None:
-    encoder = prepare_encoder(make_config(encoder="vgg16-r95", pooling="average", dtype="bfloat16", device="cpu"))
-    assert (encoder.name, encoder.pooling, encoder.dtype) == ("vgg16-r95", "average", torch.bfloat16)
+    encoder = prepare_encoder(make_config(encoder="vgg16-x3", pooling="average", dtype="bfloat16", device="cpu"))
+    assert (encoder.name, encoder.pooling, encoder.dtype) == ("vgg16-x3", "average", torch.bfloat16)
 
 
 @pytest.mark.slow

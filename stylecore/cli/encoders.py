@@ -24,27 +24,25 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 def reduce_encoder_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
     encoder: Annotated[str, typer.Option(help="vgg16 or vgg19.")] = "vgg16",
-    energy: Annotated[float, typer.Option(help="Share of each layer's variance to keep.")] = 0.95,
+    cheaper: Annotated[float, typer.Option(help="How many times fewer multiplications.")] = 3.0,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: the bundled fitting photos).")
     ] = None,
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:
-    """Split an encoder's convolutions so that they keep ENERGY of their responses; --encoder FILE then uses it."""
+    """Split an encoder's convolutions so that they are CHEAPER times as cheap; --encoder FILE then uses it."""
     check_writable(output, ".safetensors")
     pictures = _load_pictures(images)
     teacher = load_encoder(encoder)
     crops = random_crops(pictures, NUM_CROPS, CROP_PX, torch.Generator().manual_seed(0)).split(1)
-    student = reduce_encoder(teacher, crops, energy=energy, report=_report)
+    student = reduce_encoder(teacher, crops, cheaper=cheaper, report=_report)
     steps = distill(student, teacher, pictures, num_steps=distill_steps)
     for _ in track(steps, "distilling", total=distill_steps, console=messages, transient=True):
         pass
     save_encoder(student, output)
-    cheaper = num_multiplications(teacher, 256, 256) / num_multiplications(student, 256, 256)
+    times = num_multiplications(teacher, 256, 256) / num_multiplications(student, 256, 256)
     errors = [f"{layer} {error:.3f}" for layer, error in gram_errors(student, teacher, crops).items()]
-    print(
-        f"{output}: {cheaper:.2f} times fewer multiplications; Gram errors on the fitting crops: {', '.join(errors)}."
-    )
+    print(f"{output}: {times:.2f} times fewer multiplications; Gram errors on the fitting crops: {', '.join(errors)}.")
 
 
 def _load_pictures(folder: Path | None) -> list[ImageTensor]:
