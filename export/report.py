@@ -140,6 +140,7 @@ def save_picture(record: dict[str, Any], path: Path) -> None:
     """Median latency against error: a panel for each number of threads, a colour for each encoder, a marker for each
     precision; the frontier joins the variants that nothing beats in both."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     summaries = summarize(record)
     threads = sorted({summary["threads"] for summary in summaries})
@@ -155,6 +156,7 @@ def save_picture(record: dict[str, Any], path: Path) -> None:
             axes.scatter(point["p50_ms"], _shown_error(point), label=label, **look | is_hollow)
         axes.plot(*zip(*_frontier(points), strict=True), color="0.7", zorder=0, drawstyle="steps-post")
         axes.set(xscale="log", yscale="log", xlabel="median latency, ms")
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 4, 6)))
         for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
             formatter("{x:.0f}")
         axes.set_title(f"{number} thread{'s' * (number > 1)}")
