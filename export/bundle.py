@@ -27,8 +27,7 @@ from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.presets import make_config
 
-# Of what is written without options, over the library's own preset. On fitting photos, at 256 px and 32 evaluations,
-# vgg16-r95 came to a style distance of 0.23 (0.21 after 48, 0.20 after 64) and vgg16-r99 to 0.135.
+# Of what is written without options, over the library's own preset.
 BASE_PRESET = "preview"
 DEFAULT_OPTIMIZER = "projected"
 DEFAULTS: dict[str, dict[str, Any]] = {

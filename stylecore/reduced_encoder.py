@@ -9,7 +9,7 @@ the original weights; and this prediction again from its K best directions. Fitt
 keeps the errors of early layers from adding up in later ones.
 
 The other order, 3x3 N_in -> K and 1x1 K -> N_out by principal components of the responses (Zhang et al. 2015), is what
-the project had first. At the same K and cost its errors are two to twenty times larger.
+the project had first: docs/benchmarks/reduced_encoders.md has an encoder of each at half the multiplications.
 """
 
 from __future__ import annotations
@@ -80,12 +80,9 @@ def reduce_encoder(
     ranks = choose_ranks({name: _layer_gains(encoder, name, images[::SAMPLE]) for name in names[1:]}, encoder, cheaper)
     generator = torch.Generator().manual_seed(0)
     for name, rank in ranks.items():
-        original = encoder.convs[name]
-        assert isinstance(original, nn.Conv2d)
-        moments = _collect(encoder, _with_convs(encoder, convs), name, images, generator)
-        convs[name] = _split(*_regress(moments, original), moments, rank)
+        convs[name] = _split(*_predict(encoder, _with_convs(encoder, convs), name, images, generator), rank)
         if report:
-            report(name, rank, original.in_channels)
+            report(name, rank, _whole(encoder, name).in_channels)
     return _with_convs(encoder, convs)
 
 
@@ -95,11 +92,9 @@ def refit_end(student: Encoder, encoder: Encoder, images: Sequence[ImageTensor],
     names = list(encoder.convs)
     convs = {name: student.convs[name] for name in names[:-number]}
     for name in names[-number:]:
-        original = encoder.convs[name]
-        assert isinstance(original, nn.Conv2d)
         generator = torch.Generator().manual_seed(0)
-        moments = _collect(encoder, _with_convs(encoder, convs), name, images, generator)
-        convs[name] = _split(*_regress(moments, original), moments, original.in_channels)
+        prediction = _predict(encoder, _with_convs(encoder, convs), name, images, generator)
+        convs[name] = _split(*prediction, _whole(encoder, name).in_channels)
     return _with_convs(encoder, convs)
 
 
@@ -203,12 +198,25 @@ def _input_of(encoder: Encoder, name: str, image: ImageTensor) -> Tensor:
     return F.max_pool2d(features, 2) if encoder.pooling == "max" else F.avg_pool2d(features, 2)
 
 
+def _whole(encoder: Encoder, name: str) -> nn.Conv2d:
+    conv = encoder.convs[name]
+    assert isinstance(conv, nn.Conv2d)
+    return conv
+
+
+def _predict(
+    encoder: Encoder, partial: Encoder, name: str, images: Sequence[ImageTensor], generator: torch.Generator
+) -> tuple[Float[Tensor, "N P"], Float[Tensor, " N"], Regression]:
+    """W and b of the best prediction of a layer's responses from the inputs that `partial` gives it, and its data."""
+    moments = _collect(encoder, partial, name, images, generator)
+    return *_regress(moments, _whole(encoder, name)), moments
+
+
 @torch.no_grad()
 def _collect(
     encoder: Encoder, partial: Encoder, name: str, images: Sequence[ImageTensor], generator: torch.Generator
 ) -> Regression:
-    original = encoder.convs[name]
-    assert isinstance(original, nn.Conv2d)
+    original = _whole(encoder, name)
     size = 9 * original.in_channels + 1
     inputs = torch.zeros(size, size, dtype=torch.float64)
     cross = torch.zeros(original.out_channels, size, dtype=torch.float64)
@@ -263,10 +271,8 @@ def _tell(weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments: Regr
 
 
 def _layer_gains(encoder: Encoder, name: str, images: Sequence[ImageTensor]) -> Float[Tensor, " N_in"]:
-    original = encoder.convs[name]
-    assert isinstance(original, nn.Conv2d)
-    moments = _collect(encoder, encoder, name, images, torch.Generator().manual_seed(0))
-    told = _tell(*_regress(moments, original), moments).told
+    weight, bias, moments = _predict(encoder, encoder, name, images, torch.Generator().manual_seed(0))
+    told = _tell(weight, bias, moments).told
     return told[1:].square().sum(1).view(-1, 9).sum(1) / moments.energy
 
 
