@@ -53,16 +53,16 @@ format: install
 	$(BIN)/ruff format .
 
 study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
-	$(BIN)/python -m scripts.study
+	$(BIN)/python -m studies
 
 examples: install  # draw the style pictures again
 	$(BIN)/python examples/draw_styles.py
 
 screenshots: install  # the demo's tabs after real runs, for docs/; look at them before you commit
-	$(BIN)/python -m scripts.screenshots
+	$(BIN)/python -m tools.screenshots
 
 space: install  # push the last commit to a Hugging Face Space: make space SPACE=you/stylecore
-	$(BIN)/python -m scripts.push_space $(SPACE)
+	$(BIN)/python -m tools.push_space $(SPACE)
 
 bench: install  # presets against the reference, for docs/: about 20 minutes on a quiet machine
 	mkdir -p docs/benchmarks
@@ -78,13 +78,13 @@ bench-export: install  # time every variant of the extractor beside its error, f
 
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export
-	$(BIN)/python -m scripts.bench_bundle
+	$(BIN)/python -m benchmarks.bundle
 
 soak: install  # 200 jobs in one process: memory and files that stay, for docs/
-	$(BIN)/python -m scripts.soak -o docs/security/soak.json
+	$(BIN)/python -m benchmarks.soak -o docs/security/soak.json
 
 load: install  # 50 visitors for three minutes on a server of its own, which is then killed, for docs/
-	$(BIN)/python -m scripts.load -o docs/security/load.json
+	$(BIN)/python -m benchmarks.load -o docs/security/load.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from demo.housekeeping import COMPARISONS
-from demo.jobs import Frame, Job, read_config, read_variants, run_job
-from demo.models import DEFAULT_RUNS, Models
-from demo.serving import friendly_errors, publish, read_inputs, save_png
+from demo.live import Frame, Job, read_config, read_variants, run_job
+from demo.server.cleanup import COMPARISONS
+from demo.server.models import DEFAULT_RUNS, Models
+from demo.server.uploads import friendly_errors, publish, read_inputs, save_png
 from stylecore.compare import Comparison
 from stylecore.presets import DEFAULT_PRESET
-from stylecore.report import write_report
+from stylecore.report.page import write_report
 
 
 # Gradio takes the annotation of the result for what each yield holds.

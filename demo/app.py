@@ -8,21 +8,22 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
-from demo import api, examples, housekeeping, look
-from demo.address import Address, choice_control
-from demo.compare_tab import CompareTab
-from demo.door import Door, fetch_nothing, refuse
-from demo.edge_tab import EdgeTab
-from demo.housekeeping import EVERY_S, KEEP_FILES_S
-from demo.how_tab import HowTab
-from demo.job_inputs import JobInputs
-from demo.kept import KeptResults
-from demo.limits import Limits
-from demo.meter import Meter
-from demo.models import Models
-from demo.serving import AT_ONCE, ONE_JOB
-from demo.stylize_tab import StylizeTab
-from demo.worker import Worker
+from demo import api, examples, theme
+from demo.components.job_inputs import JobInputs
+from demo.components.url_state import Address, choice_control
+from demo.server import cleanup
+from demo.server.cleanup import EVERY_S, KEEP_FILES_S
+from demo.server.middleware import Door, fetch_nothing, refuse
+from demo.server.models import Models
+from demo.server.queue import Worker
+from demo.server.quota import Meter
+from demo.server.settings import Limits
+from demo.server.shared_results import KeptResults
+from demo.server.uploads import AT_ONCE, ONE_JOB
+from demo.tabs.compare import CompareTab
+from demo.tabs.edge import EdgeTab
+from demo.tabs.how import HowTab
+from demo.tabs.stylize import StylizeTab
 
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
@@ -68,7 +69,7 @@ def build_app(kept_folder: Path | None = None, models_folder: Path | None = None
     fetch_nothing()
     Worker().put_on(app)
     Meter(Limits.from_environment()).put_on(app)
-    housekeeping.start(app, kept)
+    cleanup.start(app, kept)
     # Else a call of /run would start a job at once, past the queue and the limits.
     return app.queue(max_size=MAX_WAITING, api_open=False)
 
@@ -101,8 +102,8 @@ def launch(
         share=share,
         mcp_server=mcp,
         auth=login,
-        theme=look.THEME,
-        css=look.CSS,
+        theme=theme.THEME,
+        css=theme.CSS,
         max_file_size=MAX_UPLOAD,
         state_session_capacity=MAX_SESSIONS,
         app_kwargs={

@@ -28,7 +28,7 @@ from export.runtime import ModelError
 from export.sessions import PROVIDERS, actual_provider, check_provider, extractor_facts, is_built_in, ran_on, session_on
 from export.verify import relative_error
 from stylecore.devices import environment
-from stylecore.encoder import architecture_of, load_encoder
+from stylecore.encoders.vgg import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
 from stylecore.photos import EVALUATION, load_photo
 

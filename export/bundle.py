@@ -20,11 +20,11 @@ from export import runtime
 from export.graphs import StyleTargets, StylizeStep, byte_stored
 from export.onnx_export import Inputs, check_folder, describe, trace, write
 from export.optimizers import StepOptimizer, make_step_optimizer
-from stylecore.basis import Components
 from stylecore.config import StylizeConfig
-from stylecore.encoder import Encoder, load_encoder
+from stylecore.encoders.vgg import Encoder, load_encoder
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
+from stylecore.losses.basis import Components
 from stylecore.presets import make_config
 
 # Of what is written without options, over the library's own preset.

@@ -18,7 +18,7 @@ import torch
 from export.graphs import Extractor, Outputs
 from export.onnx_export import Inputs, check_folder, describe, trace, write
 from export.quantize import RescaledEncoder, half_precision, quantized, rounded_to_int8
-from stylecore.encoder import STYLE_LAYERS, Encoder, check_layers, check_resolution, load_encoder, num_channels
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, check_layers, check_resolution, load_encoder, num_channels
 from stylecore.errors import OptionError, unknown
 from stylecore.images import ImageTensor, replacing, resize_image, to_uint8
 from stylecore.metrics import CONTENT_LAYER
@@ -32,7 +32,7 @@ TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has seve
 class ExtractorOptions:
     """What an extractor computes, and how. An impossible value raises an OptionError."""
 
-    encoder: str = "vgg16"  # a key of stylecore.encoder.ENCODERS
+    encoder: str = "vgg16"  # a key of stylecore.encoders.vgg.ENCODERS
     layers: tuple[str, ...] = (*STYLE_LAYERS, CONTENT_LAYER)  # in the order of the outputs, which have their names
     outputs: Outputs = "features"
     components: int = 64  # columns of the bases that "projected" takes, at most N of a layer

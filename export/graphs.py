@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from export.optimizers import make_step_optimizer
 from stylecore.config import StylizeConfig
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.losses import content_loss
 from stylecore.losses.reduced import projected_gram
-from stylecore.statistics import Features, flatten_positions, gram_matrix
+from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 
 Outputs = Literal["features", "gram", "projected"]
 OUTPUTS: tuple[Outputs, ...] = ("features", "gram", "projected")

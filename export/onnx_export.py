@@ -17,7 +17,7 @@ from torch import nn
 
 import stylecore
 from export.sessions import METADATA_PREFIX
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 from stylecore.errors import OptionError
 from stylecore.images import replacing
 

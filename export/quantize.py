@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from stylecore.distillation import random_crops
-from stylecore.encoder import Encoder
+from stylecore.encoders.distill import random_crops
+from stylecore.encoders.vgg import Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
+from stylecore.losses.statistics import Features
 from stylecore.photos import FITTING, FITTING_STYLES, load_photo, load_style
-from stylecore.statistics import Features
 
 Scales = Mapping[str, Float[Tensor, " N"]]  # of each convolution's outputs, by its name within `Encoder.convs`
 

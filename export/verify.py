@@ -11,7 +11,7 @@ import onnx
 from export.extractor import ExtractorOptions
 from export.runtime import ModelError
 from export.sessions import extractor_facts, session_on
-from stylecore.encoder import load_encoder
+from stylecore.encoders.vgg import load_encoder
 from stylecore.images import ImageTensor, resize_image
 from stylecore.photos import EVALUATION, load_photo
 

@@ -1,7 +1,8 @@
 """stylecore: neural style transfer by optimisation, with reduced style losses and fast lower-detail previews."""
 
 from stylecore.config import Stage, StylizeConfig
-from stylecore.encoder import Encoder, load_encoder
+from stylecore.encoders.vgg import Encoder, load_encoder
+from stylecore.engine import Result, Step, prepare_encoder, stylize, stylize_steps
 from stylecore.errors import (
     DivergenceError,
     ImageError,
@@ -13,7 +14,6 @@ from stylecore.errors import (
 from stylecore.images import ImageNote, load_image, read_settings, save_image
 from stylecore.metrics import Distances, Yardstick, content_distance, style_distance
 from stylecore.presets import PRESETS, make_config
-from stylecore.stylize import Result, Step, prepare_encoder, stylize, stylize_steps
 
 __version__ = "0.1.0"
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from stylecore.basis import Components
 from stylecore.config import LOSSES_WITH_BASIS, StylizeConfig
 from stylecore.devices import environment, find_device, synchronize
-from stylecore.encoder import Encoder, num_channels
+from stylecore.encoders.vgg import Encoder, num_channels
+from stylecore.engine import Step, prepare_encoder, stylize_steps
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import ImageTensor, fit_size, image_size, load_image, replacing, resize_image, save_image
+from stylecore.losses.basis import Components
 from stylecore.metrics import Distances, Yardstick, high_frequency_energy
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.profiling import seconds_by_stage, warm_up
-from stylecore.stylize import Step, prepare_encoder, stylize_steps
 
 NUM_CURVE_POINTS = 12
 

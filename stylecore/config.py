@@ -8,12 +8,12 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stylecore.basis import Components
-from stylecore.encoder import ENCODERS, POOLINGS, STYLE_LAYERS, Pooling, architecture_of, check_layers
+from stylecore.encoders.vgg import ENCODERS, POOLINGS, STYLE_LAYERS, Pooling, architecture_of, check_layers
 from stylecore.errors import OptionError, unknown
 from stylecore.losses import STYLE_LOSSES, LossOptions
+from stylecore.losses.base import WeightsFrom
+from stylecore.losses.basis import Components
 from stylecore.losses.reduced import Threshold
-from stylecore.losses.terms import WeightsFrom
 
 Init = Literal["content", "noise", "style_statistics"]
 KeepColors = Literal["none", "luminance", "match"]

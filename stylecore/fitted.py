@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from stylecore.encoder import Encoder, num_channels
+from stylecore.encoders.vgg import Encoder, num_channels
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import replacing
 

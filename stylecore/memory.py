@@ -9,11 +9,11 @@ import torch
 
 from stylecore.config import MIN_SIZE_PX, StylizeConfig
 from stylecore.devices import available_memory_mib
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 from stylecore.errors import NotEnoughMemoryError
 from stylecore.images import fit_size
 
-# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with scripts/measure_memory.py:
+# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
 # with everything kept for the backward pass, and with only the blocks' results kept.
 BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
 RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.color import LUMA
-from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
 from stylecore.images import ImageTensor, fit_image, image_size, quantize, resize_image
-from stylecore.statistics import gram_matrix
+from stylecore.losses.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
 WITNESS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")

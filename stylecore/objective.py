@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 from stylecore.images import LEVELS, ImageTensor, image_size
 from stylecore.losses import LayerTargets, Scalar, StyleLoss, content_loss, make_style_loss, total_variation
 from stylecore.losses.gram import blended_gram
+from stylecore.losses.statistics import Features
 from stylecore.memory import needs_recomputing
-from stylecore.statistics import Features
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
 

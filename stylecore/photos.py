@@ -2,7 +2,7 @@
 
 Whatever is fitted, distilled, calibrated or tuned uses FITTING and FITTING_STYLES alone; every figure that is reported
 uses EVALUATION and EVALUATION_STYLES alone (and pictures that were not used in fitting). The lists stand here once, and
-a test holds the project's scripts to them.
+a test holds the project's tools to them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from stylecore.config import Stage, StylizeConfig, convert
-from stylecore.encoder import STYLE_LAYERS, check_layers, num_channels
+from stylecore.encoders.vgg import STYLE_LAYERS, check_layers, num_channels
 from stylecore.errors import unknown
 
 DEFAULT_PRESET = "preview"
@@ -51,7 +51,7 @@ PAPER: dict[str, Any] = GATYS | {
 # PyTorch's tutorial: layers before ReLU, Gram / (C H W) so that mean((G - A)^2) gets 1 / N^2, style 1e6 to content 1,
 # clamped in every evaluation. Its weights assume torchvision's features, near 1 in size; the bundled encoder's are
 # those of inputs in 0..255. Each layer is therefore divided by its scale, the root mean square of its features on the
-# fitting photos (scripts/measure_feature_scales.py), which enters the content term squared and the style term to the
+# fitting photos (tools/measure_feature_scales.py), which enters the content term squared and the style term to the
 # fourth power.
 TUTORIAL_STYLE_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 TUTORIAL_SCALES = {"conv1_1": 70.0, "conv1_2": 250.0, "conv2_1": 450.0, "conv2_2": 700.0, "conv3_1": 875.0}

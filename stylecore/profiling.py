@@ -13,12 +13,12 @@ from torch import Tensor
 
 from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
 from stylecore.devices import synchronize
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import stylize_steps
 from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses import StyleLoss
 from stylecore.objective import Objective
 from stylecore.optimizers import Optimizer, make_optimizer
-from stylecore.stylize import stylize_steps
 
 # "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
 STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
-from stylecore.encoder import Encoder, conv_names, load_encoder
+from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
 from stylecore.images import load_image
 from stylecore.photos import load_photo
 

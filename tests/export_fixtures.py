@@ -14,7 +14,7 @@ import export.bundle
 import export.extractor
 import export.verify
 from export.cli import main
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 import stylecore
 from stylecore.cli import main
-from stylecore.encoder import STYLE_LAYERS, Encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
+from stylecore.engine import Step, stylize_steps
 from stylecore.errors import DivergenceError
 from stylecore.fitted import load_fitted, save_fitted
 from stylecore.images import load_image, read_settings, save_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import DEFAULT_PRESET
-from stylecore.stylize import Step, stylize_steps
 
 QUICK = ["--size", "64", "--steps", "3"]
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, Variant, curve_steps, make_variants
 from stylecore.config import LOSSES_WITH_BASIS, LOSSES_WITH_WEIGHTS
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import Step, initial_image
 from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import image_size, load_image, quantize, read_settings
 from stylecore.losses import STYLE_LOSSES, LayerTargets, LossOptions, make_style_loss
 from stylecore.metrics import Distances, Yardstick, detail, high_frequency_energy
 from stylecore.profiling import STAGES, seconds_by_stage
-from stylecore.stylize import Step, initial_image
 from stylecore.sweep import sweep_table, sweep_variants
 
 SMALL: dict[str, Any] = {"size": 64, "num_steps": 4, "dtype": "float32", "device": "cpu"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stylecore.config import CHOICES, FIELD_TYPES, RANGES, Stage, StylizeConfig, convert, parse_field
-from stylecore.encoder import STYLE_LAYERS, layer_names
+from stylecore.encoders.vgg import STYLE_LAYERS, layer_names
 from stylecore.errors import OptionError
 from stylecore.presets import DEFAULT_PRESET, PRESETS, make_config
 

@@ -19,15 +19,19 @@ from PIL import Image
 from torch import Tensor
 
 import stylecore
-from demo import address, examples, how_tab, jobs, watching
-from demo.address import from_query, to_query
-from demo.job_inputs import JobInputs
-from demo.jobs import Frame, Job, LossPoint, make_grid, read_config, read_picture, read_variants, run_job
-from demo.kept import KeptResults
-from demo.serving import read_inputs
+from demo import examples
+from demo import live as jobs
+from demo.components import progress as watching
+from demo.components import url_state as address
+from demo.components.job_inputs import JobInputs
+from demo.components.url_state import from_query, to_query
+from demo.live import Frame, Job, LossPoint, make_grid, read_config, read_picture, read_variants, run_job
+from demo.server.shared_results import KeptResults
+from demo.server.uploads import read_inputs
+from demo.tabs import how as how_tab
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import save_image
-from stylecore.inputs import Inputs
+from stylecore.job import Inputs
 from stylecore.losses import STYLE_LOSSES
 
 QUICK = {"size": 64, "num_steps": 3}
@@ -80,7 +84,7 @@ def test_job_starts_with_its_start_and_ends_with_its_last_step_measured(make_job
     assert frames[0].image.shape == (1, 3, 48, 64)
     assert frames[-1].step == 3
     assert [point.step for point in frames[-1].losses] == [1, 2, 3]
-    whole = stylecore.stylize(job.inputs.content, job.inputs.styles, job.config)
+    whole = stylecore.engine(job.inputs.content, job.inputs.styles, job.config)
     assert frames[-1].image.equal(whole.image)
     last = frames[-1].distances[-1]
     assert (last.style, last.content) == pytest.approx((whole.style_distance, whole.content_distance), rel=1e-4)

@@ -15,8 +15,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stylecore import encoder as encoder_module
-from stylecore.encoder import (
+from stylecore.encoders import vgg as encoder_module
+from stylecore.encoders.vgg import (
     STYLE_LAYERS,
     Encoder,
     check_layers,

@@ -19,13 +19,13 @@ from export.bundle import WEIGHTS_FILE, bundle_config, export_bundle
 from export.cli import main
 from export.graphs import byte_stored
 from export.runtime import Bundle, ModelError
-from stylecore.basis import Components, fit_basis
 from stylecore.config import StylizeConfig
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import initial_image, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.images import load_image, resize_image, save_image
+from stylecore.losses.basis import Components, fit_basis
 from stylecore.schedule import plan_stages
-from stylecore.stylize import initial_image, stylize_steps
 
 STYLE = ROOT / "examples" / "styles" / "flow_strokes.jpg"
 HEAVY = ("torch", "stylecore", "safetensors", "matplotlib")

@@ -17,7 +17,7 @@ from export.extractor import ExtractorOptions, build_extractor
 from export.quantize import RescaledEncoder, convolutions, half_precision, round_weights, rounded_to_int8
 from export.sessions import facts, session_on
 from export.verify import verify
-from stylecore.encoder import STYLE_LAYERS, Encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.errors import OptionError
 from stylecore.images import resize_image
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from export.bundle import build_step, bundle_config
 from export.graphs import ByteStoredConv, Extractor, StyleTargets, StylizeStep, byte_stored
 from export.optimizers import TraceableLBFGS, hartley_matrix
-from stylecore.basis import project
 from stylecore.config import StylizeConfig
-from stylecore.encoder import STYLE_LAYERS, Encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
+from stylecore.losses.basis import project
+from stylecore.losses.statistics import flatten_positions, gram_matrix
 from stylecore.objective import Losses, Objective
 from stylecore.optimizers import ProjectedLBFGS, make_optimizer
-from stylecore.statistics import flatten_positions, gram_matrix
 
 MakeImage = Callable[..., Tensor]
 

@@ -18,10 +18,10 @@ import torch
 from conftest import ROOT
 from torch import Tensor
 
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import Step, stylize, stylize_steps
 from stylecore.errors import ImageError, NotEnoughMemoryError
 from stylecore.images import load_image, save_image
-from stylecore.stylize import Step, stylize, stylize_steps
 
 MakeImage = Callable[..., Tensor]
 SIZE_PX = 128
@@ -86,7 +86,7 @@ import psutil, resource
 from pathlib import Path
 from stylecore import NotEnoughMemoryError, load_encoder, stylize
 from stylecore.photos import load_photo
-import stylecore.stylize as engine
+import stylecore.engine as engine
 
 photo, encoder = load_photo("astronaut"), load_encoder("vgg16")
 options = {"encoder": encoder, "preset": "gatys", "num_steps": 1}
@@ -146,8 +146,8 @@ def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
 ) -> None:
     gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
-    from demo import serving
-    from demo.kept import KeptResults
+    from demo.server import uploads as serving
+    from demo.server.shared_results import KeptResults
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     image, kept = torch.rand(1, 3, 256, 256), KeptResults(tmp_path / "kept")

@@ -16,7 +16,7 @@ import onnx
 
 from export.runtime import FORMAT, Bundle, ModelError, open_session
 from export.sessions import session_on
-from stylecore.encoder import load_encoder, read_weights
+from stylecore.encoders.vgg import load_encoder, read_weights
 from stylecore.errors import WeightsError
 
 

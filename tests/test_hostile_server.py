@@ -21,12 +21,12 @@ from starlette.testclient import TestClient
 from torch import Tensor
 
 from demo.app import build_app, launch
-from demo.door import HEADERS, Door
-from demo.jobs import read_config
-from demo.kept import KeptResults
-from demo.limits import Limits
-from demo.meter import Meter
-from demo.serving import ONE_JOB
+from demo.live import read_config
+from demo.server.middleware import HEADERS, Door
+from demo.server.quota import Meter
+from demo.server.settings import Limits
+from demo.server.shared_results import KeptResults
+from demo.server.uploads import ONE_JOB
 from stylecore.errors import OptionError
 from stylecore.images import save_image
 
@@ -224,7 +224,7 @@ def as_client() -> Iterator[Callable[[str], None]]:
 
 def metered_app(seconds: Iterator[float], monkeypatch: pytest.MonkeyPatch, limits: Limits) -> Callable[[], list[int]]:
     """A job of three frames in an app with a meter, run to its end; the clock goes on by `seconds`."""
-    monkeypatch.setattr("demo.meter.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("demo.server.quota.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
     def job() -> Iterator[int]:
         yield from range(3)
@@ -268,7 +268,7 @@ def test_shares_are_given_anew_after_an_hour(monkeypatch: pytest.MonkeyPatch, as
 def test_every_job_of_the_app_is_metered(served: SimpleNamespace) -> None:
     jobs = [each for each in served.app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"]]
     assert {"stylize", "compare", "benchmark"} <= {each.api_name for each in jobs}
-    assert all(each.fn.__globals__["__name__"] == "demo.meter" for each in jobs)
+    assert all(each.fn.__globals__["__name__"] == "demo.server.quota" for each in jobs)
 
 
 def test_a_client_with_too_many_jobs_is_told_so(
@@ -309,7 +309,7 @@ def test_nothing_is_uploaded_or_shared_on_a_disk_that_is_nearly_full(
     served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     result = save_image(make_image(), tmp_path / "result.png", {"config": {}})
-    monkeypatch.setattr("demo.limits.shutil.disk_usage", lambda _: SimpleNamespace(free=1000 * 2**20))
+    monkeypatch.setattr("demo.server.settings.shutil.disk_usage", lambda _: SimpleNamespace(free=1000 * 2**20))
     answer = httpx.post(f"{served.url}/gradio_api/upload", files={"files": ("photo.png", result.read_bytes())})
     assert answer.status_code == 507
     with pytest.raises(OptionError) as error:

@@ -21,8 +21,8 @@ from conftest import ROOT
 from torch import Tensor
 
 from demo.app import build_app, launch
-from scripts.push_space import space_readme
 from stylecore.images import save_image
+from tools.push_space import space_readme
 
 
 def free_port() -> int:

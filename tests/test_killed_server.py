@@ -16,12 +16,12 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 import gradio as gr
 from torch import Tensor
 
-from demo import housekeeping
-from demo.kept import KeptResults
-from demo.models import Models
-from scripts.demo_server import DemoServer
+from demo.server import cleanup as housekeeping
+from demo.server.models import Models
+from demo.server.shared_results import KeptResults
 from stylecore.errors import ImageError
 from stylecore.images import load_image, save_image
+from tools.demo_server import DemoServer
 
 OLD_S = 2 * housekeeping.KEEP_FILES_S
 SETTINGS = {"config": {}}
@@ -86,14 +86,14 @@ def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if it had been written long ago: the clock goes on, for the time of a file's change cannot be set."""
     now = time.time()
-    monkeypatch.setattr("demo.housekeeping.time", SimpleNamespace(time=lambda: now + OLD_S, sleep=time.sleep))
+    monkeypatch.setattr("demo.server.cleanup.time", SimpleNamespace(time=lambda: now + OLD_S, sleep=time.sleep))
     os.utime(path, (now - OLD_S,) * 2)
     return path
 
 
 def test_what_a_killed_server_left_is_deleted_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setattr("demo.housekeeping.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("demo.server.cleanup.tempfile.gettempdir", lambda: str(tmp_path))
     kept = KeptResults(tmp_path / "kept", keep_s=OLD_S / 2)
     left = [
         tmp_path / "uploads" / ("a" * 32) / "frame.jpg",
@@ -134,7 +134,7 @@ def test_a_bundle_that_was_not_finished_is_made_again(
     monkeypatch.setattr("export.bundle.export_bundle", export)
     monkeypatch.setattr("export.bundle.bundle_config", lambda **_: None)
     with monkeypatch.context() as patch:
-        patch.setattr("demo.models.ZipFile.write", killed)
+        patch.setattr("demo.server.models.ZipFile.write", killed)
         with pytest.raises(KeyboardInterrupt):
             models.make_bundle()
     assert not models.bundle_zip.exists()

@@ -5,15 +5,15 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from stylecore.basis import Components, fit_basis
 from stylecore.errors import OptionError
 from stylecore.losses import STYLE_LOSSES, LayerTargets, LossOptions, StyleLoss, make_style_loss
+from stylecore.losses.base import content_loss, total_variation
+from stylecore.losses.basis import Components, fit_basis
 from stylecore.losses.gram import gram_loss
 from stylecore.losses.mmd import kernel_mmd
 from stylecore.losses.reduced import Threshold, left_singular, pca_loss, projected_gram, svd_loss
-from stylecore.losses.terms import content_loss, total_variation
+from stylecore.losses.statistics import covariance, flatten_positions, gram_matrix
 from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, weighted_gram_loss
-from stylecore.statistics import covariance, flatten_positions, gram_matrix
 
 N = 4
 DETACHED = ("pca-paper", "svd-paper", "svd")  # losses with a factor that no gradient passes through

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from stylecore import make_config
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
 from stylecore.memory import estimate_memory_mib
 
 # Runs in a process of its own, whose peak the kernel counts: VmHWM, set back by writing 5 to clear_refs.

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylecore import metrics
-from stylecore.encoder import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
 from stylecore.images import load_image, quantize, save_image
 from stylecore.metrics import WITNESS_LAYERS, Yardstick, content_distance, style_distance, yardstick_encoder
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecore.distillation import distill, gram_errors, random_crops
-from stylecore.encoder import ENCODERS, STYLE_LAYERS, Encoder, conv_names, load_encoder
+from stylecore.encoders.distill import distill, gram_errors, random_crops
+from stylecore.encoders.reduce import MULTIPLE, num_multiplications, rank_of, reduce_encoder, refit_end, save_encoder
+from stylecore.encoders.vgg import ENCODERS, STYLE_LAYERS, Encoder, conv_names, load_encoder
+from stylecore.engine import stylize
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import fit_image
 from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_style
-from stylecore.reduced_encoder import MULTIPLE, num_multiplications, rank_of, reduce_encoder, refit_end, save_encoder
-from stylecore.stylize import stylize
 
 MakeImage = Callable[..., Tensor]
 REDUCED = [name for name in ENCODERS if "-" in name]
@@ -128,9 +128,9 @@ def test_distillation_brings_the_grams_closer(
 ) -> None:
     """On crops that it has not seen."""
     layers = ("relu1_1", "relu2_1")
-    monkeypatch.setattr("stylecore.distillation.STYLE_LAYERS", layers)
-    monkeypatch.setattr("stylecore.distillation.CONTENT_LAYER", "relu1_2")
-    monkeypatch.setattr("stylecore.distillation.CROP_PX", 48)
+    monkeypatch.setattr("stylecore.encoders.distill.STYLE_LAYERS", layers)
+    monkeypatch.setattr("stylecore.encoders.distill.CONTENT_LAYER", "relu1_2")
+    monkeypatch.setattr("stylecore.encoders.distill.CROP_PX", 48)
     images = [make_image(64, 64, seed) for seed in range(6)]
     fitting, other = (random_crops(images, 12, 48, torch.Generator().manual_seed(s)).split(1) for s in (0, 1))
     first = wide_encoder.convs["conv1_1"].weight.clone()
@@ -156,10 +156,10 @@ def test_crops_are_displayable_and_repeat_with_their_seed(make_image: MakeImage)
 
 
 def test_nothing_that_is_evaluated_on_was_fitted_to() -> None:
-    """The scripts that fit name the fitting lists, and load evaluation pictures only to print errors."""
+    """The tools that fit name the fitting lists, and load evaluation pictures only to print errors."""
     assert not set(FITTING) & set(EVALUATION)
     assert not set(FITTING_STYLES) & set(EVALUATION_STYLES)
-    script = (Path(__file__).parent.parent / "scripts" / "build_reduced_encoders.py").read_text()
+    script = (Path(__file__).parent.parent / "tools" / "build_reduced_encoders.py").read_text()
     before_printing, _, printing = script.partition("def measure")
     assert "EVALUATION" in printing.partition("\ndef ")[0]
     body = before_printing.partition("\ndef ")[2] + printing.partition("\ndef ")[2]

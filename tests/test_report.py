@@ -16,8 +16,8 @@ from torch import Tensor
 
 from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, make_variants
-from stylecore.encoder import Encoder
-from stylecore.report import (
+from stylecore.encoders.vgg import Encoder
+from stylecore.report.page import (
     curves_png,
     heading,
     pictures,

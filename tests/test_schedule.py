@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from stylecore.config import Stage
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import prepare_encoder, stylize, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.metrics import Distances, Yardstick
 from stylecore.presets import PRESETS, make_config
 from stylecore.schedule import MIN_STAGE_PX, PlannedStage, TimeBudget, plan_stages
-from stylecore.stylize import prepare_encoder, stylize, stylize_steps
 
 MakeImage = Callable[..., Tensor]
 COARSE_TO_FINE = (Stage(0.25, 1), Stage(0.5, 1), Stage(1, 2))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from scripts.load import failures
-from scripts.security_figures import render, write_record
+from benchmarks.load import failures
+from benchmarks.security_figures import render, write_record
 
 FOLDER = ROOT / "docs" / "security"
 LOAD = json.loads((FOLDER / "load.json").read_text(encoding="utf-8"))

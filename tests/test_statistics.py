@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylecore.statistics import covariance, flatten_positions, gram_matrix, mean_std
+from stylecore.losses.statistics import covariance, flatten_positions, gram_matrix, mean_std
 
 
 def random_features(batch: int = 2, channels: int = 4, height: int = 5, width: int = 3, seed: int = 0) -> Tensor:

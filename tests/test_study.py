@@ -11,11 +11,11 @@ import pytest
 from conftest import ROOT
 from torch import Tensor
 
-from scripts.study import __main__ as study
-from scripts.study import costs, document, race, shuffle
-from scripts.study.settings import FULL, QUICK, recipe
-from scripts.study.store import Store, read
-from stylecore.encoder import Encoder
+from studies import __main__ as study
+from studies import costs, document, race, shuffle
+from studies.settings import FULL, QUICK, recipe
+from studies.store import Store, read
+from stylecore.encoders.vgg import Encoder
 
 TINY = dataclasses.replace(
     QUICK,

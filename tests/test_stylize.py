@@ -22,11 +22,11 @@ from stylecore import (
     stylize_steps,
 )
 from stylecore.color import match_colors
-from stylecore.encoder import Encoder, load_encoder
+from stylecore.encoders.vgg import Encoder, load_encoder
+from stylecore.engine import initial_image, prepare_encoder
 from stylecore.images import resize_image
 from stylecore.objective import Objective
 from stylecore.schedule import plan_stages
-from stylecore.stylize import initial_image, prepare_encoder
 
 MakeImage = Callable[..., Tensor]
 SMALL = {"size": 64, "num_steps": 6}
@@ -153,8 +153,8 @@ def test_consumers_time_is_not_the_engines(
     tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    # By its full name, for `stylecore.stylize` is the function.
-    monkeypatch.setattr(importlib.import_module("stylecore.stylize").time, "perf_counter", lambda: now[0])
+    # By its full name, for `stylecore.engine` is the function.
+    monkeypatch.setattr(importlib.import_module("stylecore.engine").time, "perf_counter", lambda: now[0])
     for step in stylize_steps(make_image(), make_image(), encoder=tiny_encoder, **SMALL):
         now[0] += 100.0
         assert step.seconds == 0

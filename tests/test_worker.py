@@ -11,8 +11,8 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 import gradio as gr
 
-from demo.serving import ONE_JOB, jobs_of
-from demo.worker import Worker
+from demo.server.queue import Worker
+from demo.server.uploads import ONE_JOB, jobs_of
 
 VISITOR = ContextVar("VISITOR", default="nobody")
 Place = tuple[str, str]

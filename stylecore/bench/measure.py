@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
+from stylecore.bench.baseline import plain_seconds
 from stylecore.bench.pairs import Pair
-from stylecore.bench.plain import plain_seconds
 from stylecore.compare import curve_steps, write_file
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
-from stylecore.encoder import load_encoder
+from stylecore.encoders.vgg import load_encoder
+from stylecore.engine import prepare_encoder, stylize_steps
 from stylecore.errors import NotEnoughMemoryError, OptionError
 from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image
 from stylecore.metrics import Yardstick
@@ -29,7 +30,6 @@ from stylecore.objective import Objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import make_config
 from stylecore.profiling import seconds_by_stage, warm_up
-from stylecore.stylize import prepare_encoder, stylize_steps
 
 REFERENCE = "gatys"
 PARTS = ("evaluations", "runs", "losses", "scale")  # of the records

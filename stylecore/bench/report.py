@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from stylecore.bench.measure import REFERENCE
-from stylecore.report import COLORS, INK, figure_png, new_figure
+from stylecore.report.page import COLORS, INK, figure_png, new_figure
 
 Records = Mapping[str, Any]
 

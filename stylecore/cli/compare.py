@@ -16,9 +16,9 @@ from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.errors import ImageError
-from stylecore.inputs import check_style_weights
+from stylecore.job import check_style_weights
 from stylecore.losses import STYLE_LOSSES
-from stylecore.report import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
+from stylecore.report.page import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
 from stylecore.sweep import COMPONENTS, THRESHOLDS, sweep_table, sweep_variants
 
 DEFAULT_LOSSES = ("gram", "pca", "svd", "weighted")  # the full Gram and the paper's three reductions

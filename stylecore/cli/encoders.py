@@ -10,12 +10,12 @@ import typer
 from rich.progress import track
 
 from stylecore.cli.console import messages
-from stylecore.distillation import distill, gram_errors, random_crops
-from stylecore.encoder import load_encoder
+from stylecore.encoders.distill import distill, gram_errors, random_crops
+from stylecore.encoders.reduce import num_multiplications, reduce_encoder, save_encoder
+from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError
 from stylecore.images import ImageTensor, check_writable, load_image
 from stylecore.photos import FITTING, load_photo
-from stylecore.reduced_encoder import num_multiplications, reduce_encoder, save_encoder
 
 NUM_CROPS, CROP_PX = 36, 192
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")

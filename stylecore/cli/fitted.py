@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylecore.config import LOSSES_WITH_BASIS, LOSSES_WITH_WEIGHTS, StylizeConfig
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import MutableFitted
 from stylecore.errors import OptionError, WeightsError
 from stylecore.fitted import load_fitted, save_fitted
-from stylecore.stylize import MutableFitted
 
 KINDS = {"basis": ("components", LOSSES_WITH_BASIS), "gram_weights": ("gram_weights", LOSSES_WITH_WEIGHTS)}
 

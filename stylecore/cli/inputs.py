@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stylecore.errors import OptionError
 from stylecore.images import load_image
-from stylecore.inputs import Inputs, checksum, portable
+from stylecore.job import Inputs, checksum, portable
 
 
 def load_inputs(paths: Sequence[str], command: str) -> Inputs:

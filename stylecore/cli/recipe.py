@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from stylecore.config import parse_field
-from stylecore.encoder import ENCODERS, WEIGHTS_SUFFIXES, weights_architecture
+from stylecore.encoders.vgg import ENCODERS, WEIGHTS_SUFFIXES, weights_architecture
 from stylecore.errors import OptionError
 from stylecore.presets import DEFAULT_PRESET, PRESETS
 

@@ -19,14 +19,14 @@ from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import peak_memory_mib
-from stylecore.encoder import Encoder
+from stylecore.encoders.vgg import Encoder
+from stylecore.engine import Step, prepare_encoder, stylize_steps
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import check_writable, fit_image, image_size, read_settings, save_image
-from stylecore.inputs import Inputs, check_style_weights, portable, saved_paths
+from stylecore.job import Inputs, check_style_weights, portable, saved_paths
 from stylecore.metrics import Yardstick
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
-from stylecore.stylize import Step, prepare_encoder, stylize_steps
 
 
 @takes_recipe

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stylecore.errors import unknown
+from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss, content_loss, total_variation
 from stylecore.losses.gram import GramLoss, gram_loss
 from stylecore.losses.mmd import BatchNormLoss, GaussianMMDLoss, LinearMMDLoss, PolynomialMMDLoss
 from stylecore.losses.paper import PaperPCALoss, PaperSVDLoss
 from stylecore.losses.reduced import PCACovarianceLoss, PCALoss, SVDLoss
-from stylecore.losses.terms import LayerTargets, LossOptions, Scalar, StyleLoss, content_loss, total_variation
 from stylecore.losses.weighted import ElementWeightedGramLoss, WeightedGramLoss
 
 STYLE_LOSSES: dict[str, Callable[[LayerTargets, LossOptions], StyleLoss]] = {

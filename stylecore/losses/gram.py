@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.losses.terms import LayerTargets, Scalar, StyleLoss
-from stylecore.statistics import Features, gram_matrix
+from stylecore.losses.base import LayerTargets, Scalar, StyleLoss
+from stylecore.losses.statistics import Features, gram_matrix
 
 
 def gram_loss(features: Features, target: Float[Tensor, "1 N N"]) -> Scalar:

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss
 from stylecore.losses.gram import blended_gram
-from stylecore.losses.terms import LayerTargets, LossOptions, Scalar, StyleLoss
-from stylecore.statistics import Features, flatten_positions, mean_std
+from stylecore.losses.statistics import Features, flatten_positions, mean_std
 
 Kernel = Callable[[Float[Tensor, "N P"], Float[Tensor, "N Q"]], Float[Tensor, "P Q"]]
 

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecore.losses.base import LayerTargets, Scalar, StyleLoss
 from stylecore.losses.gram import blended_gram
-from stylecore.losses.terms import LayerTargets, Scalar, StyleLoss
-from stylecore.statistics import Features, gram_matrix
+from stylecore.losses.statistics import Features, gram_matrix
 
 
 class PaperPCALoss(StyleLoss):

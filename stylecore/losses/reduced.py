@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.basis import Basis, Components, fit_basis, project
 from stylecore.errors import OptionError
+from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss
+from stylecore.losses.basis import Basis, Components, fit_basis, project
 from stylecore.losses.gram import blended_gram
-from stylecore.losses.terms import LayerTargets, LossOptions, Scalar, StyleLoss
-from stylecore.statistics import Features, flatten_positions, second_moment
+from stylecore.losses.statistics import Features, flatten_positions, second_moment
 
 # Above this share of N, the full Gram projected afterwards is cheaper: K/N + (K/N)^2 = 1 at 0.618.
 PROJECT_FIRST_UP_TO = 0.618

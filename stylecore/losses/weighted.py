@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stylecore.errors import OptionError
+from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss
 from stylecore.losses.gram import blended_gram
-from stylecore.losses.terms import LayerTargets, LossOptions, Scalar, StyleLoss
-from stylecore.statistics import Features, gram_matrix
+from stylecore.losses.statistics import Features, gram_matrix
 
 PHOTO_STATISTICS = Path(__file__).parent.parent / "weights" / "photo_grams.safetensors"
 ASCENT_RATE = 0.05  # eta of the multiplicative ascent

@@ -1,0 +1,151 @@
+"""The bundle beside torch: the same recipe by onnxruntime and by torch float32, in turns on the same threads.
+
+python -m benchmarks.bundle [CONTENT STYLE] [--size 256] [--threads 2]     # five minutes or so on a quiet machine
+
+Writes bundle.json, the record, and bundle.md, a view of it. The pictures must be ones that nothing was fitted to.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+import typer
+
+from export.bundle import bundle_config, export_bundle
+from export.runtime import Bundle
+from stylecore.config import StylizeConfig
+from stylecore.devices import environment
+from stylecore.engine import prepare_encoder, stylize_steps
+from stylecore.images import ImageTensor, image_size, load_image, replacing
+from stylecore.metrics import Yardstick
+from stylecore.photos import STYLES_FOLDER, photo_path
+
+FOLDER = Path("docs/benchmarks/export")
+
+
+def timed(images: Iterator[ImageTensor]) -> tuple[list[float], ImageTensor, int]:
+    """Milliseconds of each step, the last image, and how many steps were of its size.
+
+    The first step of a size is timed with the making of its targets.
+    """
+    milliseconds, sizes = [], []
+    started = time.perf_counter()
+    for image in images:
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+        sizes.append(image_size(image))
+        last = image
+        started = time.perf_counter()
+    return milliseconds, last, sizes.count(sizes[-1])
+
+
+def peak_memory_mib(bundle: Path, content: Path, style: Path, size: int, threads: int) -> int:
+    """Of a process that does nothing but one run of the bundle's own runtime.py."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-o", f"{folder}/out.png", "--size", str(size), "--threads", str(threads), "--json"]
+        command = [sys.executable, str(bundle / "runtime.py"), str(content), str(style), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(json.loads(done.stdout)["peak_memory_mib"])
+
+
+def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: int, threads: int, repeats: int) -> Any:
+    """The record, ready for JSON: milliseconds of every step of the result's own size, the run's seconds, distances."""
+    torch.set_num_threads(threads)
+    content, style = load_image(content_path), load_image(style_path)
+    bundle = Bundle(bundle_folder, threads)
+    config = StylizeConfig.from_dict(bundle.config | {"size": size, "dtype": "float32", "device": "cpu"})
+    encoder = prepare_encoder(config)
+
+    def by_bundle() -> Iterator[ImageTensor]:
+        steps = bundle.stylize_steps(content.numpy(), style.numpy(), size=size)
+        return (torch.from_numpy(step.image) for step in steps)
+
+    def by_torch() -> Iterator[ImageTensor]:
+        return (step.image for step in stylize_steps(content, style, config, encoder=encoder))
+
+    runners = {"onnxruntime": by_bundle, "torch": by_torch}
+    rows: dict[str, dict[str, Any]] = {name: {"step_ms": [], "seconds": []} for name in runners}
+    for turn in range(repeats + 1):
+        for name, run in runners.items():
+            milliseconds, image, num_last = timed(run())
+            if not turn:  # warms up
+                continue
+            rows[name]["step_ms"] += milliseconds[1 - num_last :]
+            rows[name]["seconds"].append(sum(milliseconds) / 1e3)
+            rows[name]["size_px"] = list(image_size(image))
+            distances = Yardstick(content, (style,), image_size(image)).measure(image)
+            rows[name] |= {"style_distance": distances.style, "content_distance": distances.content}
+    return {
+        "kind": "bundle-bench",
+        "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__},
+        "content": content_path.name,
+        "style": style_path.name,
+        "threads": threads,
+        "config": config.to_dict(),
+        "bundle_bytes": sum(file.stat().st_size for file in bundle_folder.iterdir() if file.is_file()),
+        "peak_memory_mib": peak_memory_mib(bundle_folder, content_path, style_path, size, threads),
+        "rows": rows,
+    }
+
+
+def to_markdown(record: dict[str, Any]) -> str:
+    """The record as a table, with where and how it was measured."""
+    where, config = record["environment"], record["config"]
+    height, width = record["rows"]["torch"]["size_px"]
+    runs = len(record["rows"]["torch"]["seconds"])
+    lines = [
+        f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}, "
+        f"{record['threads']} threads. {record['content']} with {record['style']} at {width}x{height} px, "
+        f"{config['encoder']}, {config['num_steps']} evaluations by {config['optimizer']}; {runs} runs of each, in "
+        "turns. `ms a step`: median (and 10th to 90th percentile) over the steps of the result's own size; `seconds`: "
+        "median of whole runs, targets included.",
+        "",
+        "|  | ms a step | seconds | style distance | content distance |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, row in record["rows"].items():
+        low, median, high = np.percentile(row["step_ms"], (10, 50, 90))
+        lines.append(
+            f"| {name} float32 | {median:.0f} ({low:.0f} to {high:.0f}) | {np.median(row['seconds']):.1f} | "
+            f"{row['style_distance']:.3f} | {row['content_distance']:.2f} |"
+        )
+    lines += [
+        "",
+        f"The bundle is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
+        f"{record['peak_memory_mib']} MiB at most.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    content: Annotated[Path | None, typer.Argument(help="Default: a bundled photo.")] = None,
+    style: Annotated[Path | None, typer.Argument(help="Default: a drawn style.")] = None,
+    size: Annotated[int, typer.Option(help="Longer side of the result in px.", min=64)] = 256,
+    threads: Annotated[int, typer.Option(help="Of both.", min=1)] = 2,
+    repeats: Annotated[int, typer.Option(help="Runs of each that count, after one that warms up.", min=1)] = 5,
+    models: Annotated[
+        Path | None, typer.Option(help="A folder that bundle wrote; default: the default bundle.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bundle.json and bundle.md.")] = FOLDER,
+) -> None:
+    """Measure, write the record and its view, and print the view."""
+    pictures = (content or photo_path("astronaut"), style or STYLES_FOLDER / "flow_strokes.jpg")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = models or export_bundle(bundle_config(), Path(temporary) / "bundle")
+        record = run_bench(folder, *pictures, size, threads, repeats)
+    texts = {"json": json.dumps(record) + "\n", "md": to_markdown(record)}
+    for suffix, text in texts.items():
+        with replacing(output / f"bundle.{suffix}") as file:
+            file.write(text.encode())
+    print(texts["md"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,85 @@
+"""The button of a tab: it starts the tab's job, and while one waits or runs, stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from demo.components import progress as watching
+from demo.server.uploads import AT_ONCE, ONE_JOB
+
+
+class JobButton:
+    """Start and Stop of one kind of job; made inside a `gr.Blocks`.
+
+    Stop is two buttons that look like one: a waiting job leaves the queue, a running one ends itself. Gradio's
+    `cancels` would do for both, but shows an error whenever a frame is on its way at that moment.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.start = gr.Button(label, variant="primary", size="lg")
+        self.stop_waiting = gr.Button("Stop", variant="stop", size="lg", visible=False)
+        self.stop_running = gr.Button("Stop", variant="stop", size="lg", visible=False)
+        self._all = [self.start, self.stop_waiting, self.stop_running]
+        self._stopped: set[str] = set()  # sessions whose running job shall end
+
+    def runs(
+        self,
+        job: Callable[..., Any],
+        inputs: set[Component],
+        outputs: Sequence[Component],
+        *,
+        status: Component,
+        at_start: Callable[[], dict[Any, Any]],
+    ) -> Any:
+        """Wire the button to a generator of `{component: value}`, and return the event that ends well.
+
+        The job yields `running()` first, and ends early but well when `is_stopped`. `at_start` gives what the
+        outputs show from the click on, before the job's turn has come.
+        """
+
+        def begin() -> dict[Any, Any]:
+            return self._show(self.stop_waiting) | at_start()
+
+        def fail(request: gr.Request) -> dict[Any, Any]:
+            return self._idle(request) | {status: watching.message(watching.FAILED)}
+
+        # On a phone the result is far below the button. Braces, for what a function returns would become an input.
+        look = f"() => {{ document.getElementById('{status.elem_id}').scrollIntoView({{block: 'nearest'}}); }}"
+        begun = self.start.click(begin, None, [*outputs, *self._all], js=look, **AT_ONCE)
+        running = begun.then(
+            job,
+            inputs,
+            [*outputs, *self._all],
+            preprocess=False,  # Gradio would open uploads with Pillow before stylecore has looked at their size
+            show_progress="minimal",
+            show_progress_on=status,  # the place in the queue
+            api_visibility="private",
+            **ONE_JOB,
+        )
+        running.failure(fail, None, [*self._all, status], **AT_ONCE)  # which `then` would not follow
+        self.stop_waiting.click(self._idle, None, self._all, cancels=[running], **AT_ONCE)
+        self.stop_running.click(self._stop, None, None, **AT_ONCE)
+        return running.success(self._idle, None, self._all, **AT_ONCE)
+
+    def running(self) -> dict[Any, Any]:
+        """For the job's first yield: its turn has come."""
+        return self._show(self.stop_running)
+
+    def is_stopped(self, request: gr.Request) -> bool:
+        """The job looks for this before it shows a frame."""
+        return str(request.session_hash) in self._stopped
+
+    def _stop(self, request: gr.Request) -> None:
+        self._stopped.add(str(request.session_hash))
+
+    def _idle(self, request: gr.Request) -> dict[Any, Any]:
+        self._stopped.discard(str(request.session_hash))
+        return self._show(self.start)
+
+    def _show(self, button: gr.Button) -> dict[Any, Any]:
+        """`button`, and not the other two."""
+        return {each: gr.Button(visible=each is button) for each in self._all}

@@ -1,0 +1,203 @@
+"""The left side of the page: the pictures and settings that every tab works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from demo import examples
+from demo.components.url_state import Control, field_control, number_control, picture_control
+from demo.live import Job, allowed_ranges, read_config
+from demo.server.uploads import AT_ONCE, BESIDE_JOBS, friendly_errors, read_inputs, uploaded
+from stylecore import PRESETS, StylizeConfig, make_config, read_settings
+from stylecore.config import LOSSES_WITH_BASIS
+from stylecore.devices import find_device
+from stylecore.job import Inputs
+from stylecore.losses import STYLE_LOSSES
+from stylecore.presets import DEFAULT_PRESET
+
+SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
+STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
+COMPONENTS = ["3%", "6%", "12.5%", "25%", "50%", "var:0.95"]
+MAX_STYLES = 3
+RECIPE = ("loss", "components", "num_steps", "init")  # fields that a preset sets, all others are the visitor's
+STARTS = [("the photo", "content"), ("noise", "noise"), ("the photo, recoloured", "style_statistics")]
+KEEP_COLORS = [
+    ("no", "none"),
+    ("the photo's colours in the result", "luminance"),
+    ("recolour the style first", "match"),
+]
+
+
+class JobInputs:
+    """Its components, and how they become a job; made inside a `gr.Blocks`."""
+
+    def __init__(self) -> None:
+        with gr.Row():
+            self.photo = _picture("Photo", examples.PHOTOS, "astronaut")
+            self.styles = [_picture("Style", examples.STYLES, "flow_strokes")]
+        self.fields: dict[str, Any] = {}
+        self._lay_out_settings()
+        self._lay_out_more_styles()
+        self._lay_out_advanced()
+        self._wire()
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        """What of it is in the address."""
+        controls = {"photo": picture_control(self.photo)}
+        for number, (style, share) in enumerate(zip(self.styles, self.shares, strict=True), start=1):
+            suffix = "" if number == 1 else str(number)
+            controls[f"style{suffix}"] = picture_control(style)
+            controls[f"share{suffix}"] = number_control(share, 0, 1)
+        return controls | {name: field_control(component, name) for name, component in self.fields.items()}
+
+    @property
+    def components(self) -> set[Any]:
+        """All that a job is read from."""
+        return {self.photo, *self.styles, *self.shares, *self.fields.values()}
+
+    def complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A link's values with the recipe of the preset that it names, as far as it does not say otherwise."""
+        if "preset" not in values:
+            return values
+        config = make_config(values["preset"])
+        return {name: getattr(config, name) for name in RECIPE} | values
+
+    def read_options(self, values: Mapping[Any, Any]) -> dict[str, Any]:
+        """Preset and fields of the config. The style weights are those of the styles there are."""
+        shares = [values[share] for style, share in zip(self.styles, self.shares, strict=True) if values[style]]
+        options = {name: values[component] for name, component in self.fields.items()}
+        return options | {"style_weights": shares if len(shares) > 1 else None}
+
+    def read_inputs(self, values: Mapping[Any, Any]) -> Inputs:
+        """The pictures. Raises an ImageError for what is none."""
+        styles = [values[style] for style in self.styles if values[style]]
+        return read_inputs(values[self.photo], styles or [None])
+
+    def read_job(self, values: Mapping[Any, Any]) -> Job:
+        """Config first: what is wrong there is said before a picture is opened."""
+        config = read_config(**self.read_options(values))
+        return Job(self.read_inputs(values), config)
+
+    def _lay_out_settings(self) -> None:
+        default = make_config(DEFAULT_PRESET)
+        smallest, largest = allowed_ranges()["size"]
+        with gr.Row():
+            self.fields["preset"] = gr.Dropdown(
+                list(PRESETS), value=default.preset, label="Preset", info="The recipe", min_width=130
+            )
+            self.fields["size"] = gr.Slider(
+                smallest,
+                largest,
+                value=min(largest, SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX),
+                step=32,
+                label="Size",
+                info="Longer side, px",
+                min_width=130,
+            )
+        self.fields["style_weight"] = gr.Radio(
+            STYLE_WEIGHTS,
+            value=1,
+            label="Style weight",
+            info="Less keeps the photo, more lets the style take over.",
+            elem_id="style-weight",
+        )
+
+    def _lay_out_more_styles(self) -> None:
+        with gr.Accordion("Mix in more styles", open=False):
+            with gr.Row():
+                self.styles += [
+                    _picture(f"Style {number}", examples.STYLES, height=150) for number in range(2, MAX_STYLES + 1)
+                ]
+            with gr.Row():
+                self.shares = [
+                    gr.Slider(0, 1, value=1, step=0.05, label=f"Share of style {number}", min_width=100)
+                    for number in range(1, MAX_STYLES + 1)
+                ]
+
+    def _lay_out_advanced(self) -> None:
+        default = make_config(DEFAULT_PRESET)
+        with gr.Accordion("Advanced", open=False):
+            with gr.Row():
+                self.fields["loss"] = gr.Dropdown(
+                    list(STYLE_LOSSES), value=default.loss, label="Style loss", info="How the style is compared"
+                )
+                self.fields["components"] = gr.Dropdown(
+                    list(dict.fromkeys([*COMPONENTS, default.components])),
+                    value=default.components,
+                    label="Components",
+                    info="Kept by the pca losses",
+                    allow_custom_value=True,
+                    interactive=default.loss in LOSSES_WITH_BASIS,
+                )
+            self.fields["keep_colors"] = gr.Dropdown(KEEP_COLORS, value=default.keep_colors, label="Keep colours")
+            with gr.Row():
+                self.fields["num_steps"] = gr.Number(default.num_steps, label="Steps", precision=0, min_width=90)
+                self.fields["init"] = gr.Dropdown(STARTS, value=default.init, label="Start from", min_width=150)
+                self.fields["seed"] = gr.Number(0, label="Seed", precision=0, min_width=90)
+            self.load = gr.UploadButton("Load settings from a PNG made here", file_types=[".png"], size="sm")
+
+    def _wire(self) -> None:
+        recipe = [self.fields[name] for name in RECIPE]
+        self.fields["preset"].input(self._show_recipe, self.fields["preset"], recipe, **AT_ONCE)
+        self.fields["loss"].change(
+            lambda loss: gr.Dropdown(interactive=loss in LOSSES_WITH_BASIS),
+            self.fields["loss"],
+            self.fields["components"],
+            **AT_ONCE,
+        )
+        outputs = [self.photo, *self.styles, *self.shares, *self.fields.values()]
+        self.load.upload(self._load_settings, self.load, outputs, preprocess=False, **BESIDE_JOBS)
+
+    def _show_recipe(self, preset: str) -> dict[Any, Any]:
+        config = make_config(preset)
+        return {self.fields[name]: getattr(config, name) for name in RECIPE}
+
+    def _load_settings(self, upload: Any) -> dict[Any, Any]:
+        """Settings of a saved PNG; its pictures too, where they are examples."""
+        with friendly_errors():
+            saved = read_settings(uploaded(upload, "PNG").read_bytes())
+            config = StylizeConfig.from_dict(saved.get("config", {}))
+            preset = config.preset if config.preset in PRESETS else DEFAULT_PRESET
+            shown = read_config(preset, **{name: getattr(config, name) for name in self.fields if name != "preset"})
+        gr.Info(f"The settings were loaded{_without_control(config, shown)}.")
+        names = [Path(record["name"]).stem for record in saved.get("inputs", [])]
+        return (
+            {component: getattr(shown, name) for name, component in self.fields.items()}
+            | self._known_pictures(names)
+            | dict(zip(self.shares, config.style_weights, strict=False))
+        )
+
+    def _known_pictures(self, names: Iterable[str]) -> dict[Any, Any]:
+        known = examples.PHOTOS | examples.STYLES
+        pairs = zip([self.photo, *self.styles], names, strict=False)
+        return {picture: examples.served(name) for picture, name in pairs if name in known}
+
+
+def _without_control(config: StylizeConfig, shown: StylizeConfig) -> str:
+    """What the page cannot show, and leaves to the preset."""
+    fields = [field for field in config.to_dict() if getattr(config, field) != getattr(shown, field)]
+    words = [field.replace("_", " ") for field in fields if field not in ("preset", "style_weights")]
+    return f", but not {', '.join(words)}, for which this page has no control" if words else ""
+
+
+def _picture(label: str, files: Mapping[str, Path], shown: str | None = None, height: int = 200) -> gr.Image:
+    """An image input with all example files below to click on."""
+    with gr.Column(min_width=130):
+        # By path: stylecore reads the file itself, so that its limits, EXIF and colour rules hold.
+        picture = gr.Image(
+            shown and str(files[shown]),
+            label=label,
+            type="filepath",
+            sources=["upload", "webcam", "clipboard"],
+            height=height,
+            buttons=[],
+            alt_text=label,
+        )
+        with gr.Column(elem_classes="tiles"):
+            gr.Examples([[str(file)] for file in files.values()], picture, label="Examples", api_visibility="private")
+    return picture

@@ -1,0 +1,86 @@
+"""What a frame says besides its image: the status line and the curves, as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+from demo.live import DistancePoint, Frame, LossPoint
+
+TERMS = ("style", "content")
+MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and its first steps would flatten the rest
+
+READY = "Ready. Press Stylize, and change anything later."
+SHARED = "Somebody shared this result with you. Press Stylize to make your own."
+FAILED = "No picture this time. Mend what the message says, and try again."
+
+
+def status(frame: Frame, ending: str = "") -> str:
+    """A progress bar, and in words: steps, seconds and time left, or how the job ended and how good the result is."""
+    total = frame.job.config.num_steps
+    if ending:
+        words = f"{ending} after {frame.step} of {total} steps, {duration(frame.seconds)}."
+        if frame.distances and frame.distances[-1].step == frame.step:
+            words += f" Style distance {frame.distances[-1].style:.2f}, content {frame.distances[-1].content:.2f}."
+    elif frame.seconds_left is None:
+        words = f"Step 0 of {total} · getting ready"
+    else:
+        words = f"Step {frame.step} of {total} · {duration(frame.seconds)} · about {duration(frame.seconds_left)} left"
+    return message(words, frame.step / total)
+
+
+def message(words: str, share: float = 0.0) -> str:
+    """`words` under a progress bar that is filled to `share`."""
+    bar = f"<div class='progress'><div style='width: {share:.1%}'></div></div>"
+    return f"<div class='status'>{bar}<p>{html.escape(words)}</p></div>"
+
+
+def duration(seconds: float) -> str:
+    """0.4 s, 12 s, 3 min 20 s."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def curves(frame: Frame) -> str:
+    """The losses, and beside them the distances as far as they were measured."""
+    num_steps = frame.job.config.num_steps
+    return f"<div class='curves'>{curve(frame.losses, num_steps, 'loss')}{_distances(frame, num_steps)}</div>"
+
+
+def _distances(frame: Frame, num_steps: int) -> str:
+    return curve(frame.distances, num_steps, "distance") if len(frame.distances) > 1 else ""
+
+
+def curve(points: Sequence[LossPoint | DistancePoint], num_steps: int, quantity: str) -> str:
+    """Style and content terms on a logarithmic axis, against all steps planned: it grows as the job does.
+
+    Drawn here and not by a plotting library, which would draw anew (and flicker) with every frame.
+    """
+    logs = {term: _logarithms(points, term) for term in TERMS}
+    values = [value for line in logs.values() for _, value in line]
+    if not values:
+        return "<div class='curve'></div>"
+    top = math.ceil(max(values))
+    bottom = max(math.floor(min(values)), top - MAX_DECADES)
+
+    def height(logarithm: float) -> str:  # of the drawing, from above, in percent
+        return f"{100 * (top - logarithm) / max(1, top - bottom):.2f}"
+
+    lines, labels = [], [f"<span class='x'>step 0</span><span class='x end'>{num_steps}</span>"]
+    for decade in range(bottom, top + 1):
+        y = height(decade)
+        lines.append(f"<line x1='0' x2='100' y1='{y}' y2='{y}'/>")
+        labels.append(f"<span class='y' style='top: {y}%'>10<sup>{decade}</sup></span>")
+    for term, line in logs.items():
+        path = " ".join(f"{100 * step / num_steps:.2f},{height(value)}" for step, value in line if value >= bottom)
+        lines.append(f"<path class='{term}' d='M {path}'/>" if path else "")
+    keys = "".join(f"<span class='{term}'>{term} {quantity}</span>" for term in TERMS)
+    drawing = f"<svg viewBox='0 0 100 100' preserveAspectRatio='none'>{''.join(lines)}</svg>"
+    return f"<div class='curve'>{drawing}{''.join(labels)}<div class='key'>{keys}</div></div>"
+
+
+def _logarithms(points: Sequence[LossPoint | DistancePoint], term: str) -> list[tuple[int, float]]:
+    return [(point.step, math.log10(value)) for point in points if (value := getattr(point, term)) > 0]

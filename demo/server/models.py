@@ -1,0 +1,97 @@
+"""The exported models on this server: which there can be, which there are, and how fast they are here.
+
+`export` and onnxruntime are imported only where they are used: the page starts without them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import torch
+
+from demo.server.uploads import own_folder
+from stylecore.encoders.vgg import ENCODERS, architecture_of
+from stylecore.errors import OptionError, unknown
+from stylecore.images import replacing
+
+# name -> (encoder, precision). Those of the bundled architecture alone: another's weights would have to be downloaded.
+MODELS: dict[str, tuple[str, str]] = {
+    f"{encoder}-{precision}": (encoder, precision)
+    for encoder in ENCODERS
+    for precision in ("fp32", "fp16", "int8")
+    if architecture_of(encoder) == "vgg16"
+}
+DEFAULT_RUNS, MAX_RUNS, MAX_SECONDS = 8, 64, 2.0  # of one model; the rules of a serious bench take minutes
+
+
+class Models:
+    """Model files in one folder, each with the record of its last measurement beside it.
+
+    Args:
+        folder: made if it is missing; None: one of this server's own, in the system's temporary folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or own_folder(self, "models")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where a model is or will be. Raises an OptionError that suggests the nearest name."""
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+        return self.folder / f"{name}.onnx"
+
+    def make(self, name: str) -> Path:
+        """Export a model, if it is not there yet."""
+        path = self.path(name)
+        if not path.is_file():
+            from export.extractor import ExtractorOptions, export_extractor
+
+            encoder, precision = MODELS[name]
+            export_extractor(ExtractorOptions(encoder=encoder, precision=precision), path)  # type: ignore[arg-type]
+        return path
+
+    def measure(self, name: str, num_runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:
+        """Time a model that is there, and torch beside it; the rows of `export.report.summarize`."""
+        if not 1 <= num_runs <= MAX_RUNS:
+            raise OptionError(f"runs must be between 1 and {MAX_RUNS}, not {num_runs}.")
+        from export.benchmark import Rules, run_bench
+        from export.report import summarize
+
+        path = self.path(name)
+        provider = "cuda" if torch.cuda.is_available() else "cpu"
+        rules = Rules(num_runs=num_runs, seconds=min(MAX_SECONDS, 0.1 * num_runs))
+        # What really ran is shown, so a fallback to the CPU misleads nobody.
+        record = run_bench(
+            [path], providers=[provider], threads=[os.cpu_count() or 1], rules=rules, allow_fallback=True
+        )
+        rows = summarize(record)
+        with replacing(path.with_suffix(".json")) as file:
+            file.write(json.dumps(rows).encode())
+        return rows
+
+    def measured(self, name: str) -> dict[str, Any] | None:
+        """The first row of a model's last measurement."""
+        record = self.path(name).with_suffix(".json")
+        return json.loads(record.read_text(encoding="utf-8"))[0] if record.is_file() else None
+
+    @property
+    def bundle_zip(self) -> Path:
+        """Where `make_bundle` leaves the whole folder in one file."""
+        return self.folder / "bundle.zip"
+
+    def make_bundle(self) -> Path:
+        """The folder that stylizes without torch, made if it is not there yet, with a ZIP of it beside it."""
+        folder = self.bundle_zip.with_suffix("")
+        if not self.bundle_zip.is_file():
+            from export.bundle import bundle_config, export_bundle
+
+            export_bundle(bundle_config(), folder)
+            with replacing(self.bundle_zip) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
+                for path in sorted(folder.rglob("*")):
+                    archive.write(path, path.relative_to(folder))
+        return folder

@@ -1,0 +1,144 @@
+"""Between Gradio and the jobs: uploads in, files out, errors said kindly."""
+
+import errno
+import secrets
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+from pydantic import ValidationError
+
+from demo.live import Frame, read_picture
+from demo.server.settings import DISK_IS_FULL
+from stylecore import ImageError, StylecoreError, save_image
+from stylecore.images import ImageTensor, resize_image, to_uint8
+from stylecore.job import Inputs, checksum
+
+# One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
+ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
+BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+# Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
+
+
+def jobs_of(app: gr.Blocks) -> list[Any]:
+    """Gradio's records of the functions that are `ONE_JOB`, whether the page or a program calls them."""
+    named = (each for each in app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"])
+    return [function for function in named if function.fn is not None]
+
+
+def host_of(address: Any) -> str:
+    """A visitor's, of a Starlette address or the pair that ASGI has for it; "" for none."""
+    return address[0] if address else ""
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """What stylecore and export say to the user, or that the disk is full, without a traceback."""
+    try:
+        yield
+    except _user_errors() as error:
+        raise gr.Error(said(error), print_exception=False) from error
+
+
+def said(error: Exception) -> str:
+    """What a visitor is told: of a full disk without the server's folders. Raises OSErrors that mean something else."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in FULL_DISK:
+        return DISK_IS_FULL
+    if cause is error:
+        raise error
+    return str(error)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Export's own can only have been raised if it was imported, and importing it here would slow the start."""
+    runtime = sys.modules.get("export.runtime")
+    return (StylecoreError, OSError, runtime.ModelError) if runtime else (StylecoreError, OSError)
+
+
+def read_inputs(content: Any, styles: Sequence[Any]) -> Inputs:
+    """A photo and its styles from uploads as Gradio hands them over; what was converted is told to the user.
+
+    Raises:
+        ImageError: a picture that is missing, no upload, or no image; `friendly_errors` makes it a message.
+    """
+    roles = ["photo", *(["style"] if len(styles) < 2 else [f"style {number}" for number in range(1, len(styles) + 1)])]
+    paths = [uploaded(upload, role) for upload, role in zip((content, *(styles or [None])), roles, strict=True)]
+    images = [_open(path, role) for path, role in zip(paths, roles, strict=True)]
+    records = [{"name": path.name, "checksum": checksum(image)} for path, image in zip(paths, images, strict=True)]
+    return Inputs(images[0], images[1:], records)
+
+
+def uploaded(upload: Any, role: str) -> Path:
+    """The file behind an upload: the dict of a `gr.FileData`, or None for an empty input.
+
+    Raises:
+        ImageError: nothing was uploaded, or the dict names another file.
+    """
+    if upload is None:
+        raise ImageError(f"Choose a {role} first.")
+    try:
+        path = Path(gr.FileData.model_validate(upload).path).resolve()
+    except ValidationError as error:
+        raise ImageError(f"The {role} must be an uploaded file.") from error
+    # Gradio looks at this too, but only in dicts that call themselves files: nobody may name a file of the server.
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ImageError(f"The {role} must be an uploaded file.")
+    return path
+
+
+def _open(path: Path, role: str) -> ImageTensor:
+    image, notes = read_picture(path, role)
+    for note in notes:
+        gr.Info(note)
+    return image
+
+
+def save_frame(image: ImageTensor) -> str:
+    """A live frame as a JPEG that Gradio serves."""
+    path = new_file("frame.jpg")
+    Image.fromarray(to_uint8(image)).save(path, quality=FRAME_QUALITY, subsampling=0)
+    return str(path)
+
+
+def save_before_and_after(frame: Frame) -> tuple[str, str]:
+    """Photo and result, of one size, as PNGs that Gradio serves; the result has its settings inside."""
+    before = resize_image(frame.job.inputs.content, *frame.job.size)
+    return save_png(before, "photo.png"), save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
+
+
+def save_png(image: ImageTensor, name: str, settings: Mapping[str, Any] | None = None) -> str:
+    """An image as a PNG that Gradio serves."""
+    return str(save_image(image, new_file(name), None if settings is None else dict(settings)))
+
+
+def publish(path: Path, name: str | None = None) -> str:
+    """A copy of a file that Gradio serves."""
+    copy = new_file(name or path.name)
+    copy.write_bytes(path.read_bytes())
+    return str(copy)
+
+
+def new_file(name: str) -> Path:
+    """In a new folder of Gradio's cache that nobody can guess; the app's `delete_cache` empties it in time."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder / name
+
+
+def own_folder(owner: object, name: str) -> Path:
+    """A temporary folder that is deleted with its owner, or at the end of the process."""
+    folder = Path(tempfile.mkdtemp(prefix=f"stylecore-{name}-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,211 @@
+"""The Compare tab: one job in several ways, the product of two lists, from the same start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from demo.components import progress as watching
+from demo.components.job_button import JobButton
+from demo.components.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS, JobInputs
+from demo.components.url_state import Control, choice_control, list_control
+from demo.live import at_watchable_pace, make_grid, read_variants
+from demo.server.cleanup import COMPARISONS
+from demo.server.uploads import AT_ONCE, friendly_errors, publish, save_frame, save_png
+from demo.theme import picture_slider
+from stylecore import PRESETS, OptionError
+from stylecore.compare import Comparison, Progress, Record
+from stylecore.images import fit_size, image_size, resize_image
+from stylecore.losses import STYLE_LOSSES
+from stylecore.report.page import seconds_text, speed_up, write_report
+
+NOTHING = "nothing"
+# What can be compared: field of the config -> its values, as the page offers them.
+AXES: dict[str, list[str]] = {
+    "loss": list(STYLE_LOSSES),
+    "components": COMPONENTS,
+    "preset": list(PRESETS),
+    "style_weight": [str(weight) for weight in STYLE_WEIGHTS],
+}
+FIRST_CHOICE = {NOTHING: [], "loss": ["gram", "pca", "bn"]}
+HEADERS = ["variant", "seconds", "speed-up", "style distance", "content distance"]
+READY = "Ready. Press Compare: the same photo, style and start for all of them."
+MAX_COLUMNS = 3  # of the sheet, but for grids of two axes
+
+
+class CompareTab:
+    """Its components, and what they do; made inside a `gr.Tab`."""
+
+    def __init__(self, inputs: JobInputs) -> None:
+        self.inputs = inputs
+        with gr.Row():
+            self.axes = [_Axis("Compare", [*AXES], "loss"), _Axis("with each", [NOTHING, *AXES], NOTHING)]
+        self.button = JobButton("Compare")
+        self._lay_out_results()
+        self._wire()
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        """What of it is in the address."""
+        return {
+            "x": choice_control(self.axes[0].field, "axis", [*AXES]),
+            "xs": list_control(self.axes[0].values),
+            "y": choice_control(self.axes[1].field, "axis", [NOTHING, *AXES]),
+            "ys": list_control(self.axes[1].values),
+        }
+
+    def _lay_out_results(self) -> None:
+        self.status = gr.HTML(watching.message(READY), elem_id="compare-status")
+        self.sheet = gr.Gallery(
+            label="Results",
+            columns=MAX_COLUMNS,
+            fit_columns=False,
+            height="auto",
+            object_fit="contain",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="sheet",
+        )
+        with gr.Column(visible=False) as self.finished:
+            with gr.Row():
+                self.left = gr.Dropdown(label="Left", min_width=120)
+                self.right = gr.Dropdown(label="Right", min_width=120)
+            self.slider = picture_slider("Two of them", 460, elem_id="compare-slider")
+            self.table = gr.Dataframe(
+                headers=HEADERS, label="Time and distance", interactive=False, elem_classes="table"
+            )
+            self.plot = gr.Image(label="Style distance over time", interactive=False, buttons=["fullscreen"])
+            self.download = gr.DownloadButton("Download all of it as one HTML file")
+        self.pictures = gr.State({})  # name -> PNG that Gradio serves
+
+    def _wire(self) -> None:
+        outputs = [self.status, self.sheet, self.finished, self.left, self.right, self.slider]
+        outputs += [self.table, self.plot, self.download, self.pictures]
+        inputs = self.inputs.components | {part for axis in self.axes for part in (axis.field, axis.values)}
+        self.button.runs(self.run, inputs, outputs, status=self.status, at_start=self._forget_results)
+        names = [self.left, self.right]
+        gr.on([each.input for each in names], _two_of, [self.pictures, *names], self.slider, **AT_ONCE)
+
+    def read_axes(self, values: Mapping[Any, Any]) -> dict[str, list[str]]:
+        """Fields of the config and the values that each shall have."""
+        used = [axis for axis in self.axes if values[axis.field] != NOTHING]
+        axes = {values[axis.field]: values[axis.values] for axis in used}
+        if len(axes) < len(used):
+            raise OptionError("Choose two different things to compare, or nothing as the second.")
+        return axes
+
+    def _shared_options(self, values: Mapping[Any, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings at the left; presets that are compared bring each its own recipe."""
+        options = self.inputs.read_options(values)
+        return {name: value for name, value in options.items() if "preset" not in axes or name not in RECIPE}
+
+    def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """The sheet as it fills in, then what can be done with it; a stopped comparison keeps what is finished."""
+        with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
+            axes = self.read_axes(values)
+            variants = read_variants(self._shared_options(values, axes), make_grid(axes))
+            inputs = self.inputs.read_inputs(values)
+            columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
+            yield self.button.running() | {self.sheet: gr.Gallery(columns=columns)}
+            comparison = Comparison(inputs.content, inputs.styles, variants, folder, inputs=inputs.records)
+            started = time.monotonic()
+            pictures = {"photo": _photo(comparison)}
+            for progress in at_watchable_pace(comparison.run(), must_show=lambda event: event.record is not None):
+                if self.button.is_stopped(request):
+                    break
+                if progress.record:
+                    path = comparison.folder / progress.record.image
+                    pictures[progress.record.name] = publish(path)
+                status = _status(comparison, progress, time.monotonic() - started)
+                yield {self.sheet: _sheet(comparison, pictures, progress), self.status: status}
+            yield self._show_finished(comparison, pictures)
+
+    def _forget_results(self) -> dict[Any, Any]:
+        return {self.finished: gr.Column(visible=False), self.sheet: []}
+
+    def _show_finished(self, comparison: Comparison, pictures: dict[str, str]) -> dict[Any, Any]:
+        records = comparison.records
+        done = f"{len(records)} of {len(comparison.variants)} variants are done."
+        status = {self.status: watching.message(done, len(records) / len(comparison.variants))}
+        if not records:
+            return status
+        _, plot, page = (publish(path) for path in write_report(comparison))
+        names = list(pictures)
+        left, right = names[-2:]  # of one variant alone: the photo and it
+        return status | {
+            self.sheet: _sheet(comparison, pictures),
+            self.finished: gr.Column(visible=True),
+            self.left: gr.Dropdown(names, value=left),
+            self.right: gr.Dropdown(names, value=right),
+            self.slider: (pictures[left], pictures[right]),
+            self.table: [_row(record, records) for record in records],
+            self.plot: plot,
+            self.download: page,
+            self.pictures: pictures,
+        }
+
+
+class _Axis:
+    """What to compare, and its values."""
+
+    def __init__(self, label: str, fields: list[str], field: str) -> None:
+        choices = [(name.replace("_", " "), name) for name in fields]
+        with gr.Column(min_width=200):
+            self.field = gr.Dropdown(choices, value=field, label=label)
+            self.values = gr.Dropdown(
+                AXES.get(field, []),
+                value=FIRST_CHOICE.get(field, []),
+                multiselect=True,
+                allow_custom_value=True,
+                label="Values",
+                visible=field != NOTHING,
+            )
+        self.field.change(_choices, self.field, self.values, **AT_ONCE)
+        self.field.input(lambda field: FIRST_CHOICE.get(field, AXES[field][:3]), self.field, self.values, **AT_ONCE)
+
+
+def _choices(field: str) -> gr.Dropdown:
+    return gr.Dropdown(AXES.get(field, []), visible=field != NOTHING)
+
+
+def _photo(comparison: Comparison) -> str:
+    """The content in the results' size, to lay beside them."""
+    size = fit_size(image_size(comparison.content), comparison.variants[0].config.size)
+    return save_png(resize_image(comparison.content, *size), "photo.png")
+
+
+def _sheet(
+    comparison: Comparison, pictures: Mapping[str, str], progress: Progress | None = None
+) -> list[tuple[str, str]]:
+    """Finished variants with their captions, then the one at work."""
+    records = {record.name: record for record in comparison.records}
+    sheet = [(path, _caption(records[name])) for name, path in pictures.items() if name in records]
+    if progress and progress.step:
+        sheet.append((save_frame(progress.step.image), f"{progress.variant.name} · at work"))
+    return sheet
+
+
+def _caption(record: Record) -> str:
+    return f"{record.name} · {seconds_text(record.seconds)} · style {record.style_distance:.2f}"
+
+
+def _status(comparison: Comparison, progress: Progress, seconds: float) -> str:
+    """Where the comparison is, and by the pace so far how long it will take."""
+    names = [variant.name for variant in comparison.variants]
+    number = names.index(progress.variant.name)
+    share = (number + (progress.step.index / progress.step.total if progress.step else 1.0)) / len(names)
+    left = watching.duration(seconds * (1 - share) / share)
+    return watching.message(f"{number + 1} of {len(names)}: {progress.variant.name} · about {left} left", share)
+
+
+def _row(record: Record, records: list[Record]) -> list[str]:
+    numbers = (record.seconds, speed_up(record, records), record.style_distance, record.content_distance)
+    return [record.name, *(f"{number:.2f}" for number in numbers)]
+
+
+def _two_of(pictures: dict[str, str], left: str, right: str) -> tuple[str, str]:
+    return pictures[left], pictures[right]

@@ -1,0 +1,47 @@
+"""Run the experiments that are missing, draw the figures, render the document."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable
+
+from studies import costs, document, kernels, layers, shuffle, sweep, weights
+from studies.settings import FULL, QUICK, ROOT, encoder, recipe
+from studies.store import Store
+from stylecore.profiling import warm_up
+
+EXPERIMENTS = {module.NAME: module for module in (costs, sweep, shuffle, kernels, layers, weights)}
+DOCUMENT = ROOT / "docs" / "study.md"
+RECORDS = ROOT / "docs" / "study" / "records.json"
+WORK = ROOT / "results"  # ignored by git: the images that figures are made of
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, into results/study-quick")
+    parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="run this experiment (may be repeated)")
+    parser.add_argument("--render", action="store_true", help="render the document from the records and do no more")
+    options = parser.parse_args(arguments)
+    folder = WORK / "study-quick" if options.quick else WORK / "study"
+    records = folder / "study" / "records.json" if options.quick else RECORDS
+    target = folder / "study.md" if options.quick else DOCUMENT
+    if not options.render:
+        experiments(Store(records, folder / "images", QUICK if options.quick else FULL), options.only or EXPERIMENTS)
+    document.write(records, target)
+    print(f"wrote {target.relative_to(ROOT)}", flush=True)
+
+
+def experiments(store: Store, names: Iterable[str]) -> None:
+    """Run and draw the experiments of these names."""
+    warm_up(encoder(), recipe(store.settings))
+    for name in names:
+        started = time.perf_counter()
+        print(name, flush=True)
+        EXPERIMENTS[name].run(store)
+        EXPERIMENTS[name].draw(store)
+        print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

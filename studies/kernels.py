@@ -1,0 +1,49 @@
+"""`gram` against other statistics of the same features, at equal time."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from studies import figures
+from studies.race import race, report
+from studies.settings import encoder, photo, recipe, style, texture_recipe
+from studies.store import Record, Store
+
+NAME = "kernels"
+LOSSES = ("gram", "mmd-poly", "mmd-gaussian", "bn", "mmd-linear")
+TEXTURE = "texture"
+
+
+def run(store: Store) -> None:
+    for pair in store.settings.sweep_pairs:
+        store.part(NAME, "+".join(pair), partial(compare, store, *pair))
+        store.part(NAME, f"{TEXTURE}+{pair[1]}", partial(compare, store, TEXTURE, pair[1]))
+
+
+def compare(store: Store, content_name: str, style_name: str) -> Record:
+    """All losses in the seconds that `gram` took; a texture starts from noise and has no content term."""
+    picture = style(style_name)
+    content, make = (picture, texture_recipe) if content_name == TEXTURE else (photo(content_name), recipe)
+    configs = {loss: make(store.settings, loss=loss) for loss in LOSSES}
+    runners = race(content, picture, configs, encoder(), "seconds")
+    return report(runners, content, picture, store.images, f"{NAME}-{content_name}+{style_name}")
+
+
+def draw(store: Store) -> None:
+    rows = []
+    for key, record in store.content["experiments"][NAME].items():
+        content_name, style_name = key.split("+")
+        picture = figures.style_cell(style_name, "texture of" if content_name == TEXTURE else "style:")
+        cells = [
+            figures.Cell(
+                store.images / result["image"],
+                [
+                    loss,
+                    f"{result['num_steps']} evaluations",
+                    f"style {result['style']:.3f}, witness {result['witness']:.3f}",
+                ],
+            )
+            for loss, result in record["results"].items()
+        ]
+        rows.append([picture, *cells])
+    figures.sheet(rows, store.path.parent / "kernels.jpg", cell_px=180)

@@ -1,0 +1,76 @@
+"""What the reductions keep: K of `pca` and the threshold of `svd`, and the variance that each K explains."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from studies import figures
+from studies.race import measure, race, report
+from studies.settings import STYLES, Pair, Settings, encoder, photo, recipe, scaled, style
+from studies.store import Record, Store
+from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.images import save_image
+from stylecore.losses.basis import Components, fit_basis
+
+NAME = "sweep"
+
+
+def run(store: Store) -> None:
+    for pair in store.settings.sweep_pairs:
+        store.part(NAME, "+".join(pair), partial(sweep, store, pair))
+    store.part(NAME, "explained", partial(explained_variance, store.settings))
+
+
+def sweep(store: Store, pair: Pair) -> Record:
+    """Every K and every threshold on one pair, with equal evaluations; K = 0 is the photo itself."""
+    settings, name = store.settings, "+".join(pair)
+    content, picture = photo(pair[0]), style(pair[1])
+    configs = {"gram": recipe(settings)}
+    configs |= {f"pca {share}": recipe(settings, loss="pca", components=share) for share in settings.shares}
+    configs |= {f"svd {limit}": recipe(settings, loss="svd", threshold=limit) for limit in settings.thresholds}
+    record = report(
+        race(content, picture, configs, encoder(), "evaluations"), content, picture, store.images, f"{NAME}-{name}"
+    )
+    # Without a style term the content start is the optimum already.
+    start = scaled(content, settings.size_px)
+    file = f"{NAME}-{name}-photo.png"
+    save_image(start, store.images / file)
+    nothing = measure(start, content, picture)
+    nothing |= {"image": file, "detail": round(nothing["energy"] / record["results"]["gram"]["energy"], 4)}
+    record["results"]["pca 0%"] = nothing
+    record["images"].append(file)
+    return record
+
+
+def explained_variance(settings: Settings) -> Record:
+    """Explained variance by layer and K, the mean over the styles."""
+    explained: dict[str, dict[str, float]] = {}
+    everything = Components(share=1.0)
+    for layer in STYLE_LAYERS:
+        ratios: dict[str, list[float]] = {share: [] for share in settings.shares}
+        for name in STYLES:
+            features = encoder()(scaled(style(name), settings.size_px), [layer])[layer]
+            values = fit_basis([features], [1.0], everything, layer=layer).eigenvalues.clamp_min(0)
+            for share in settings.shares:
+                kept = Components.parse(share).number(values, layer)
+                ratios[share].append(float(values[:kept].sum() / values.sum()))
+        explained[layer] = {share: round(sum(found) / len(found), 5) for share, found in ratios.items()}
+    return {"explained": explained, "styles": list(STYLES)}
+
+
+def draw(store: Store) -> None:
+    parts = store.content["experiments"][NAME]
+    figures.draw_sweep(parts, store.settings, store.path.parent / "sweep.png")
+    rows = []
+    for pair in store.settings.sweep_pairs:
+        results = parts["+".join(pair)]["results"]
+        shown = ["pca 0%", *(f"pca {share}" for share in store.settings.shares), "gram"]
+        rows.append([_cell(store, name, results[name]) for name in shown])
+    figures.sheet(rows, store.path.parent / "sweep_pictures.jpg", cell_px=150)
+
+
+def _cell(store: Store, name: str, result: Record) -> figures.Cell:
+    title = "photo (K = 0)" if name == "pca 0%" else name.replace("pca ", "K = ").replace("%", " % of N")
+    return figures.Cell(
+        store.images / result["image"], [title, f"style {result['style']:.3f}", f"detail {result['detail']:.2f}"]
+    )

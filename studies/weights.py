@@ -1,0 +1,48 @@
+"""Does weighting the feature maps beat the plain Gram in the same time?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from studies import figures
+from studies.race import race, report
+from studies.settings import Pair, encoder, photo, recipe, style
+from studies.store import Record, Store
+
+NAME = "weights"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "gram": {"loss": "gram"},
+    "adversarial rows": {"loss": "weighted", "weights_from": "adversarial"},
+    "adversarial elements": {"loss": "weighted-element", "weights_from": "adversarial"},
+    "fisher rows": {"loss": "weighted", "weights_from": "fisher"},
+    "fisher elements": {"loss": "weighted-element", "weights_from": "fisher"},
+}
+
+
+def run(store: Store) -> None:
+    for pair in store.settings.pairs:
+        store.part(NAME, "+".join(pair), partial(compare, store, pair))
+
+
+def compare(store: Store, pair: Pair) -> Record:
+    """All weightings in the seconds that `gram` took."""
+    content, picture = photo(pair[0]), style(pair[1])
+    configs = {name: recipe(store.settings, **options) for name, options in VARIANTS.items()}
+    runners = race(content, picture, configs, encoder(), "seconds")
+    return report(runners, content, picture, store.images, f"{NAME}-{'+'.join(pair)}")
+
+
+def draw(store: Store) -> None:
+    parts = store.content["experiments"][NAME]
+    rows = []
+    for key, record in parts.items():
+        cells = [
+            figures.Cell(
+                store.images / result["image"], [name, f"style {result['style']:.3f}, witness {result['witness']:.3f}"]
+            )
+            for name, result in record["results"].items()
+        ]
+        rows.append([figures.style_cell(key.split("+")[1], "style:"), *cells])
+    figures.sheet(rows, store.path.parent / "weights_pictures.jpg", cell_px=180)
+    figures.draw_weights(parts, store.path.parent / "weights.png")

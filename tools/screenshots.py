@@ -1,0 +1,89 @@
+"""Draw docs/images/demo-*.jpg: the demo's tabs after real runs, at a desktop's width, a phone's, and in the dark.
+
+python -m tools.screenshots     # a few minutes on two cores; needs Chromium
+"""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo.app import build_app, launch
+
+TARGET = Path(__file__).parent.parent / "docs" / "images"
+WIDTH_PX, HEIGHT_PX, PHONE_PX = 1280, 860, 390
+TIMEOUT_MS = 300_000
+JPEG_QUALITY = 85
+PICTURES = "photo=chelsea&style=woodblock_waves"
+COMPARED = f"?tab=compare&{PICTURES}&x=loss&xs=gram,pca,bn"
+
+
+def stylize(page: Page) -> None:
+    page.get_by_role("button", name="Stylize", exact=True).click()
+    page.get_by_text("Style distance").first.wait_for()
+
+
+def compare(page: Page) -> None:
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.get_by_text("3 of 3 variants are done").wait_for()
+
+
+def paint_without_torch(page: Page) -> None:
+    page.get_by_role("button", name="Measure it here, now").click()
+    page.get_by_text("Torch on the same threads").wait_for()
+    page.get_by_role("button", name="Stylize without torch").click()
+    page.get_by_text("with torch ").wait_for()
+
+
+def wait(_: Page) -> None:
+    """Nothing to do: the tab is there to be read."""
+
+
+# name -> query, what is done, width in px, colour scheme
+SHOTS: dict[str, tuple[str, Callable[[Page], None], int, Any]] = {
+    "demo-stylize": (f"?{PICTURES}", stylize, WIDTH_PX, "light"),
+    "demo-compare": (COMPARED, compare, WIDTH_PX, "light"),
+    "demo-edge": (f"?tab=edge&{PICTURES}", paint_without_torch, WIDTH_PX, "light"),
+    "demo-how": ("?tab=how", wait, WIDTH_PX, "light"),
+    "demo-phone": (f"?{PICTURES}", stylize, PHONE_PX, "light"),
+    "demo-dark": (f"?{PICTURES}", stylize, WIDTH_PX, "dark"),
+}
+
+
+def shoot(browser: Browser, url: str, name: str) -> None:
+    """One page in a context of its own, as high as it is."""
+    query, act, width, scheme = SHOTS[name]
+    context = browser.new_context(viewport={"width": width, "height": HEIGHT_PX}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    page.goto(url + query)
+    page.wait_for_function("location.search.includes('tab=')")
+    act(page)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)  # images fade in
+    page.screenshot(path=TARGET / f"{name}.jpg", full_page=True, type="jpeg", quality=JPEG_QUALITY)
+    context.close()
+
+
+def main() -> None:
+    with socket.socket() as free, tempfile.TemporaryDirectory() as kept:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        app = build_app(Path(kept))
+        url, _ = launch(app, host="127.0.0.1", port=port)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            for name in SHOTS:
+                shoot(browser, url, name)
+                print(TARGET / f"{name}.jpg")
+            browser.close()
+        app.close()
+
+
+if __name__ == "__main__":
+    main()
