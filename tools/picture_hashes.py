@@ -25,7 +25,7 @@ from stylecore.photos import load_photo, load_style
 
 MAX_LEVELS, MAX_DISTANCE = 1, 0.003
 EARLY = 5  # evaluations after which pixels are compared: later, rounding grows into another picture
-COMMON: dict[str, Any] = {"size": 128, "num_steps": 20, "seed": 3}
+COMMON: dict[str, Any] = {"size": 192, "num_steps": 20, "seed": 3}
 JOBS: dict[str, dict[str, Any]] = {
     "gram": {"preset": "draft"},
     "preview": {"preset": "preview"},
