@@ -24,7 +24,8 @@ from export.runtime import Bundle
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment
 from stylecore.engine import prepare_encoder, stylize_steps
-from stylecore.images import ImageTensor, image_size, load_image, replacing
+from stylecore.files import replacing
+from stylecore.images import ImageTensor, image_size, load_image
 from stylecore.metrics import Yardstick
 from stylecore.photos import STYLES_FOLDER, photo_path
 

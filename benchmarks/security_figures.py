@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 FOLDER = Path(__file__).parent.parent / "docs" / "security"
 Record = Mapping[str, Any]

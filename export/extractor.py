@@ -20,7 +20,8 @@ from export.onnx_export import Inputs, check_folder, describe, trace, write
 from export.quantize import RescaledEncoder, half_precision, quantized, rounded_to_int8
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, check_layers, check_resolution, load_encoder, num_channels
 from stylecore.errors import OptionError, unknown
-from stylecore.images import ImageTensor, replacing, resize_image, to_uint8
+from stylecore.files import replacing
+from stylecore.images import ImageTensor, resize_image, to_uint8
 from stylecore.metrics import CONTENT_LAYER
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -99,7 +100,7 @@ class ExtractorOptions:
 
 
 def export_extractor(options: ExtractorOptions, path: Path) -> Path:
-    """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an ImageError for the place."""
+    """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
     check_folder(path)
     encoder = load_encoder(options.encoder)
     model = build_extractor(options, encoder)

@@ -19,7 +19,7 @@ import stylecore
 from export.sessions import METADATA_PREFIX
 from stylecore.encoders.vgg import Encoder
 from stylecore.errors import OptionError
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 OPSET = 20
 LICENCES = (

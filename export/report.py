@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from export.runtime import ModelError
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 COLUMNS = {
     "name": "{}",

@@ -14,7 +14,7 @@ from typing import Any
 
 from studies import store
 from stylecore.encoders.vgg import STYLE_LAYERS
-from stylecore.images import replacing
+from stylecore.files import replacing
 from stylecore.losses import LossOptions
 from stylecore.metrics import CONTENT_LAYER, DETAIL_SIGMA_PX
 

@@ -13,7 +13,7 @@ import torch
 
 from studies.settings import Settings
 from stylecore.devices import environment
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 Record = dict[str, Any]
 

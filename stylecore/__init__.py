@@ -8,6 +8,7 @@ from stylecore.errors import (
     ImageError,
     NotEnoughMemoryError,
     OptionError,
+    OutputError,
     StylecoreError,
     WeightsError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ImageNote",
     "NotEnoughMemoryError",
     "OptionError",
+    "OutputError",
     "Result",
     "Stage",
     "Step",

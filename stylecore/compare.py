@@ -20,7 +20,8 @@ from stylecore.devices import environment, find_device, synchronize
 from stylecore.encoders.vgg import Encoder, num_channels
 from stylecore.engine import Step, prepare_encoder, stylize_steps
 from stylecore.errors import DivergenceError, ImageError, OptionError
-from stylecore.images import ImageTensor, fit_size, image_size, load_image, replacing, resize_image, save_image
+from stylecore.files import write_json
+from stylecore.images import ImageTensor, fit_size, image_size, load_image, resize_image, save_image
 from stylecore.losses.basis import Components
 from stylecore.metrics import Distances, Yardstick, high_frequency_energy
 from stylecore.presets import DEFAULT_PRESET, make_config
@@ -284,17 +285,7 @@ class Comparison:
             "records": [dataclasses.asdict(record) for record in self.records],
             **more,
         }
-        write_file(self.results, json.dumps(results, indent=1).encode() + b"\n")
-
-
-def write_file(path: Path, data: bytes) -> Path:
-    """Write a file whole or not at all. Raises an ImageError where that is impossible."""
-    try:
-        with replacing(path) as file:
-            file.write(data)
-    except OSError as error:
-        raise ImageError(f"'{path}' could not be written: {error.strerror}.") from error
-    return path
+        write_json(self.results, results)
 
 
 class _Watch:

@@ -12,7 +12,11 @@ class StylecoreError(Exception):
 
 
 class ImageError(StylecoreError):
-    """A file or array that is not an image we accept, or a place where no image can be written."""
+    """A file or array that is not an image we accept."""
+
+
+class OutputError(StylecoreError):
+    """A place where nothing can be written."""
 
 
 class WeightsError(StylecoreError):

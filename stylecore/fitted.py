@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder, num_channels
 from stylecore.errors import OptionError, WeightsError
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 
 def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], encoder: Encoder) -> None:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from stylecore.errors import ImageError
+from stylecore.errors import ImageError, OutputError
+from stylecore.files import check_writable, reason, replacing
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
 MIN_SIDE_PX = 16
@@ -29,7 +26,6 @@ MAX_ASPECT = 12.0
 MAX_BLOCKS = 100  # scans or EXIF segments of a JPEG, comment blocks of a GIF (libtiff allows as many scans)
 LEVELS = 255  # of an 8-bit channel above 0
 SETTINGS_KEY = "stylecore"
-PARTS = ".stylecore-*.part"  # files that `replacing` has not finished; a process that is killed leaves one
 
 ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | Tensor
@@ -70,7 +66,7 @@ def load_image(source: ImageSource) -> ImageTensor:
         with path.open("rb") as file:
             return _decode(file, name)
     except OSError as error:
-        raise ImageError(f"{name} cannot be read: {_reason(error)}.") from error
+        raise ImageError(f"{name} cannot be read: {reason(error)}.") from error
 
 
 def _check_tensor(image: Tensor) -> ImageTensor:
@@ -243,35 +239,11 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
-def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
-    """Raise an ImageError now if a file of that kind could not be written to `path` later; nothing is created."""
-    target = Path(path)
-    try:
-        if target.is_dir():
-            raise ImageError(f"The output '{target}' is a folder: name a file in it.")
-        if target.suffix.lower() != suffix:
-            reason = "it is a PNG, so its settings fit inside" if suffix == ".png" else f"it is a {suffix} file"
-            raise ImageError(f"Name the output '{target.with_suffix(suffix)}': {reason}.")
-        if not target.parent.is_dir():
-            raise ImageError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
-        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
-            raise ImageError(f"The output '{target}' is there already and may not be written over.")
-        with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
-            target.stat()  # refuses an impossible name
-    except (OSError, ValueError) as error:
-        raise ImageError(f"The output '{target}' cannot be written: {_reason(error)}.") from error
-    return target
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
     """Write a PNG, with `settings` as JSON inside; an old file is replaced only by a complete new one.
 
     Raises:
-        ImageError: the name is not .png, or the place cannot be written to.
+        OutputError: the name is not .png, or the place cannot be written to.
     """
     target = check_writable(path)
     text = PngInfo()
@@ -281,23 +253,8 @@ def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[
         with replacing(target) as file:
             Image.fromarray(to_uint8(image)).save(file, format="PNG", pnginfo=text)
     except OSError as error:
-        raise ImageError(f"The output '{target}' could not be written: {_reason(error)}.") from error
+        raise OutputError(f"The output '{target}' could not be written: {reason(error)}.") from error
     return target
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[io.BufferedWriter]:
-    """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
-    part = target.parent / PARTS.replace("*", secrets.token_hex(8))  # not mkstemp: its files are private
-    try:
-        with part.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:

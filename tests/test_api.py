@@ -15,6 +15,7 @@ PACKAGE = Path(stylecore.__file__).parent
 # A module may import those before it, never one after it. A new module is added where it belongs.
 ORDER = (
     "errors",
+    "files",
     "images",
     "photos",
     "devices",

@@ -23,7 +23,7 @@ from stylecore.bench import (
 )
 from stylecore.cli import main
 from stylecore.encoders.vgg import load_encoder
-from stylecore.errors import ImageError, OptionError
+from stylecore.errors import OptionError, OutputError
 from stylecore.images import save_image
 from stylecore.optimizers import LBFGS
 from stylecore.photos import EVALUATION, EVALUATION_STYLES
@@ -117,7 +117,7 @@ def test_pairs_are_names_or_files(tmp_path: Path, make_image: MakeImage) -> None
     for wrong in ("astronaut", "astronaut:", ":flow_strokes"):
         with pytest.raises(OptionError, match="PHOTO:STYLE"):
             parse_pair(wrong)
-    with pytest.raises(ImageError, match="nowhere"):
+    with pytest.raises(OutputError, match="nowhere"):
         parse_pair("nowhere.jpg:flow_strokes")
 
 

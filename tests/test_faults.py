@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder
 from stylecore.engine import Step, stylize, stylize_steps
-from stylecore.errors import ImageError, NotEnoughMemoryError
+from stylecore.errors import NotEnoughMemoryError, OutputError
 from stylecore.images import load_image, save_image
 
 MakeImage = Callable[..., Tensor]
@@ -136,7 +136,7 @@ def test_a_full_disk_keeps_the_old_picture_and_leaves_nothing_half_written(
     if exists:
         save_image(make_image(), path)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    with full_disk(free), pytest.raises(ImageError, match="could not be written: File too large"):
+    with full_disk(free), pytest.raises(OutputError, match="could not be written: File too large"):
         save_image(torch.rand(1, 3, 256, 256), path)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 

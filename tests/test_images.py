@@ -22,13 +22,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from stylecore import images
-from stylecore.errors import ImageError
+from stylecore.errors import ImageError, OutputError
+from stylecore.files import check_writable
 from stylecore.images import (
     MAX_ASPECT,
     MAX_PIXELS,
     MIN_SIDE_PX,
     ImageNote,
-    check_writable,
     fit_size,
     load_image,
     quantize,
@@ -741,14 +741,14 @@ def test_a_folder_that_refuses_files_is_told_with_the_systems_reason(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    with pytest.raises(ImageError, match="cannot be written: Permission denied"):
+    with pytest.raises(OutputError, match="cannot be written: Permission denied"):
         check_writable(tmp_path / "out.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ImageError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         check_writable(tmp_path / "out.png")
 
 
@@ -756,7 +756,7 @@ def test_a_write_protected_output_is_not_written_over(tmp_path: Path, monkeypatc
     path = tmp_path / "out.png"
     path.write_bytes(b"precious")
     monkeypatch.setattr("os.access", lambda target, mode: Path(target) != path or mode != os.W_OK)
-    with pytest.raises(ImageError, match="written over"):
+    with pytest.raises(OutputError, match="written over"):
         save_image(torch.zeros(1, 3, 16, 16), path)
     assert path.read_bytes() == b"precious"
 
@@ -786,10 +786,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_leavings(
         raise error
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    expected = ImageError if isinstance(error, OSError) else KeyboardInterrupt
+    expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         save_image(make_image(seed=2), path)
-    if expected is ImageError:
+    if expected is OutputError:
         assert "No space left" in str(caught.value)
     assert path.read_bytes() == old
     assert names_in(tmp_path) == ["out.png"]

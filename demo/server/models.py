@@ -16,7 +16,7 @@ import torch
 from demo.server.uploads import own_folder
 from stylecore.encoders.vgg import ENCODERS, architecture_of
 from stylecore.errors import OptionError, unknown
-from stylecore.images import replacing
+from stylecore.files import replacing
 
 # name -> (encoder, precision). Those of the bundled architecture alone: another's weights would have to be downloaded.
 MODELS: dict[str, tuple[str, str]] = {

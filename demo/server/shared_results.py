@@ -10,7 +10,8 @@ from pathlib import Path
 from demo.server.settings import DISK_IS_FULL, Limits
 from demo.server.uploads import own_folder
 from stylecore.errors import OptionError
-from stylecore.images import PARTS, read_settings, replacing
+from stylecore.files import PARTS, replacing
+from stylecore.images import read_settings
 
 KEEP_HOURS = 24
 TOKEN = re.compile(r"[\w-]{22}")  # 128 random bits

@@ -18,12 +18,13 @@ import torch
 
 from stylecore.bench.baseline import plain_seconds
 from stylecore.bench.pairs import Pair
-from stylecore.compare import curve_steps, write_file
+from stylecore.compare import curve_steps
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
 from stylecore.encoders.vgg import load_encoder
 from stylecore.engine import prepare_encoder, stylize_steps
 from stylecore.errors import NotEnoughMemoryError, OptionError
+from stylecore.files import write_file
 from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image
 from stylecore.metrics import Yardstick
 from stylecore.objective import Objective
@@ -225,7 +226,7 @@ def _sentence(name: str, record: Mapping[str, Any]) -> str:
 
 
 def write_bench(bench: Bench, path: str | Path) -> Path:
-    """Write the records as JSON. Raises an ImageError where that is impossible."""
+    """Write the records as JSON. Raises an OutputError where that is impossible."""
     content = {
         "environment": bench.environment,
         "options": dataclasses.asdict(bench.options),

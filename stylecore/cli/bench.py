@@ -19,8 +19,7 @@ from stylecore.bench import (
 )
 from stylecore.cli.console import InterruptedRunError, messages
 from stylecore.cli.recipe import parse_list
-from stylecore.compare import write_file
-from stylecore.images import check_writable
+from stylecore.files import check_writable, write_file
 
 QUICK = BenchOptions(num_reference_pairs=1, reduced_in=(), max_scale_px=512)
 FIGURE = "distance_against_time.png"

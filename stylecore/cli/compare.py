@@ -15,7 +15,7 @@ from stylecore.cli.console import InterruptedRunError, messages, progress
 from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.compare import Comparison, Record, Variant, make_variants
-from stylecore.errors import ImageError
+from stylecore.errors import OutputError
 from stylecore.job import check_style_weights
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
@@ -106,18 +106,18 @@ def _prepare(
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ImageError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
+        raise OutputError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
     return comparison
 
 
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise ImageError(f"The output '{folder}' is a file: name a folder.")
+        raise OutputError(f"The output '{folder}' is a file: name a folder.")
     if not folder.absolute().parent.is_dir():
-        raise ImageError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
+        raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
     for name in REPORT_FILES:
         if (folder / name).is_dir():
-            raise ImageError(f"'{name}' cannot be written: there is a folder of that name in '{folder}'.")
+            raise OutputError(f"'{name}' cannot be written: there is a folder of that name in '{folder}'.")
 
 
 def _run(comparison: Comparison) -> None:

@@ -14,7 +14,8 @@ from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import num_multiplications, reduce_encoder, save_encoder
 from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError
-from stylecore.images import ImageTensor, check_writable, load_image
+from stylecore.files import check_writable
+from stylecore.images import ImageTensor, load_image
 from stylecore.photos import FITTING, load_photo
 
 NUM_CROPS, CROP_PX = 36, 192

@@ -22,7 +22,8 @@ from stylecore.devices import peak_memory_mib
 from stylecore.encoders.vgg import Encoder
 from stylecore.engine import Step, prepare_encoder, stylize_steps
 from stylecore.errors import DivergenceError, ImageError, OptionError
-from stylecore.images import check_writable, fit_image, image_size, read_settings, save_image
+from stylecore.files import check_writable
+from stylecore.images import fit_image, image_size, read_settings, save_image
 from stylecore.job import Inputs, check_style_weights, portable, saved_paths
 from stylecore.metrics import Yardstick
 from stylecore.presets import make_config

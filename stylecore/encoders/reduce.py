@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from stylecore.encoders.vgg import Encoder, checksum, conv_names, stride
 from stylecore.errors import OptionError, WeightsError
-from stylecore.images import ImageTensor, replacing
+from stylecore.files import replacing
+from stylecore.images import ImageTensor
 
 FIRST = "conv1_1"  # three input channels: nothing to save
 RIDGE = 1e-3  # pull towards the original weights, relative to the inputs' mean energy

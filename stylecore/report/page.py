@@ -20,7 +20,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stylecore.compare import Comparison, Record, write_file
+from stylecore.compare import Comparison, Record
+from stylecore.files import write_file
 from stylecore.images import ImageTensor, fit_image, to_uint8
 from stylecore.metrics import DETAIL_SIGMA_PX
 from stylecore.profiling import STAGES

@@ -1,0 +1,84 @@
+"""Files that are written whole or not at all, and checksums of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from stylecore.errors import OutputError
+
+PARTS = ".stylecore-*.part"  # files that `replacing` has not finished; a process that is killed leaves one
+CHECKSUM_DIGITS = 12
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[io.BufferedWriter]:
+    """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
+    part = target.parent / PARTS.replace("*", secrets.token_hex(8))  # not mkstemp: its files are private
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all. Raises an OutputError where that is impossible."""
+    try:
+        with replacing(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"'{path}' could not be written: {reason(error)}.") from error
+    return path
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> Path:
+    """Write a value as JSON with a newline at its end. Raises an OutputError where that is impossible."""
+    return write_file(path, json.dumps(value, indent=indent).encode() + b"\n")
+
+
+def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
+    """Raise an OutputError now if a file of that kind could not be written to `path` later; nothing is created."""
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise OutputError(f"The output '{target}' is a folder: name a file in it.")
+        if target.suffix.lower() != suffix:
+            why = "it is a PNG, so its settings fit inside" if suffix == ".png" else f"it is a {suffix} file"
+            raise OutputError(f"Name the output '{target.with_suffix(suffix)}': {why}.")
+        check_folder(target)
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            raise OutputError(f"The output '{target}' is there already and may not be written over.")
+        with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
+            target.stat()  # refuses an impossible name
+    except (OSError, ValueError) as error:
+        raise OutputError(f"The output '{target}' cannot be written: {reason(error)}.") from error
+    return target
+
+
+def check_folder(target: Path) -> None:
+    """Raise an OutputError if there is no folder to write `target` to."""
+    if not target.parent.is_dir():
+        raise OutputError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
+
+
+def reason(error: Exception) -> str:
+    """What the system says went wrong, without the path that our own sentence names already."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def checksum(data: bytes) -> str:
+    """The first `CHECKSUM_DIGITS` hex digits of the SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:CHECKSUM_DIGITS]
