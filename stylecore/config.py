@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from stylecore.encoders.vgg import ENCODERS, POOLINGS, STYLE_LAYERS, Pooling, architecture_of, check_layers
-from stylecore.errors import OptionError, unknown
-from stylecore.losses import STYLE_LOSSES, LossOptions
-from stylecore.losses.base import WeightsFrom
-from stylecore.losses.basis import Components
-from stylecore.losses.reduced import Threshold
+import pydantic
+from pydantic import BeforeValidator, model_validator
 
-Init = Literal["content", "noise", "style_statistics"]
-KeepColors = Literal["none", "luminance", "match"]
-OptimizerName = Literal["lbfgs", "adam", "projected"]
-Terms = Literal["absolute", "relative"]
-ContentReduction = Literal["mean", "half_sum"]
-DType = Literal["auto", "float32", "bfloat16"]
-
-# Which losses fit something to the images that can be saved and given again.
-LOSSES_WITH_BASIS = ("pca", "pca-covariance")
-LOSSES_WITH_WEIGHTS = ("weighted", "weighted-element")
+from stylecore import fields
+from stylecore.encoders import ENCODERS, POOLINGS, STYLE_LAYERS, architecture_of
+from stylecore.errors import OptionError
+from stylecore.fields import CONFIG, Number, OneOf, Options, Setting, Whole, about, settings_of
+from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
+from stylecore.losses.base import SeedOptions
 
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
@@ -38,68 +30,113 @@ class Stage:
 
     scale: float  # of the result's longer side, in (0, 1]
     share: float  # of num_steps, relative to the other stages' shares
-    encoder: str = ""  # another one than the config's for this stage, a key of encoder.ENCODERS
+    encoder: str = ""  # another one than the config's for this stage, a key of encoders.ENCODERS
+
+    @classmethod
+    def parse(cls, value: Any) -> Stage:
+        """From `0.5:2`, `0.5:2:vgg16-x2`, a dictionary of the fields, or a stage. Raises a ValueError for all else."""
+        if isinstance(value, str):
+            value = dict(zip(("scale", "share", "encoder"), value.split(":", 2), strict=False))
+        elif isinstance(value, Stage):
+            value = dataclasses.asdict(value)
+        if not isinstance(value, Mapping) or not {"scale", "share"} <= value.keys():
+            raise ValueError("a stage has a scale and a share")
+        return cls(float(value["scale"]), float(value["share"]), value.get("encoder") or "")
 
 
-@dataclass(frozen=True)
-class StylizeConfig:
-    """How to stylize. Made by `presets.make_config`, checked when made; an impossible value raises an OptionError."""
+Weight = Annotated[float, Number]
+Numbers = tuple[Annotated[float, Number], ...]
 
-    preset: str = "custom"  # the recipe it started from: a label only
-    size: int = 512  # longer side of the result, px
-    encoder: str = "vgg16"  # which network compares the images, a key of encoder.ENCODERS
-    pooling: Pooling = "max"  # between the encoder's blocks: "max" as it was trained, or "average"
-    loss: str = "gram"  # the style loss, a key of losses.STYLE_LOSSES
-    components: str = LossOptions.components  # kept by the pca losses: a count, a share of N, or var:SHARE
-    centered: bool = LossOptions.centered  # pca: directions of the covariance (true) or of the second moment
-    threshold: str = LossOptions.threshold  # svd: drop singular values below mean:1.0, abs:X or energy:0.95
-    refresh_every: int = LossOptions.refresh_every  # evaluations between new svd projectors, weights or samples
-    weights_from: WeightsFrom = LossOptions.weights_from  # how the weighted losses find their weights
-    num_samples: int = LossOptions.num_samples  # positions that the mmd kernels draw from each image
-    content_layers: tuple[str, ...] = ("relu4_2",)  # where the content is compared
-    style_layers: tuple[str, ...] = STYLE_LAYERS  # where the style is compared
-    content_layer_weights: tuple[float, ...] = (1.0,)  # one for each content layer
-    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # one for each style layer
-    content_reduction: ContentReduction = "mean"  # of the squared differences: "mean", or "half_sum" as papers print it
-    terms: Terms = "absolute"  # "relative": each layer's term over its target's square, as the yardstick has them
-    content_weight: float = 1.0  # multiplies the content term
-    style_weight: float = 1.0  # multiplies the style term: the knob from photo (0) to painting (large)
-    tv_weight: float = 0.0  # multiplies the total variation of the image in [0, 1]
-    style_weights: tuple[float, ...] = ()  # of several styles, normalised to sum 1; empty: all alike
-    init: Init = "content"  # where the optimisation starts
-    keep_colors: KeepColors = "none"  # "luminance": the photo's chroma; "match": style recoloured to the photo first
-    optimizer: OptimizerName = "lbfgs"  # L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned
-    learning_rate: float = 1.0  # of the quasi-Newton step; adam: in 8-bit levels a step
-    history_size: int = 100  # pairs that L-BFGS remembers
-    num_steps: int = 300  # loss-and-gradient evaluations over all stages
-    stages: tuple[Stage, ...] = (Stage(1.0, 1.0),)  # coarse to fine
-    clamp: bool = False  # keep the image displayable after every step; "projected" always does
-    time_budget: float = 0.0  # seconds for the whole job, within which the schedule is planned; 0: no limit
-    target_distance: float = 0.0  # stop at this style distance by the yardstick; 0: run to the end
-    seed: int = 0  # of the noise start and of any sampling
-    device: str = "auto"  # "auto" (CUDA, then MPS, then CPU) or a torch device
-    dtype: DType = "auto"  # of the features; statistics and losses are float32 or better
 
-    def __post_init__(self) -> None:
-        self._check_choices()
-        self._check_numbers()
-        self._check_layers()
-        Components.parse(self.components)
-        Threshold(self.threshold)
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class BaseConfig(SeedOptions):
+    """The fields that are of no single loss."""
 
-    def _check_choices(self) -> None:
-        for field in CHOICES:
-            _check_choice(field, getattr(self, field))
+    preset: Annotated[str, about("The recipe it started from: a label only.")] = "custom"
+    size: Annotated[
+        int, Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
+    ] = 512
+    encoder: Annotated[str, OneOf(ENCODERS), about("Which network compares the images.", common=True)] = "vgg16"
+    pooling: Annotated[
+        Literal[POOLINGS], about("Between the encoder's blocks: max as it was trained, or average.")
+    ] = "max"
+    loss: Annotated[str, OneOf(STYLE_LOSSES), about("The style loss.", common=True)] = "gram"
+    content_layers: Annotated[tuple[str, ...], about("Where the content is compared.")] = ("relu4_2",)
+    style_layers: Annotated[tuple[str, ...], about("Where the style is compared.")] = STYLE_LAYERS
+    content_layer_weights: Annotated[tuple[float, ...], about("One for each content layer.")] = (1.0,)
+    style_layer_weights: Annotated[tuple[float, ...], about("One for each style layer.")] = (1.0, 1.0, 1.0, 1.0, 1.0)
+    content_reduction: Annotated[
+        Literal["mean", "half_sum"], about("Of the squared differences: their mean, or half their sum as papers print.")
+    ] = "mean"
+    terms: Annotated[
+        Literal["absolute", "relative"],
+        about("relative: each layer's term over its target's square, as the yardstick has them."),
+    ] = "absolute"
+    content_weight: Annotated[float, Number, about("Multiplies the content term.", low=0, high=MAX_WEIGHT)] = 1.0
+    style_weight: Annotated[
+        float, Number, about("Multiplies the style term, from photo (0) to painting.", low=0, high=MAX_WEIGHT, common=True)
+    ] = 1.0
+    tv_weight: Annotated[
+        float, Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
+    ] = 0.0
+    style_weights: Annotated[
+        tuple[float, ...], about("Of several styles, such as 0.7,0.3; none given: all alike.", common=True)
+    ] = ()
+    init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = "content"
+    keep_colors: Annotated[
+        Literal["none", "luminance", "match"],
+        about("luminance: the photo's chroma; match: the style recoloured to the photo first.", common=True),
+    ] = "none"
+    optimizer: Annotated[
+        Literal["lbfgs", "adam", "projected"],
+        about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),
+    ] = "lbfgs"
+    learning_rate: Annotated[
+        float, Number, about("Of the quasi-Newton step; of adam in 8-bit levels a step.", low=1e-6, high=1e3)
+    ] = 1.0
+    history_size: Annotated[int, Whole, about("Pairs that L-BFGS remembers.", low=1, high=1000)] = 100
+    num_steps: Annotated[
+        int, Whole, about("Loss-and-gradient evaluations over all stages.", low=1, high=MAX_STEPS, common=True)
+    ] = 300
+    stages: Annotated[
+        tuple[Annotated[Stage, BeforeValidator(Stage.parse)], ...], about("scale:share[:encoder], coarse to fine.")
+    ] = (Stage(1.0, 1.0),)
+    clamp: Annotated[bool, about("Keep the image displayable after every step, as projected always does.")] = False
+    time_budget: Annotated[
+        float, Number, about("For the whole job, which is planned within it; 0: no limit.", low=0, high=1e6, unit="s", common=True)
+    ] = 0.0
+    target_distance: Annotated[
+        float, Number, about("Stop at this style distance; 0: run to the end.", low=0, high=1e3, common=True)
+    ] = 0.0
+    device: Annotated[str, about("auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:1 or mps.", common=True)] = "auto"
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        about("Of the features; statistics and losses are float32 or better.", common=True),
+    ] = "auto"
 
-    def _check_numbers(self) -> None:
-        for field, (low, high) in RANGES.items():
-            value = getattr(self, field)
-            if not low <= value <= high:  # NaN is never in between
-                raise OptionError(f"{field} must be between {low:g} and {high:g}, not {value}.")
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class StylizeConfig(*LOSS_OPTIONS, BaseConfig):  # type: ignore[misc]
+    """How to stylize: the fields of `BaseConfig` and those of every loss.
+
+    Made by `presets.make_config`, checked when made; an impossible value raises an OptionError.
+    """
+
+    @model_validator(mode="after")
+    def _check(self) -> StylizeConfig:
+        self._check_styles()
+        self._check_stages()
+        for kind in ("content", "style"):
+            self._check_layers(kind)
+        return self
+
+    def _check_styles(self) -> None:
         if any(not 0 <= weight <= MAX_WEIGHT for weight in self.style_weights):
             raise OptionError(f"style_weights must be between 0 and {MAX_WEIGHT:g}.")
         if self.style_weights and not sum(self.style_weights) > 0:
             raise OptionError("style_weights must not all be 0.")
+
+    def _check_stages(self) -> None:
         if not self.stages or any(not (0 < stage.scale <= 1 and 0 < stage.share <= MAX_STEPS) for stage in self.stages):
             raise OptionError("stages need scales in (0, 1] and positive shares, e.g. 0.5:2,1:1.")
         if self.stages[-1].scale != 1:
@@ -108,125 +145,50 @@ class StylizeConfig:
             if architecture_of(encoder) != architecture_of(self.encoder):
                 raise OptionError(f"A stage's encoder must have the layers of {self.encoder}, unlike {encoder}.")
 
-    def _check_layers(self) -> None:
-        for kind in ("content", "style"):
-            layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
-            check_layers(self.encoder, layers)
-            if not layers or len(set(layers)) < len(layers):
-                raise OptionError(f"{kind}_layers must name at least one layer, each once.")
-            if len(weights) != len(layers) or any(not math.isfinite(w) or w < 0 for w in weights):
-                raise OptionError(f"{kind}_layer_weights must give each of {', '.join(layers)} a weight of 0 or more.")
+    def _check_layers(self, kind: str) -> None:
+        layers, weights = getattr(self, f"{kind}_layers"), getattr(self, f"{kind}_layer_weights")
+        architecture_of(self.encoder).check(layers, self.encoder)
+        if not layers or len(set(layers)) < len(layers):
+            raise OptionError(f"{kind}_layers must name at least one layer, each once.")
+        if len(weights) != len(layers) or any(not math.isfinite(w) or w < 0 for w in weights):
+            raise OptionError(f"{kind}_layer_weights must give each of {', '.join(layers)} a weight of 0 or more.")
 
     @property
     def encoders(self) -> tuple[str, ...]:
         """The encoder of each stage."""
         return tuple(stage.encoder or self.encoder for stage in self.stages)
 
-    @property
-    def loss_options(self) -> LossOptions:
-        """The fields that concern the style losses."""
-        return LossOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(LossOptions)})
+    def style_shares(self, num_styles: int) -> tuple[float, ...]:
+        """The styles' weights, normalised to sum 1; all alike where the config gives none."""
+        weights = self.style_weights or (1.0,) * num_styles
+        return tuple(weight / sum(weights) for weight in weights)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: tuples become lists, stages {scale, share, encoder}."""
-        plain = dataclasses.asdict(self)
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        """JSON-ready: tuples become lists, stages {scale, share, encoder}, components and threshold text."""
+        return {name: _plain(getattr(self, name)) for name in SETTINGS}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> StylizeConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> StylizeConfig:
         """The inverse of `to_dict`. Raises an OptionError for unknown fields and values of the wrong type."""
-        return cls(**{field: convert(field, value) for field, value in values.items()})
+        return cls(**{name: convert(name, value) for name, value in values.items()})
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "encoder": tuple(ENCODERS),
-    "pooling": POOLINGS,
-    "terms": typing.get_args(Terms),
-    "loss": tuple(STYLE_LOSSES),
-    "init": typing.get_args(Init),
-    "keep_colors": typing.get_args(KeepColors),
-    "weights_from": typing.get_args(WeightsFrom),
-    "optimizer": typing.get_args(OptimizerName),
-    "content_reduction": typing.get_args(ContentReduction),
-    "dtype": typing.get_args(DType),
-}
-RANGES: dict[str, tuple[float, float]] = {
-    "size": (MIN_SIZE_PX, MAX_SIZE_PX),
-    "content_weight": (0, MAX_WEIGHT),
-    "style_weight": (0, MAX_WEIGHT),
-    "tv_weight": (0, MAX_WEIGHT),
-    "refresh_every": (1, MAX_STEPS),
-    "num_samples": (2, 16384),
-    "learning_rate": (1e-6, 1e3),
-    "history_size": (1, 1000),
-    "num_steps": (1, MAX_STEPS),
-    "time_budget": (0, 1e6),
-    "target_distance": (0, 1e3),
-    "seed": (0, 2**63 - 1),
-}
-FIELD_TYPES = typing.get_type_hints(StylizeConfig)
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+SETTINGS: Mapping[str, Setting] = settings_of(StylizeConfig)
 
 
-def _check_field(field: str) -> None:
-    """Raise an OptionError that suggests the nearest field if there is none of that name."""
-    if field not in FIELD_TYPES:
-        raise unknown("setting", field, FIELD_TYPES)
+def convert(name: str, value: Any) -> Any:
+    """`value` as the config's field holds it. Raises an OptionError: no such field, or none of its values."""
+    return fields.convert(StylizeConfig, name, value)
 
 
-def _check_choice(field: str, value: object) -> None:
-    if value not in CHOICES.get(field, (value,)):
-        raise unknown(field.replace("_", " "), value, CHOICES[field])
+def parse_field(name: str, text: str) -> Any:
+    """The value of a field from its text: `relu1_1,relu2_1`, `0.5:2,1:1`, `true`. Raises what `convert` does."""
+    return fields.parse(StylizeConfig, name, text)
 
 
-def parse_field(field: str, text: str) -> Any:
-    """The value of a field from its text: `relu1_1,relu2_1`, `0.5:2,1:1`, `true`, `300`."""
-    _check_field(field)
-    kind = FIELD_TYPES[field]
-    if typing.get_origin(kind) is tuple:
-        return convert(field, [part.strip() for part in text.split(",") if part.strip()])
-    return convert(field, text.strip())
-
-
-def convert(field: str, value: Any) -> Any:
-    """`value` in the field's own type: lists become tuples, 300.0 becomes 300, "adam" is checked to be a choice.
-
-    Raises:
-        OptionError: no such field, or a value of another kind.
-    """
-    _check_field(field)
-    kind = FIELD_TYPES[field]
-    try:
-        if typing.get_origin(kind) is tuple:
-            item = typing.get_args(kind)[0]
-            if isinstance(value, str):
-                raise ValueError
-            return tuple(_coerce_one(item, part) for part in value)
-        value = _coerce_one(kind, value)
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
-        raise OptionError(f"{field} cannot be '{value}': {_describe(kind)} is expected.") from error
-    _check_choice(field, value)
-    return value
-
-
-def _coerce_one(kind: Any, value: Any) -> Any:
-    if kind is bool:
-        return _BOOLEANS[str(value).lower()]
-    if kind is Stage:
-        if isinstance(value, Stage):
-            value = dataclasses.asdict(value)
-        if not isinstance(value, dict):
-            value = dict(zip(("scale", "share", "encoder"), str(value).split(":", 2), strict=False))
-        return Stage(float(value["scale"]), float(value["share"]), value.get("encoder") or "")
-    if kind not in (int, float):
-        return str(value)
-    if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
-        raise ValueError
-    return kind(value)
-
-
-def _describe(kind: Any) -> str:
-    if typing.get_origin(kind) is tuple:
-        names = {str: "names", float: "numbers", Stage: "scale:share pairs or scale:share:encoder"}
-        return f"a list of {names[typing.get_args(kind)[0]]}, separated by commas,"
-    return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a name")
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Stage):
+        return dataclasses.asdict(value)
+    return value if isinstance(value, bool | int | float | str) else str(value)

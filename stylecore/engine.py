@@ -1,35 +1,33 @@
-"""The engine: the schedule over scales and the loop of the optimiser, as a generator that anyone can watch or stop."""
+"""The engine: a job's schedule over scales and the loop of the optimiser, as a generator that anyone can watch or stop."""
 
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from stylecore.color import match_colors, transfer_luminance
-from stylecore.config import MIN_SIZE_PX, StylizeConfig
+from stylecore.color import transfer_luminance
+from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype, synchronize
-from stylecore.encoders.vgg import Encoder, Pooling, check_resolution, load_encoder
-from stylecore.errors import DivergenceError, NotEnoughMemoryError, OptionError
-from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image, save_image
-from stylecore.memory import check_memory
+from stylecore.encoders import Encoder, Pooling, check_resolution, load_encoder
+from stylecore.errors import DivergenceError, OptionError
+from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, resize_image, save_image
+from stylecore.job import Job
+from stylecore.memory import answering_full_memory, check_memory
 from stylecore.metrics import Distances, Yardstick
-from stylecore.objective import Losses, Objective, style_shares
+from stylecore.objective import Fitted, Losses, Objective, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
+from stylecore.start import initial_image, stage_images, wanted_styles
 
-MutableFitted = dict[str, dict[str, Tensor]]
-
-MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
 CHECK_EVERY = 10  # steps between looks at a GPU's divergence flag: each look waits for the device
 # L-BFGS without a line search may leave the displayable range and come back; from here it does not.
 DIVERGED = 100 * LEVELS
@@ -48,39 +46,54 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What a job leaves besides its image."""
+
+    reason: Literal["finished", "target", "budget"] = "finished"  # all steps made; distance reached; time spent
+    fitted: Fitted = field(default_factory=dict)  # bases and trained weights
+
+
+Steps = Generator[Step, None, Ending]
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished stylization: the image, what made it, and (computed when asked for) how good it is."""
 
     image: ImageTensor  # (1, 3, H, W) in [0, 1], on the CPU
-    config: StylizeConfig
+    job: Job
     seconds: float  # targets, all stages and the device's own work; not the loading of images and encoder
     num_steps: int  # evaluations made: fewer than planned when stopped early
-    content: ImageTensor = field(repr=False)
-    styles: tuple[ImageTensor, ...] = field(repr=False)
+    ending: Ending
+
+    @property
+    def config(self) -> StylizeConfig:
+        """How it was made."""
+        return self.job.config
 
     @cached_property
     def distances(self) -> Distances:
         """By the one yardstick (`metrics`), on the 8-bit image."""
-        return Yardstick(self.content, self.styles, image_size(self.image), self.config.style_weights).measure(
-            self.image
-        )
+        return job_yardstick(self.job).measure(self.image)
 
     @property
     def style_distance(self) -> float:
+        """0 for the style itself, near 0.15 for a finished work."""
         return self.distances.style
 
     @property
     def content_distance(self) -> float:
+        """0 for the photo itself."""
         return self.distances.content
 
     def save(self, path: str | Path) -> Path:
-        """Write a PNG with the config inside. Raises an ImageError where that is impossible."""
-        return save_image(self.image, path, {"config": self.config.to_dict()})
+        """Write a PNG with the settings inside. Raises an OutputError where that is impossible."""
+        return save_image(self.image, path, self.job.settings())
 
 
 def stylize(
-    content: ImageTensor,
-    style: ImageTensor | Sequence[ImageTensor],
+    content: ImageSource,
+    style: ImageSource | Sequence[ImageSource],
     config: StylizeConfig | None = None,
     *,
     encoder: Encoder | None = None,
@@ -91,64 +104,74 @@ def stylize(
     Returns:
         the `Result`: image, config, seconds, distances.
     """
-    config = _resolve(config, options, encoder)
-    encoder = encoder or prepare_encoder(config)
-    steps = stylize_steps(content, style, config, encoder=encoder)
-    for step in steps:
-        last = step
+    job = Job.load(content, style, _resolve(config, options, encoder))
+    return run_to_end(job, job_steps(job, encoder=encoder))
+
+
+def run_to_end(job: Job, steps: Steps) -> Result:
+    """Drain a job's steps."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            break
     started = time.perf_counter()
-    image = last.image.cpu()  # waits for the device
-    seconds = last.seconds + time.perf_counter() - started
-    return Result(image, config, seconds, last.index, content, as_styles(style))
+    image = step.image.cpu()  # waits for the device
+    seconds = step.seconds + time.perf_counter() - started
+    return Result(image, job, seconds, step.index, end.value)
 
 
 def stylize_steps(
-    content: ImageTensor,
-    style: ImageTensor | Sequence[ImageTensor],
+    content: ImageSource,
+    style: ImageSource | Sequence[ImageSource],
     config: StylizeConfig | None = None,
     *,
     encoder: Encoder | None = None,
     start: ImageTensor | None = None,
-    fitted: MutableFitted | None = None,
+    fitted: Fitted | None = None,
     **options: Any,
-) -> Iterator[Step]:
-    """Stylize step by step: yields after each evaluation; abandon the generator to stop.
+) -> Steps:
+    """Stylize step by step: yields after each evaluation; abandon the generator to stop. Its value is an `Ending`.
 
     Args:
-        content: the photo, (1, 3, H, W) in [0, 1].
-        style: one such image, or several.
+        content: the photo: a path, bytes, a PIL image, or a tensor (1, 3, H, W) in [0, 1].
+        style: one such picture, or a list of several.
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says. Stages that name another
             encoder get a bundled one on the same device and in the same dtype.
         start: an image to go on from instead of `config.init`, of any size.
-        fitted: bases and weights by layer and name, as `fitted.load_fitted` reads them. What it holds is used; where
-            it is empty, what this job fits is put into it.
+        fitted: bases and weights to be used as they are, by layer and name, as `fitted.load_fitted` reads them or
+            `Ending.fitted` of another job holds them.
 
     Raises:
-        OptionError, NotEnoughMemoryError: before the first step, if the job is impossible; the latter also on the way,
-            if memory runs out all the same, for the estimate was low or somebody else took it.
+        ImageError, OptionError, NotEnoughMemoryError: before the first step, if the job is impossible; the last also on
+            the way, if memory runs out all the same, for the estimate was low or somebody else took it.
         DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
-    config = _resolve(config, options, encoder)
-    styles = as_styles(style)
-    if config.style_weights and len(config.style_weights) != len(styles):
-        raise OptionError(f"{len(config.style_weights)} style weights were given for {len(styles)} style images.")
-    plan = plan_stages(config, image_size(content))
+    job = Job.load(content, style, _resolve(config, options, encoder))
+    return job_steps(job, encoder=encoder, start=start, fitted=fitted)
+
+
+def job_steps(
+    job: Job, *, encoder: Encoder | None = None, start: ImageTensor | None = None, fitted: Fitted | None = None
+) -> Steps:
+    """`stylize_steps` of a job."""
+    config = job.config
+    plan = plan_stages(config, image_size(job.content))
     for stage in plan:
         check_resolution(*stage.size, config.content_layers + config.style_layers)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
-    check_memory(plan[-1].size, [image_size(style) for style in styles], config, encoder)
+    check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    steps = _run(content, styles, config, plan, encoders, start, {} if fitted is None else fitted)
-    return _answering_full_memory(steps, plan[-1].size)
+    return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, start), plan[-1].size)
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
     """The bundled encoder of that name, or (unnamed) the job's own."""
     if not name:
         return encoder
-    return bundled_encoder(name, encoder.pooling, encoder.mean.device, encoder.dtype)
+    return bundled_encoder(name, encoder.pooling, encoder.device, encoder.dtype)
 
 
 @lru_cache(maxsize=4)
@@ -157,21 +180,26 @@ def bundled_encoder(name: str, pooling: Pooling, device: torch.device, dtype: to
     return load_encoder(name, pooling=pooling, device=device, dtype=dtype)
 
 
-def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None) -> Encoder:
-    """The encoder that a config asks for, on its device and in its dtype. Raises what `load_encoder` raises."""
+def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, progress: Any = None) -> Encoder:
+    """The encoder that a config asks for, on its device and in its dtype. Raises what `load_encoder` raises.
+
+    Args:
+        config: its encoder, pooling, device and dtype count.
+        weights: a file to read instead of the encoder's own.
+        progress: watches a download, as `load_encoder` has it.
+    """
     device = find_device(config.device)
     dtype = find_dtype(config.dtype, device)
-    if weights is None:
+    if weights is None and not progress:
         return bundled_encoder(config.encoder, config.pooling, device, dtype)
-    return load_encoder(config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype)
+    return load_encoder(
+        config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype, progress=progress
+    )
 
 
-def as_styles(style: ImageTensor | Sequence[ImageTensor]) -> tuple[ImageTensor, ...]:
-    """One style or several, as a tuple of at least one."""
-    styles = (style,) if isinstance(style, Tensor) else tuple(style)
-    if not styles:
-        raise OptionError("At least one style image is needed.")
-    return styles
+def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
+    """What measures a job's results."""
+    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device)
 
 
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
@@ -191,67 +219,54 @@ def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
         )
 
 
-def _run(
-    content: ImageTensor,
-    styles: tuple[ImageTensor, ...],
-    config: StylizeConfig,
-    plan: Sequence[PlannedStage],
-    encoders: Sequence[Encoder],
-    start: ImageTensor | None,
-    fitted: MutableFitted,
-) -> Iterator[Step]:
-    given = dict(fitted)
-    clock = _Clock()
-    device = encoders[0].mean.device
-    budget = TimeBudget(config.time_budget, plan)
-    originals = styles
-    if config.keep_colors == "match":
-        styles = tuple(match_colors(style, content) for style in originals)
-    image = start if start is not None else initial_image(content, styles, config, plan[0].size)
-    index = 0
-    for number, (stage, encoder) in enumerate(zip(plan, encoders, strict=True)):
-        began = clock.read()
-        content_here = resize_image(content, *stage.size).to(device)
-        styles_here = [fit_image(style, max(stage.size)).to(device) for style in styles]
+class _Run:
+    """One run of a job: what lasts from stage to stage."""
+
+    def __init__(self, job: Job, plan: Sequence[PlannedStage], given: Fitted) -> None:
+        self.job, self.plan, self.given = job, plan, given
+        self.clock = _Clock()
+        self.budget = TimeBudget(job.config.time_budget, plan)
+        self.styles = wanted_styles(job)
+        self.index = 0
+        self.ending = Ending()
+
+    def steps(self, encoders: Sequence[Encoder], start: ImageTensor | None) -> Steps:
+        job = self.job
+        image = initial_image(job.content, self.styles, job.config, self.plan[0].size) if start is None else start
+        for number, encoder in enumerate(encoders):
+            image = yield from self._stage_steps(number, encoder, image)
+        return self.ending
+
+    def _stage_steps(self, number: int, encoder: Encoder, image: ImageTensor) -> Generator[Step, None, ImageTensor]:
+        """One stage from `image`, of any size; returns the stage's own."""
+        job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
+        began, device = self.clock.read(), encoder.device
+        images = stage_images(job.content, self.styles, stage.size, device)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
-        objective = Objective(encoder, content_here, styles_here, config, given if stage is plan[-1] else {})
-        goal = _Goal(config, stage, content, originals, device) if stage is plan[-1] else None
+        objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
+        goal = _Goal(job, stage, device) if is_last else None
         variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
         try:
-            for made, (losses, following) in enumerate(_optimize(objective, variable, config, stage.num_steps), 1):
-                index, variable = index + 1, following
-                shown = _displayed(variable, content_here, config)
+            for made, (losses, variable) in enumerate(_optimize(objective, variable, job.config, stage.num_steps), 1):
+                self.index += 1
+                shown = _displayed(variable, images.content, job.config)
                 reached = goal is not None and goal.is_reached(shown, made)
-                if config.time_budget:
-                    synchronize(device)
-                spent = budget.is_spent(number, made, began, clock.read())
-                yield Step(index, config.num_steps, stage.scale, shown, losses, clock.pause())
-                clock.resume()
+                spent = self._is_spent(number, made, began, device)
+                yield Step(self.index, job.config.num_steps, stage.scale, shown, losses, self.clock.pause())
+                self.clock.resume()
                 if reached or spent:
+                    self.ending = Ending("target" if reached else "budget")
                     break
         except DivergenceError as error:
-            error.last_good = _displayed(error.last_good, content_here, config)
+            error.last_good = _displayed(error.last_good, images.content, job.config)
             raise
-        image = (variable / LEVELS).clamp(0, 1)
-        fitted.update(objective.fitted())
+        self.ending = Ending(self.ending.reason, {**self.ending.fitted, **objective.fitted()})
+        return (variable / LEVELS).clamp(0, 1)
 
-
-def _answering_full_memory(steps: Iterator[Step], size: tuple[int, int]) -> Iterator[Step]:
-    try:
-        yield from steps
-        return
-    except (MemoryError, RuntimeError) as error:
-        if not _is_memory_full(error):
-            raise
-    # Out here nothing holds the tensors of the evaluation that failed. Half the pixels take half the memory.
-    fitting = max(MIN_SIZE_PX, int(max(size) * 0.5**0.5) // 16 * 16)
-    advice = f"choose --size {fitting}" if fitting < max(size) else "free some memory"
-    raise NotEnoughMemoryError(f"The memory ran out at {size[1]}x{size[0]} px: {advice}.")
-
-
-def _is_memory_full(error: Exception) -> bool:
-    """torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(MEMORY_FULL.search(str(error)))
+    def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
+        if self.job.config.time_budget:
+            synchronize(device)
+        return self.budget.is_spent(number, made, began, self.clock.read())
 
 
 class _Goal:
@@ -261,16 +276,14 @@ class _Goal:
 
     def __init__(
         self,
-        config: StylizeConfig,
+        job: Job,
         stage: PlannedStage,
-        content: ImageTensor,
-        styles: Sequence[ImageTensor],
         device: torch.device,
     ) -> None:
-        self.distance = config.target_distance
+        self.distance = job.config.target_distance
         self.every = math.ceil(stage.num_steps / self.LOOKS)
         if self.distance:
-            self.yardstick = Yardstick(content, styles, stage.size, config.style_weights, device)
+            self.yardstick = job_yardstick(job, device)
 
     def is_reached(self, image: ImageTensor, steps_made: int) -> bool:
         if not self.distance or steps_made % self.every:
@@ -325,27 +338,6 @@ class _Guard:
                 "Lower --style-weight or the learning rate, or choose --set optimizer=adam.",
                 last_good=self.good,
             )
-
-
-def initial_image(
-    content: ImageTensor, styles: Sequence[ImageTensor], config: StylizeConfig, size: tuple[int, int]
-) -> ImageTensor:
-    """Where `config.init` says the optimisation starts, (1, 3, height, width) on the CPU."""
-    content = resize_image(content, *size)
-    if config.init == "content":
-        return content
-    if config.init == "noise":
-        # Drawn on the CPU, so that a seed means the same image on every device.
-        noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(config.seed))
-        return (0.5 + 0.25 * noise).clamp(0, 1)
-    weighted = [pair for pair in zip(styles, style_shares(config, len(styles)), strict=True) if pair[1]]
-    return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))
-
-
-def _mosaic(weighted: Sequence[tuple[ImageTensor, float]]) -> ImageTensor:
-    """All styles' pixels in one row, each style with as many as its share asks for."""
-    rows = [resize_image(style, 64, max(1, round(4096 * share))) for style, share in weighted]
-    return torch.cat([row.cpu() for row in rows], dim=3)
 
 
 class _Clock:

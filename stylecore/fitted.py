@@ -1,4 +1,4 @@
-"""Bases and trained weights on disk, {layer: {name: tensor}}, with what tells which encoder they were fitted for."""
+"""Bases and trained weights on disk, {layer: {name: tensor}}, and for which encoder they were fitted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from stylecore.encoders.vgg import Encoder, num_channels
+from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError, WeightsError
-from stylecore.files import replacing
+from stylecore.files import check_folder, write_file
 
 
 def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], encoder: Encoder) -> None:
@@ -25,16 +25,13 @@ def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], e
     if not flat:
         raise OptionError("This loss fits nothing that could be saved: choose pca or weighted.")
     metadata = {
-        "architecture": encoder.architecture,
+        "architecture": encoder.architecture.name,
         "encoder": encoder.name,
         "checksum": encoder.checksum,
         "layers": ",".join(tensors),
     }
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise WeightsError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
-    with replacing(target) as file:
-        file.write(save(flat, metadata))
+    check_folder(Path(path))
+    write_file(Path(path), save(flat, metadata))
 
 
 def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tensor]]:
@@ -49,7 +46,7 @@ def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tenso
             flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"'{path}' cannot be read as a safetensors file of bases or weights.") from error
-    if (metadata.get("architecture"), metadata.get("checksum")) != (encoder.architecture, encoder.checksum):
+    if (metadata.get("architecture"), metadata.get("checksum")) != (encoder.architecture.name, encoder.checksum):
         raise WeightsError(
             f"'{path}' was fitted for the encoder {metadata.get('encoder', metadata.get('architecture'))} "
             f"({metadata.get('checksum')}), not for {encoder.name} ({encoder.checksum}): fit it again."
@@ -57,7 +54,7 @@ def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tenso
     fitted: dict[str, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
         layer, _, kind = key.partition(".")
-        if tensor.shape[0] != num_channels(layer) or not math.isfinite(float(tensor.double().sum())):
+        if tensor.shape[0] != Layer.parse(layer).num_channels or not math.isfinite(float(tensor.double().sum())):
             raise WeightsError(f"'{path}' is damaged: {key} does not fit its layer.")
-        fitted.setdefault(layer, {})[kind] = tensor.to(encoder.mean.device)
+        fitted.setdefault(layer, {})[kind] = tensor.to(encoder.device)
     return fitted

@@ -1,50 +1,146 @@
-"""The images that a job works on, and how they are named in what it saves."""
+"""What is to be done: the pictures, where they come from, and the config. Makes and reads the settings inside a PNG."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
-from stylecore.images import ImageTensor, load_image, to_uint8
+from stylecore.files import checksum
+from stylecore.images import (
+    SUFFIXES,
+    ImageSource,
+    ImageTensor,
+    fit_size,
+    image_size,
+    load_image,
+    read_settings,
+    to_uint8,
+)
+from stylecore.version import VERSION
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """A content image and its styles, loaded."""
+class Source:
+    """Where a picture comes from."""
 
-    content: ImageTensor
-    styles: list[ImageTensor]
-    records: list[dict[str, str]]  # name and checksum of the content, then of each style
+    name: str  # of its file, as far as it may be told; empty: made in Python
+    checksum: str  # of its 8-bit pixels
+
+    @classmethod
+    def of(cls, image: ImageTensor, source: object = None) -> Source:
+        """Of a loaded image, and what it was loaded from."""
+        name = portable(str(source)) if isinstance(source, str | Path) else ""
+        return cls(name, checksum(to_uint8(image).tobytes()))
+
+    def find(self, folder: Path) -> Path:
+        """The file, as found from here or in the folder, unchanged since then. Raises an ImageError if it is gone."""
+        named = [Path(self.name), folder / Path(self.name).name] if self.name else _pictures([Path(), folder])
+        for path in named:
+            if path.is_file() and self._is(path):
+                return path
+        what = f"'{self.name}'" if self.name else "A picture that this PNG was made from"
+        raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")
+
+    def _is(self, path: Path) -> bool:
+        try:
+            return Source.of(load_image(path)).checksum == self.checksum
+        except ImageError:
+            return False
 
 
-def check_style_weights(config: StylizeConfig, inputs: Inputs) -> None:
-    """Raise an OptionError unless there is a weight for each style, or none at all."""
-    if config.style_weights and len(config.style_weights) != len(inputs.styles):
-        raise OptionError(
-            f"{len(config.style_weights)} style weights were given for {len(inputs.styles)} style images."
-        )
+def _pictures(folders: Iterable[Path]) -> list[Path]:
+    return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
-def saved_paths(records: list[dict[str, str]], folder: Path) -> list[str]:
-    """The files that a saved PNG was made from, as found from here or beside it; unchanged since then."""
-    paths = []
-    for record in records:
-        candidates = [Path(record["name"]), folder / Path(record["name"]).name]
-        found = [path for path in candidates if path.is_file() and checksum(load_image(path)) == record["checksum"]]
-        if not found:
-            raise ImageError(f"'{record['name']}' is not here any more, or has changed: name CONTENT and STYLE again.")
-        paths.append(str(found[0]))
-    return paths
+@dataclass(frozen=True)
+class Job:
+    """A photo, one or several styles, and how to stylize. Raises an OptionError where they do not fit each other."""
+
+    content: ImageTensor  # (1, 3, H, W) in [0, 1]
+    styles: tuple[ImageTensor, ...]  # each such an image of its own size
+    config: StylizeConfig
+    names: tuple[object, ...] = ()  # what content, then styles were loaded from
+    files: dict[str, str] = field(default_factory=dict)  # further settings: files of weights and bases, as they are named
+
+    def __post_init__(self) -> None:
+        if not self.styles:
+            raise OptionError("At least one style image is needed.")
+        weights = self.config.style_weights
+        if weights and len(weights) != len(self.styles):
+            raise OptionError(f"{len(weights)} style weights were given for {len(self.styles)} style images.")
+
+    @classmethod
+    def load(
+        cls, content: ImageSource, style: ImageSource | Sequence[ImageSource], config: StylizeConfig, **more: Any
+    ) -> Self:
+        """A job of paths, bytes, PIL images or tensors, of which it remembers the paths. Raises what `load_image` does."""
+        styles = list(style) if isinstance(style, list | tuple) else [style]
+        images = [load_image(source) for source in (content, *styles)]
+        return cls(images[0], tuple(images[1:]), config, (content, *styles), **more)
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Names and checksums of the content, then of each style."""
+        images = (self.content, *self.styles)
+        names = self.names or (None,) * len(images)
+        return tuple(Source.of(image, name) for image, name in zip(images, names, strict=True))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the result in px."""
+        return fit_size(image_size(self.content), self.config.size)
+
+    @property
+    def name(self) -> str:
+        """From the names of its pictures: `astronaut_flow_strokes`."""
+        return "_".join(Path(source.name).stem for source in self.sources if source.name) or "stylized"
+
+    def with_config(self, config: StylizeConfig) -> Job:
+        """The same pictures, stylized in another way."""
+        return replace(self, config=config)
+
+    def inputs(self) -> list[dict[str, str]]:
+        """The sources, JSON-ready."""
+        return [vars(source) for source in self.sources]
+
+    def settings(self) -> dict[str, Any]:
+        """What travels inside the PNG, JSON-ready: enough to run the job again where its pictures are."""
+        return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **self.files}
+
+
+@dataclass(frozen=True)
+class SavedSettings:
+    """What a PNG says of the job that made it."""
+
+    path: Path
+    config: dict[str, Any]
+    sources: tuple[Source, ...]
+    files: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> SavedSettings:
+        """Raises an ImageError for a PNG without settings."""
+        saved = read_settings(path)
+        try:
+            sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
+            config = dict(saved.pop("config", {}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ImageError(f"The settings in '{path}' are of another form: choose a PNG that stylecore saved.") from error
+        saved.pop("version", None)
+        return cls(path, config, sources, saved)
+
+    def find_pictures(self) -> list[Path]:
+        """The files of content and styles. Raises an ImageError for one that is gone or has changed."""
+        return [source.find(self.path.parent) for source in self.sources]
 
 
 def portable(path: str) -> str:
     """The path as typed if it tells nothing about this machine, else the file's name: PNGs are passed around."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name
-
-
-def checksum(image: ImageTensor) -> str:
-    """Twelve hex digits of an image's 8-bit pixels."""
-    return hashlib.sha256(to_uint8(image).tobytes()).hexdigest()[:12]

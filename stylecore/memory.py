@@ -1,9 +1,11 @@
-"""How much memory a job takes, told before it runs."""
+"""How much memory a job takes, estimated before it runs, and what is said when it runs out all the same."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +21,10 @@ BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
 RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
 STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
 RECOMPUTE_FROM_PX = 1200 * 1200
+# torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors.
+MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
+
+Y, R = TypeVar("Y"), TypeVar("R")
 
 
 def needs_recomputing(height: int, width: int) -> bool:
@@ -52,7 +58,7 @@ def check_memory(
 ) -> None:
     """Raise a NotEnoughMemoryError that names the size that would fit, if this one would not."""
     needed = estimate_memory_mib(size, style_sizes, config, encoder)
-    available = available_memory_mib(encoder.mean.device)
+    available = available_memory_mib(encoder.device)
     if needed <= available:
         return
     fitting = 0
@@ -64,3 +70,20 @@ def check_memory(
     raise NotEnoughMemoryError(
         f"{width}x{height} px needs about {needed / 1024:.1f} GiB, and {available / 1024:.1f} GiB are free: {advice}."
     )
+
+
+def answering_full_memory(steps: Generator[Y, None, R], size: tuple[int, int]) -> Generator[Y, None, R]:
+    """The same steps; where memory runs out, a NotEnoughMemoryError that names a size that may fit."""
+    try:
+        return (yield from steps)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory_full(error):
+            raise
+    # Out here nothing holds the tensors of the evaluation that failed. Half the pixels take half the memory.
+    fitting = max(MIN_SIZE_PX, int(max(size) * 0.5**0.5) // 16 * 16)
+    advice = f"choose --size {fitting}" if fitting < max(size) else "free some memory"
+    raise NotEnoughMemoryError(f"The memory ran out at {size[1]}x{size[0]} px: {advice}.")
+
+
+def _is_memory_full(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(MEMORY_FULL.search(str(error)))

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.color import LUMA
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.encoders import Encoder, load_encoder
 from stylecore.images import ImageTensor, fit_image, image_size, quantize, resize_image
 from stylecore.losses.statistics import gram_matrix
 
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
 CONTENT_LAYER = "relu4_2"
 WITNESS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 DETAIL_SIGMA_PX = 2.0  # what a Gaussian of this width removes counts as detail

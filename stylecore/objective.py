@@ -1,22 +1,24 @@
-"""What is minimised: content, style and total variation of one image at one size, and their gradient."""
+"""What is minimised: a list of style terms, content and total variation of one image at one size, and their gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
-from stylecore.encoders.vgg import Encoder
+from stylecore.config import StylizeConfig
+from stylecore.encoders import Encoder
 from stylecore.images import LEVELS, ImageTensor, image_size
-from stylecore.losses import LayerTargets, Scalar, StyleLoss, content_loss, make_style_loss, total_variation
-from stylecore.losses.gram import blended_gram
-from stylecore.losses.statistics import Features
+from stylecore.losses import LayerStyles, Scalar, StyleLoss, Target, content_loss, find_loss, total_variation
+from stylecore.losses.statistics import Features, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
+
+# What was fitted to images, by layer and then by name: bases and trained weights.
+Fitted = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -38,82 +40,82 @@ class Evaluation:
     changed: bool  # whether the objective is another one since the last evaluation
 
 
-# What was fitted to images, by layer and then by name: bases and trained weights.
-Fitted = Mapping[str, Mapping[str, Tensor]]
+@dataclass(frozen=True)
+class StyleTerm:
+    """One comparison of the image with a style. A layer may have several: of other losses, targets or regions."""
+
+    layer: str
+    loss: StyleLoss
+    target: Target
+    weight: float
+    unit: Tensor | float = 1.0  # what the distance is divided by
+    region: PositionWeights | None = None  # a soft mask over the layer's positions; None: all of them
 
 
-class Objective(nn.Module):
-    """The loss of an image against targets that are computed once, here.
+@dataclass(frozen=True)
+class ContentTerm:
+    """One comparison of the image with the photo."""
+
+    layer: str
+    target: Features
+    weight: float
+    unit: Tensor | float = 1.0
+    is_half_sum: bool = False  # half the sum of the squares, as papers print it, instead of their mean
+
+    def distance(self, features: Features) -> Scalar:
+        """Of features (1, N, H, W) of the target's size."""
+        mean = content_loss(features, self.target)
+        return 0.5 * features.numel() * mean if self.is_half_sum else mean
+
+
+class Objective:
+    """The loss of an image against targets that are computed once.
 
     Args:
         encoder: compares the images, in its own dtype.
-        content: (1, 3, H, W) in [0, 1], of the size that will be optimised.
-        styles: (1, 3, H_i, W_i) in [0, 1]; their own sizes.
-        config: layers, weights, the style loss's name and options.
-        given: bases and weights fitted earlier, to be used as they are.
+        content_terms, style_terms: each adds weight / unit * distance.
+        config: the weights of content, style and total variation, and how often losses adapt.
+        recompute: compute features twice rather than keep them, for large images.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        content: ImageTensor,
-        styles: Sequence[ImageTensor],
+        content_terms: Sequence[ContentTerm],
+        style_terms: Sequence[StyleTerm],
         config: StylizeConfig,
-        given: Fitted | None = None,
+        *,
+        recompute: bool = False,
     ) -> None:
-        super().__init__()
         self.encoder = encoder
+        self.content_terms = content_terms
+        self.style_terms = style_terms
         self.config = config
-        self.content_layers = config.content_layers if config.content_weight else ()
-        self.layers = tuple(dict.fromkeys(self.content_layers + config.style_layers))
-        self.recompute = needs_recomputing(*image_size(content))
+        self.recompute = recompute
+        self.layers = tuple(dict.fromkeys(term.layer for term in (*content_terms, *style_terms)))
         self.num_evaluations = 0
-        # What a layer's term is divided by.
-        self.content_units: dict[str, Tensor | float] = dict.fromkeys(self.content_layers, 1.0)
-        self.style_units: dict[str, Tensor | float] = dict.fromkeys(config.style_layers, 1.0)
-        weights = style_shares(config, len(styles))
-        with torch.no_grad():
-            # Weights are learned from the photo's features; nothing else asks for more of it than the content term.
-            asked = self.layers if config.loss in LOSSES_WITH_WEIGHTS else self.content_layers
-            of_content = encoder(content, asked) if config.content_weight else {}
-            of_styles = [encoder(style, config.style_layers) for style in styles]
-            self.content_targets = {layer: of_content[layer] for layer in self.content_layers}
-            self.style_losses = nn.ModuleDict()
-            for layer in config.style_layers:
-                features = [of_style[layer] for of_style in of_styles]
-                targets = LayerTargets(layer, features, weights, of_content.get(layer), (given or {}).get(layer, {}))
-                self.style_losses[layer] = make_style_loss(config.loss, targets, config.loss_options)
-                if config.terms == "relative":
-                    self.style_units[layer] = blended_gram(targets).square().mean().clamp_min(SMALLEST)
-            if config.terms == "relative":
-                for layer, target in self.content_targets.items():
-                    zero = torch.zeros_like(target)
-                    self.content_units[layer] = self._content_term(zero, target).clamp_min(SMALLEST)
 
-    def forward(self, image: ImageTensor) -> Losses:
-        """The weighted losses of an image in [0, 1] (values outside are allowed: an optimiser may pass them)."""
-        return self.losses(image, self._features(image))
-
-    def _features(self, image: ImageTensor) -> dict[str, Features]:
+    def features(self, image: ImageTensor) -> dict[str, Features]:
+        """Of an image in [0, 1] at every term's layer (values outside are allowed: an optimiser may pass them)."""
         return self.encoder(image, self.layers, recompute=self.recompute)
 
     def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         """The weighted losses of an image whose features at `layers` are known."""
-        config = self.config
-        content = style = image.new_zeros(())
-        for layer, weight in zip(config.content_layers, config.content_layer_weights, strict=True):
-            if layer in self.content_targets:
-                term = self._content_term(features[layer], self.content_targets[layer])
-                content = content + weight / self.content_units[layer] * term
-        for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
-            style = style + weight / self.style_units[layer] * self.style_losses[layer](features[layer])
+        config, zero = self.config, image.new_zeros(())
+        content = _added(zero, (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms))
+        style = _added(zero, self._style_losses(features))
         content, style = config.content_weight * content, config.style_weight * style
-        tv = config.tv_weight * total_variation(image) if config.tv_weight else image.new_zeros(())
+        tv = config.tv_weight * total_variation(image) if config.tv_weight else zero
         return Losses(content + style + tv, content, style, tv)
 
-    def _content_term(self, features: Features, target: Features) -> Scalar:
-        mean = content_loss(features, target)
-        return mean if self.config.content_reduction == "mean" else 0.5 * features.numel() * mean
+    def _style_losses(self, features: Mapping[str, Features]) -> Iterable[Scalar]:
+        """Of each term; those of one loss and region share a summary."""
+        summaries: dict[tuple[int, int], Summary] = {}
+        for term in self.style_terms:
+            key = (id(term.loss), id(term.region))
+            if key not in summaries:
+                summaries[key] = term.loss.summarize(features[term.layer], term.region)
+            yield term.weight / term.unit * term.loss.distance(summaries[key], term.target.summary)
 
     def evaluate(self, variable: Tensor) -> Evaluation:
         """Losses of the image `variable` / 255 and the gradient of their total with respect to `variable`.
@@ -122,7 +124,7 @@ class Objective(nn.Module):
         """
         variable = variable.detach().requires_grad_(True)
         image = variable / LEVELS
-        features = self._features(image)
+        features = self.features(image)
         changed = self.refresh(features)
         losses = self.losses(image, features)
         (gradient,) = torch.autograd.grad(losses.total, variable)
@@ -130,24 +132,76 @@ class Objective(nn.Module):
         self.num_evaluations += 1
         return Evaluation(Losses(*(term.detach() for term in terms)), gradient, changed)
 
+    @torch.no_grad()
     def refresh(self, features: Mapping[str, Features]) -> bool:
         """Let the style losses that are due adapt to the features; whether the objective is then another one."""
         due = self.num_evaluations % self.config.refresh_every == 0
-        changed = False
-        for layer, loss in self.style_losses.items():
-            assert isinstance(loss, StyleLoss)
-            if loss.refreshes_always or (loss.refreshes and due):
-                with torch.no_grad():
-                    changed |= loss.refresh(features[layer].detach())
-        return changed
+        adapting = {id(term.loss): term for term in self.style_terms if self._adapts(term.loss, due)}
+        changes = [
+            term.loss.refresh(term.loss.survey(features[term.layer].detach(), term.region))
+            for term in adapting.values()
+        ]
+        return any(changes)
+
+    @staticmethod
+    def _adapts(loss: StyleLoss, due: bool) -> bool:
+        return loss.refreshes_always or (loss.refreshes and due)
 
     def fitted(self) -> dict[str, dict[str, Tensor]]:
         """Bases and weights in use, which `given` of another job takes."""
-        losses = {layer: loss for layer, loss in self.style_losses.items() if isinstance(loss, StyleLoss)}
-        return {layer: loss.fitted() for layer, loss in losses.items() if loss.fitted()}
+        return {term.layer: found for term in self.style_terms if (found := term.loss.fitted())}
 
 
-def style_shares(config: StylizeConfig, num_styles: int) -> tuple[float, ...]:
-    """The styles' weights, normalised to sum 1; all alike where the config gives none."""
-    weights = config.style_weights or (1.0,) * num_styles
-    return tuple(weight / sum(weights) for weight in weights)
+def _added(zero: Scalar, terms: Iterable[Scalar]) -> Scalar:
+    return sum(terms, start=zero)
+
+
+@torch.no_grad()
+def make_objective(
+    encoder: Encoder,
+    content: ImageTensor,
+    styles: Sequence[ImageTensor],
+    config: StylizeConfig,
+    given: Fitted | None = None,
+) -> Objective:
+    """The objective of a config: one loss on every style layer, and the photo's features.
+
+    Args:
+        encoder: compares the images.
+        content: (1, 3, H, W) in [0, 1], of the size that will be optimised.
+        styles: (1, 3, H_i, W_i) in [0, 1]; their own sizes.
+        config: layers, weights, the style loss's name and options.
+        given: bases and weights fitted earlier, to be used as they are.
+    """
+    content_layers = config.content_layers if config.content_weight else ()
+    loss = find_loss(config.loss)
+    asked = (*content_layers, *config.style_layers) if loss.needs_content else content_layers
+    of_content = encoder(content, asked) if config.content_weight else {}
+    of_styles = [encoder(style, config.style_layers) for style in styles]
+    shares = config.style_shares(len(styles))
+    style_terms: list[StyleTerm] = []
+    for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
+        features = [of_style[layer] for of_style in of_styles]
+        layer_styles = LayerStyles(layer, features, shares, of_content.get(layer), (given or {}).get(layer, {}))
+        style_terms += _style_terms(loss(layer_styles, config), layer_styles, weight, config)
+    content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
+    content_terms = [
+        _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers
+    ]
+    recompute = needs_recomputing(*image_size(content))
+    return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+
+
+def _style_terms(loss: StyleLoss, styles: LayerStyles, weight: float, config: StylizeConfig) -> list[StyleTerm]:
+    """A term for each target of the loss, in units of the style's own Gram if terms are relative."""
+    unit = styles.gram.square().mean().clamp_min(SMALLEST) if config.terms == "relative" else 1.0
+    return [StyleTerm(styles.layer, loss, target, weight * target.share, unit) for target in loss.targets]
+
+
+def _content_term(layer: str, target: Features, weight: float, config: StylizeConfig) -> ContentTerm:
+    is_half_sum = config.content_reduction == "half_sum"
+    term = ContentTerm(layer, target, weight, is_half_sum=is_half_sum)
+    if config.terms == "absolute":
+        return term
+    unit = term.distance(torch.zeros_like(target)).clamp_min(SMALLEST)
+    return ContentTerm(layer, target, weight, unit, is_half_sum)

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from stylecore.config import Stage, StylizeConfig, convert
-from stylecore.encoders.vgg import STYLE_LAYERS, check_layers, num_channels
+from stylecore.encoders import STYLE_LAYERS, Layer, architecture_of
 from stylecore.errors import unknown
 
 DEFAULT_PRESET = "preview"
 
 
 def _per_channel_squared(factor: float, layers: tuple[str, ...]) -> tuple[float, ...]:
-    return tuple(factor / num_channels(layer) ** 2 for layer in layers)
+    return tuple(factor / Layer.parse(layer).num_channels ** 2 for layer in layers)
 
 
 # Gatys et al. 2016 as their own code has it: style weights 1e3 / N^2 on mean((G - A)^2), L-BFGS on an unclamped image.
@@ -60,7 +60,7 @@ TUTORIAL: dict[str, Any] = GATYS | {
     "content_layer_weights": (1 / TUTORIAL_SCALES["conv2_2"] ** 2,),
     "style_layers": TUTORIAL_STYLE_LAYERS,
     "style_layer_weights": tuple(
-        1e6 / num_channels(layer) ** 2 / TUTORIAL_SCALES[layer] ** 4 for layer in TUTORIAL_STYLE_LAYERS
+        1e6 / Layer.parse(layer).num_channels ** 2 / TUTORIAL_SCALES[layer] ** 4 for layer in TUTORIAL_STYLE_LAYERS
     ),
     "clamp": True,
 }
@@ -124,7 +124,8 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
         field = f"{kind}_layers"
         layers: tuple[str, ...] = given.get(field, recipe[field])
         if layers and (field in given or given.get("terms", terms) != terms):
-            check_layers((recipe | given).get("encoder", StylizeConfig.encoder), layers)
+            encoder = (recipe | given).get("encoder", StylizeConfig.encoder)
+            architecture_of(encoder).check(layers, encoder)
             given.setdefault(f"{kind}_layer_weights", _layer_weights(kind, layers, relative))
     if "encoder" in given and "stages" in recipe:
         given.setdefault("stages", tuple(replace(stage, encoder="") for stage in recipe["stages"]))

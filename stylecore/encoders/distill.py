@@ -1,6 +1,6 @@
 """Training a reduced encoder to keep the full one's Grams and content features (Hinton et al. 2015, of features).
 
-The regression of `reduced_encoder` fits one layer at a time. A few hundred steps of Adam on all layers together then
+The regression of `reduce` fits one layer at a time. A few hundred steps of Adam on all layers together then
 repair what adds up along the way, where it matters: in the statistics that the style losses compare.
 """
 

@@ -1,12 +1,12 @@
 """A cheaper encoder that keeps the features: each 3x3 convolution N_in -> N_out split into 1x1 N_in -> K and 3x3
 K -> N_out.
 
-Feature maps say much the same as others, so a convolution needs to see only K directions of its inputs. K of each
-layer is chosen for a cost of the whole network: a direction stays if it adds enough to what can be told of its layer's
-responses for the multiplications that it takes. The convolutions are then fitted layer by layer, without training:
-least squares from the inputs that the reduced network really sees to the original network's responses, ridge towards
-the original weights; and this prediction again from its K best directions. Fitting to the inputs that are really seen
-keeps the errors of early layers from adding up in later ones.
+Feature maps are redundant, so a convolution needs to see only K directions of its inputs. K of each layer follows from
+a cost of the whole network: a direction stays if the variance of the layer's responses that it explains is worth its
+multiplications. The convolutions are then fitted layer by layer, without training: least squares from the inputs that
+the reduced network really sees to the original network's responses, with a ridge towards the original weights; then the
+same prediction from its K best directions alone. Fitting to the inputs that are really seen keeps the errors of early
+layers from adding up in later ones.
 
 The other order, 3x3 N_in -> K and 1x1 K -> N_out by principal components of the responses (Zhang et al. 2015), is what
 the project had first: docs/benchmarks/reduced_encoders.md has an encoder of each at half the multiplications.
@@ -26,14 +26,14 @@ from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from stylecore.encoders.vgg import Encoder, checksum, conv_names, stride
-from stylecore.errors import OptionError, WeightsError
-from stylecore.files import replacing
+from stylecore.encoders.vgg import Encoder, Layer
+from stylecore.errors import OptionError
+from stylecore.files import check_folder, write_file
 from stylecore.images import ImageTensor
 
 FIRST = "conv1_1"  # three input channels: nothing to save
 RIDGE = 1e-3  # pull towards the original weights, relative to the inputs' mean energy
-WHISPER = 1e-5  # noise on the inputs, relative to their mean energy
+JITTER = 1e-5  # noise on the inputs, relative to their mean energy
 MULTIPLE = 16  # of K: what processors handle at a time
 SIDE_PX = 256  # of the image whose multiplications are counted: any whose poolings leave no remainder
 SAMPLE = 3  # every so many of the images decide on K
@@ -53,65 +53,65 @@ def reduce_encoder(
     encoder: Encoder,
     images: Sequence[ImageTensor],
     *,
-    cheaper: float,
+    speedup: float,
     report: Callable[[str, int, int], None] | None = None,
 ) -> Encoder:
-    """Factorise an encoder's convolutions so that a pass takes a `cheaper`-th of the multiplications.
+    """Factorise an encoder's convolutions so that a pass takes `speedup` times fewer multiplications.
 
     Args:
         encoder: the full one, float32.
         images: fitting images, (1, 3, H, W) in [0, 1]; about 48 of 192 px do.
-        cheaper: at least 1; the result is cheaper by this or a little more, up to what one direction in each layer is.
+        speedup: at least 1; the result has this or a little more, up to that of one direction in each layer.
         report: called after each layer with its name, K and N_in.
 
     Returns:
         an encoder of the same architecture; a layer where K would save nothing keeps its one 3x3 convolution.
 
     Raises:
-        OptionError: `cheaper` is under 1, there are no images, or the encoder is a reduced one already.
+        OptionError: `speedup` is under 1, there are no images, or the encoder is a reduced one already.
     """
-    if not 1 <= cheaper < float("inf"):
-        raise OptionError(f"cheaper must be a number from 1 on, such as 3, not {cheaper:g}.")
+    if not 1 <= speedup < float("inf"):
+        raise OptionError(f"speedup must be a number from 1 on, such as 3, not {speedup:g}.")
     if not images:
         raise OptionError("At least one image is needed to fit a reduced encoder.")
     if not all(isinstance(conv, nn.Conv2d) for conv in encoder.convs.values()):
         raise OptionError("This encoder is a reduced one already: choose vgg16 or vgg19.")
-    names = [name for name in conv_names(encoder.architecture) if name in encoder.convs]
+    names = list(encoder.convs)
     convs: dict[str, nn.Module] = {FIRST: copy.deepcopy(encoder.convs[FIRST])}
-    ranks = choose_ranks({name: _layer_gains(encoder, name, images[::SAMPLE]) for name in names[1:]}, encoder, cheaper)
+    ranks = choose_ranks({name: _layer_gains(encoder, name, images[::SAMPLE]) for name in names[1:]}, encoder, speedup)
     generator = torch.Generator().manual_seed(0)
     for name, rank in ranks.items():
-        convs[name] = _split(*_predict(encoder, _with_convs(encoder, convs), name, images, generator), rank)
+        convs[name] = _split(*_predict(encoder, encoder.with_convs(convs), name, images, generator), rank)
         if report:
             report(name, rank, _whole(encoder, name).in_channels)
-    return _with_convs(encoder, convs)
+    return encoder.with_convs(convs)
 
 
 def refit_end(student: Encoder, encoder: Encoder, images: Sequence[ImageTensor], number: int) -> Encoder:
-    """The student with its last convolutions fitted anew, whole: nothing after them makes good what directions that
-    were left out would have told, and the last takes but 3 % of the full encoder's multiplications."""
+    """The student with its last `number` convolutions fitted again, whole: no later layer can make up for directions
+    that are dropped there, and the last one takes only 3 % of the full encoder's multiplications."""
     names = list(encoder.convs)
     convs = {name: student.convs[name] for name in names[:-number]}
     for name in names[-number:]:
         generator = torch.Generator().manual_seed(0)
-        prediction = _predict(encoder, _with_convs(encoder, convs), name, images, generator)
+        prediction = _predict(encoder, encoder.with_convs(convs), name, images, generator)
         convs[name] = _split(*prediction, _whole(encoder, name).in_channels)
-    return _with_convs(encoder, convs)
+    return encoder.with_convs(convs)
 
 
-def choose_ranks(gains: Mapping[str, Float[Tensor, " N_in"]], encoder: Encoder, cheaper: float) -> dict[str, int]:
-    """K of each convolution so that the encoder is `cheaper` times as cheap and most is told for it; N_in: leave it.
+def choose_ranks(gains: Mapping[str, Float[Tensor, " N_in"]], encoder: Encoder, speedup: float) -> dict[str, int]:
+    """K of each convolution that explains most within the cost; N_in: leave the convolution as it is.
 
-    Every layer stops where its next `MULTIPLE` directions would add less than a common price, in shares of its
-    features' energy for each multiplication. The price is found by halving.
+    Every layer stops where its next `MULTIPLE` directions would explain less than a common price, in shares of its
+    features' energy for each multiplication. The price is found by bisection.
 
     Args:
-        gains: of each layer, what each direction of its inputs adds to the variance told of its responses, best first,
-            relative to the energy of its features.
+        gains: of each layer, the variance of its responses that each direction of its inputs explains beyond those
+            before it, best first, relative to the energy of its features.
         encoder: the full one.
-        cheaper: at least 1.
+        speedup: at least 1, in multiplications of the whole encoder.
     """
-    budget = num_multiplications(encoder, SIDE_PX, SIDE_PX) / cheaper
+    budget = num_multiplications(encoder, SIDE_PX, SIDE_PX) / speedup
     of_first = _cost(encoder.convs[FIRST], FIRST)
 
     def ranks_at(price: float) -> dict[str, int]:
@@ -143,7 +143,7 @@ def _cost(conv: nn.Module, name: str, rank: int | None = None) -> float:
     per_position = conv.weight.numel()
     if rank is not None and rank < conv.in_channels:
         per_position = rank * (conv.in_channels + 9 * conv.out_channels)
-    return per_position * (SIDE_PX // stride(name)) ** 2
+    return per_position * (SIDE_PX // Layer.parse(name).stride) ** 2
 
 
 def rank_of(conv: nn.Module) -> int:
@@ -160,7 +160,8 @@ def num_multiplications(encoder: Encoder, height: int, width: int) -> int:
     total = 0
     for name, conv in encoder.convs.items():
         weights = sum(weight.numel() for key, weight in conv.named_parameters() if key.endswith("weight"))
-        total += weights * (height // stride(name)) * (width // stride(name))
+        stride = Layer.parse(name).stride
+        total += weights * (height // stride) * (width // stride)
     return total
 
 
@@ -168,35 +169,20 @@ def save_encoder(encoder: Encoder, path: str | Path) -> None:
     """Write the convolutions in half precision, as `load_encoder(weights=path)` and `--encoder FILE` read them.
 
     Raises:
-        WeightsError: there is no such folder.
+        OutputError: there is no such folder, or it cannot be written to.
     """
     tensors = {key: value.half().contiguous() for key, value in encoder.convs.state_dict().items()}
-    metadata = {"architecture": encoder.architecture, "normalization": encoder.normalization}
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise WeightsError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
-    with replacing(target) as file:
-        file.write(save(tensors, metadata))
+    metadata = {"architecture": encoder.architecture.name, "normalization": encoder.normalization}
+    check_folder(Path(path))
+    write_file(Path(path), save(tensors, metadata))
 
 
-def _with_convs(encoder: Encoder, convs: Mapping[str, nn.Module]) -> Encoder:
-    return Encoder(
-        encoder.architecture,
-        convs,
-        normalization=encoder.normalization,
-        pooling=encoder.pooling,
-        checksum=checksum(convs),
-    )
-
-
-def _input_of(encoder: Encoder, name: str, image: ImageTensor) -> Tensor:
+def _input_of(encoder: Encoder, name: str, image: ImageTensor) -> Float[Tensor, "1 N_in _ _"]:
     """What the convolution `name` would see: the one before it after ReLU, and pooling where a block begins."""
-    names = conv_names(encoder.architecture)
-    before = names[names.index(name) - 1].replace("conv", "relu")
-    features = encoder(image, [before])[before]
-    if before[4] == name[4]:
-        return features
-    return F.max_pool2d(features, 2) if encoder.pooling == "max" else F.avg_pool2d(features, 2)
+    layer = Layer.parse(name)
+    before = encoder.architecture.previous(layer).relu
+    features = encoder(image, [str(before)])[str(before)]
+    return features if before.block == layer.block else encoder.pool(features)
 
 
 def _whole(encoder: Encoder, name: str) -> nn.Conv2d:
@@ -248,51 +234,52 @@ def _regress(moments: Regression, original: nn.Conv2d) -> tuple[Float[Tensor, "N
 
 
 @dataclass(frozen=True)
-class Told:
-    """What directions of a layer's inputs tell of its responses: a triangular system whose first 1 + 9 K rows are what
-    the 1 of the bias and the first K directions, nine positions each, tell."""
+class Decomposition:
+    """A layer's responses explained by directions of its inputs, one after the other: a triangular system whose first
+    1 + 9 K rows belong to the bias and the first K directions, nine positions each."""
 
-    directions: Float[Tensor, "N_in N_in"]  # rows, the most telling first
+    directions: Float[Tensor, "N_in N_in"]  # rows, the one that explains most first
     factor: Float[Tensor, "D D"]  # L of the inputs' second moment L L^T
-    told: Float[Tensor, "D N"]  # L^-1 E x y^T: squared, what each row adds
+    explained: Float[Tensor, "D N"]  # L^-1 E x y^T: squared, the variance that each row adds
 
 
-def _tell(weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments: Regression) -> Told:
+def _decompose(weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments: Regression) -> Decomposition:
     directions = _directions(weight, moments)
     order = torch.zeros_like(moments.inputs)
     order[0, -1] = 1
     order[1:, :-1] = torch.kron(directions, torch.eye(9, dtype=directions.dtype))
-    # A few images need not span all inputs: a whisper of noise on each keeps the system solvable.
-    noise = torch.full((len(order),), WHISPER * float(moments.inputs.diagonal().mean())).double()
-    noise[-1] = 0  # the 1 of the bias is known
-    inputs = order @ (moments.inputs + noise.diag()) @ order.mT
+    # A few images need not span all inputs: a little noise on each keeps the system solvable.
+    jitter = torch.full((len(order),), JITTER * float(moments.inputs.diagonal().mean())).double()
+    jitter[-1] = 0  # the 1 of the bias is known
+    inputs = order @ (moments.inputs + jitter.diag()) @ order.mT
     cross = order @ moments.inputs @ torch.cat([weight, bias[:, None]], 1).mT
     factor = torch.linalg.cholesky(inputs)
-    return Told(directions, factor, torch.linalg.solve_triangular(factor, cross, upper=False))
+    return Decomposition(directions, factor, torch.linalg.solve_triangular(factor, cross, upper=False))
 
 
 def _layer_gains(encoder: Encoder, name: str, images: Sequence[ImageTensor]) -> Float[Tensor, " N_in"]:
+    """The variance that each direction explains, in shares of the features' energy."""
     weight, bias, moments = _predict(encoder, encoder, name, images, torch.Generator().manual_seed(0))
-    told = _tell(weight, bias, moments).told
-    return told[1:].square().sum(1).view(-1, 9).sum(1) / moments.energy
+    explained = _decompose(weight, bias, moments).explained
+    return explained[1:].square().sum(1).view(-1, 9).sum(1) / moments.energy
 
 
 def _split(
     weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments: Regression, rank: int
 ) -> nn.Sequential | nn.Conv2d:
-    """The prediction W x + b from the `rank` directions of x that tell most of it; from all, as it is."""
+    """The prediction W x + b from the `rank` directions of x that explain most of it; from all, as it is."""
     num_out, num_in = weight.shape[0], weight.shape[1] // 9
     if rank == num_in:
         return _conv(weight.view(num_out, num_in, 3, 3), bias)
-    found, used = _tell(weight, bias, moments), 1 + 9 * rank
-    fitted = torch.linalg.solve_triangular(found.factor[:used, :used].mT, found.told[:used], upper=True).mT
+    found, used = _decompose(weight, bias, moments), 1 + 9 * rank
+    fitted = torch.linalg.solve_triangular(found.factor[:used, :used].mT, found.explained[:used], upper=True).mT
     project = _conv(found.directions[:rank, :, None, None], None)
     return nn.Sequential(project, _conv(fitted[:, 1:].reshape(num_out, rank, 3, 3), fitted[:, 0]))
 
 
 def _directions(weight: Float[Tensor, "N P"], moments: Regression) -> Float[Tensor, "N_in N_in"]:
     """A basis of the input channels, as rows, in the order in which the responses depend on them: if x is replaced by
-    what the first K tell of it, at each of the nine positions by itself, the responses change least. These are the
+    its projection on the first K, at each of the nine positions by itself, the responses change least. These are the
     first eigenvectors of R C R, times R, where C is the channels' covariance and R^2 the sum of W_p^T W_p over the
     positions p."""
     num_in = weight.shape[1] // 9

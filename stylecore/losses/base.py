@@ -1,70 +1,142 @@
-"""Content and total variation, and what every style loss has in common."""
+"""What every style loss has in common: two halves, `summarize` and `distance`, and the options that it owns.
+
+`summarize` goes over positions and gives a `Summary`, which adds up; `distance` compares a summary with a target. Tiles
+are partial summaries, regions weighted ones, several styles several targets: none of them needs a loss of its own.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, TypeVar
 
+import pydantic
+import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from stylecore.losses.statistics import Features
+from stylecore.fields import CONFIG, Options, Whole, about
+from stylecore.losses.statistics import (
+    Features,
+    Moments,
+    PositionWeights,
+    Sample,
+    Summary,
+    all_moments,
+    blend,
+    flatten_positions,
+)
 
 Scalar = Float[Tensor, ""]
-WeightsFrom = Literal["adversarial", "fisher"]
+AnyLoss = TypeVar("AnyLoss", bound="StyleLoss")
+AnySummary = TypeVar("AnySummary", bound=Summary)
+MAX_REFRESH = 100_000
 
 
-def content_loss(features: Float[Tensor, "B N H W"], target: Float[Tensor, "B N H W"]) -> Scalar:
-    """Mean of (F - C)^2 over all entries (Gatys et al. 2016, eq. 1, as a mean), in float32."""
-    return (features.float() - target.float()).square().mean()
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class RefreshOptions(Options):
+    """Of losses that adapt to the result as it grows."""
+
+    refresh_every: Annotated[
+        int,
+        Whole,
+        about("Evaluations between new svd projectors, trained weights or samples.", low=1, high=MAX_REFRESH, common=True),
+    ] = 10
 
 
-def total_variation(image: Float[Tensor, "B 3 H W"]) -> Scalar:
-    """Mean squared difference of neighbouring pixels, both directions added (Mahendran and Vedaldi 2015, beta 2)."""
-    vertical = image[:, :, 1:] - image[:, :, :-1]
-    horizontal = image[:, :, :, 1:] - image[:, :, :, :-1]
-    return vertical.square().mean() + horizontal.square().mean()
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class SeedOptions(Options):
+    """Of all that draws."""
 
-
-@dataclass(frozen=True)
-class LossOptions:
-    """What the style losses can be told; each reads the fields that concern it."""
-
-    components: str = "12.5%"  # pca: kept, a count, a share of N, or var:SHARE of the variance
-    centered: bool = True  # pca: whether directions are those of the covariance or of the second moment
-    threshold: str = "mean:1.0"  # svd: singular values below are dropped
-    refresh_every: int = 10  # evaluations between new projectors, trained weights or sampled positions
-    weights_from: WeightsFrom = "adversarial"  # weighted: how the weights are found
-    num_samples: int = 512  # mmd kernels: positions drawn from each image
-    seed: int = 0  # of the drawing
+    seed: Annotated[int, Whole, about("Of a noise start and of any sampling.", low=0, high=2**63 - 1, common=True)] = 0
 
 
 @dataclass(frozen=True)
-class LayerTargets:
-    """What one layer's style loss is made from."""
+class LayerStyles:
+    """What one layer's style loss is fitted to."""
 
     layer: str
-    styles: Sequence[Features]  # (1, N, H_i, W_i); sizes may differ
-    weights: Sequence[float]  # one a style, summing to 1
+    features: Sequence[Features]  # of each style, (1, N, H_i, W_i); sizes may differ
+    shares: Sequence[float]  # one a style, summing to 1
     content: Features | None = None  # of the photo
     given: Mapping[str, Tensor] = field(default_factory=dict)  # fitted earlier, by the names of `StyleLoss.fitted`
 
+    @cached_property
+    def moments(self) -> list[Moments]:
+        """Of each style, first and second."""
+        return [all_moments(features) for features in self.features]
 
-class StyleLoss(nn.Module, ABC):
+    @cached_property
+    def exact_moments(self) -> list[Moments]:
+        """The same of float32 features: of bfloat16 its rounding would be all that the weakest directions show."""
+        if all(features.dtype != torch.bfloat16 for features in self.features):
+            return self.moments
+        return [all_moments(features.float()) for features in self.features]
+
+    @property
+    def gram(self) -> Float[Tensor, "1 N N"]:
+        """sum_i w_i A_i. For losses quadratic in G, sum_i w_i |G - A_i|^2 has the gradient of |G - sum_i w_i A_i|^2."""
+        return blend(self.moments, self.shares).gram
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a summary is compared with, and its share of the loss."""
+
+    summary: Summary
+    share: float = 1.0
+
+
+STYLE_LOSSES: dict[str, type[StyleLoss]] = {}  # by name, filled by `style_loss`
+
+
+def style_loss(name: str) -> Callable[[type[AnyLoss]], type[AnyLoss]]:
+    """Make a class known as a style loss of this name: it is then in the command line, the page and the bench."""
+
+    def register(kind: type[AnyLoss]) -> type[AnyLoss]:
+        STYLE_LOSSES[name] = kind
+        return kind
+
+    return register
+
+
+class StyleLoss(ABC):
     """One layer's style term, in the units of mean((G - A)^2) over the N^2 entries of a Gram, so that one set of layer
-    weights serves all losses."""
+    weights serves all losses.
 
-    refreshes: bool = False  # whether `refresh` wants to be called every `LossOptions.refresh_every` evaluations
+    Made from the styles' features and an object that has the fields of `Options`; then its `targets` are fixed.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    refreshes: bool = False  # whether `refresh` wants to be called every `refresh_every` evaluations
     refreshes_always: bool = False  # or before every evaluation, as the paper's own versions do
+    targets: Sequence[Target]
 
     @abstractmethod
-    def forward(self, features: Features) -> Scalar:
-        """The loss of features (1, N, H, W)."""
+    def __init__(self, styles: LayerStyles, options: Any) -> None: ...
 
-    def refresh(self, features: Features) -> bool:  # noqa: ARG002 - most losses have nothing to adapt
-        """Adapt to the features of the image so far (detached).
+    @abstractmethod
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Summary:
+        """What `distance` needs of features (1, N, H, W), or of part of them; `weights` (1, 1, H, W) is a soft mask."""
+
+    @abstractmethod
+    def distance(self, summary: Any, target: Any) -> Scalar:
+        """How far a summary is from a target's: 0 for equal."""
+
+    def __call__(self, features: Features, weights: PositionWeights | None = None) -> Scalar:
+        """The loss of features (1, N, H, W): the distances from all targets by their shares."""
+        summary = self.summarize(features, weights)
+        distances = [target.share * self.distance(summary, target.summary) for target in self.targets]
+        return distances[0] if len(distances) == 1 else torch.stack(distances).sum()
+
+    def survey(self, features: Features, weights: PositionWeights | None = None) -> Summary:
+        """What `refresh` needs, which adds up over positions too."""
+        return self.summarize(features, weights)
+
+    def refresh(self, survey: Any) -> bool:  # noqa: ARG002 - most losses have nothing to adapt
+        """Adapt to the image so far.
 
         Returns:
             whether the objective changed so much that what an optimiser remembers of it is void.
@@ -74,3 +146,52 @@ class StyleLoss(nn.Module, ABC):
     def fitted(self) -> dict[str, Tensor]:
         """What was fitted to images and can be given again, by name."""
         return {}
+
+
+class SampledStyleLoss(StyleLoss):
+    """A style loss that looks at some of the positions: drawn with a seed, anew after each `refresh`.
+
+    Every style has a target of its own: samples cannot be blended.
+    """
+
+    refreshes = True
+    num_samples: int
+    generator: torch.Generator
+    drawn: Tensor | None = None
+
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Sample:
+        if self.drawn is None:
+            self.drawn = self.draw(features, weights)
+        return Sample(flatten_positions(features)[0][:, self.drawn])
+
+    def survey(self, features: Features, weights: PositionWeights | None = None) -> Sample:  # noqa: ARG002
+        """Nothing is learned from the image: the next summary draws."""
+        return Sample(features.new_zeros(features.shape[1], 0))
+
+    def refresh(self, survey: Sample) -> bool:  # noqa: ARG002 - the same for every image
+        self.drawn = None
+        return True
+
+    def draw(self, features: Features, weights: PositionWeights | None = None) -> Tensor:
+        """Indices of positions without repetition, drawn on the CPU so that a seed means the same everywhere."""
+        if weights is None:
+            order = torch.randperm(features.shape[2] * features.shape[3], generator=self.generator)
+            return order[: self.num_samples].to(features.device)
+        likely = weights.flatten().double().cpu()
+        number = min(self.num_samples, int(likely.count_nonzero()))
+        return torch.multinomial(likely, number, generator=self.generator).to(features.device)
+
+
+def summary_gradient(
+    distance: Callable[[AnySummary], Scalar], summary: AnySummary
+) -> tuple[Scalar, Mapping[str, Tensor]]:
+    """A distance and its gradient with respect to each tensor of the summary.
+
+    The gradient with respect to features is then that of sum(g * t) over the summary's tensors t, with g held fixed:
+    tile by tile, for tiles whose summaries were added up.
+    """
+    names, leaves = zip(*summary.detach().tensors().items(), strict=True)
+    leaves = tuple(leaf.requires_grad_(True) for leaf in leaves)
+    value = distance(replace(summary, **dict(zip(names, leaves, strict=True))))  # type: ignore[type-var]
+    gradients = torch.autograd.grad(value, leaves, materialize_grads=True)
+    return value.detach(), dict(zip(names, gradients, strict=True))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.errors import OptionError
-from stylecore.losses.statistics import Features, covariance, gram_matrix
+from stylecore.losses.statistics import Moments, blend
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,11 @@ class Components:
     variance: float | None = None  # explained, in (0, 1]
 
     @classmethod
-    def parse(cls, text: str) -> Components:
+    def parse(cls, value: Components | str | int) -> Components:
         """`64`, `12.5%` (of N, per layer) or `var:0.95`. Raises an OptionError for anything else."""
+        if isinstance(value, Components):
+            return value
+        text = str(value)
         if re.fullmatch(r"\d+", text):
             return cls(count=int(text))
         match = re.fullmatch(r"(?:(?P<share>[\d.]+)%|var:(?P<variance>[\d.]+))", text)
@@ -39,6 +42,11 @@ class Components:
                 "share of the variance such as var:0.95."
             )
         return cls(share=share, variance=variance)
+
+    def __str__(self) -> str:
+        if self.count is not None:
+            return str(self.count)
+        return f"var:{self.variance}" if self.share is None else f"{100 * self.share:.12g}%"
 
     def number(self, eigenvalues: Float[Tensor, " N"], layer: str = "this layer") -> int:
         """K for a layer whose eigenvalues, in descending order, are given; at least 1.
@@ -82,34 +90,28 @@ class Basis:
 
 
 def fit_basis(
-    styles: Sequence[Features],
-    weights: Sequence[float],
+    moments: Sequence[Moments],
+    shares: Sequence[float],
     components: Components,
     *,
     centered: bool = True,
     layer: str = "this layer",
 ) -> Basis:
-    """The top eigenvectors of the styles' covariance (`centered`) or second moment, several styles pooled by weight.
+    """The top eigenvectors of the styles' covariance (`centered`) or second moment, several styles pooled by share.
 
     Args:
-        styles: features (1, N, H_i, W_i).
-        weights: one a style, summing to 1.
+        moments: first and second of each style, (1, N) and (1, N, N), float32 or better.
+        shares: one a style, summing to 1.
         components: how many to keep.
         centered: whether the mean is removed before directions are chosen; it concerns only the choice.
         layer: named in errors.
     """
-    # Not of bfloat16: its rounding would be all that the weakest directions show.
-    styles = [style.to(torch.promote_types(style.dtype, torch.float32)) for style in styles]
-    moment = sum(weight * gram_matrix(style)[0].double() for style, weight in zip(styles, weights, strict=True))
-    assert isinstance(moment, Tensor)
-    if centered:
-        means = [weight * covariance(style)[0][0].double() for style, weight in zip(styles, weights, strict=True)]
-        mean = torch.stack(means).sum(0)
-        moment = moment - mean.outer(mean)
+    pooled = blend([each.double() for each in moments], shares)
+    moment = (pooled.covariance if centered else pooled.gram)[0]
     eigenvalues, vectors = torch.linalg.eigh(moment.cpu())
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
     number = components.number(eigenvalues, layer)
-    kept = vectors[:, :number].contiguous().to(styles[0])
+    kept = vectors[:, :number].contiguous().to(moments[0].gram)
     return Basis(kept, eigenvalues.to(kept))
 
 

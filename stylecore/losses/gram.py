@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.losses.base import LayerTargets, Scalar, StyleLoss
-from stylecore.losses.statistics import Features, gram_matrix
+from stylecore.losses.base import LayerStyles, Scalar, StyleLoss, Target, style_loss
+from stylecore.losses.statistics import Features, Moments, PositionWeights, gram_matrix, second_moments
 
 
 def gram_loss(features: Features, target: Float[Tensor, "1 N N"]) -> Scalar:
@@ -15,20 +16,15 @@ def gram_loss(features: Features, target: Float[Tensor, "1 N N"]) -> Scalar:
     return (gram_matrix(features) - target).square().mean()
 
 
-def blended_gram(targets: LayerTargets) -> Float[Tensor, "1 N N"]:
-    """sum_i w_i A_i. For losses quadratic in G, sum_i w_i |G - A_i|^2 has the gradient of |G - sum_i w_i A_i|^2."""
-    pairs = zip(targets.styles, targets.weights, strict=True)
-    return torch.stack([weight * gram_matrix(style) for style, weight in pairs]).sum(0)
-
-
+@style_loss("gram")
 class GramLoss(StyleLoss):
     """mean((G - A)^2), several styles blended into one target."""
 
-    target: Tensor
+    def __init__(self, styles: LayerStyles, options: Any) -> None:  # noqa: ARG002 - there are none
+        self.targets = [Target(Moments(1.0, second=styles.gram))]
 
-    def __init__(self, targets: LayerTargets) -> None:
-        super().__init__()
-        self.register_buffer("target", blended_gram(targets))
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
+        return second_moments(features, weights)
 
-    def forward(self, features: Features) -> Scalar:
-        return gram_loss(features, self.target)
+    def distance(self, summary: Moments, target: Moments) -> Scalar:
+        return (summary.gram - target.gram).square().mean()

@@ -9,51 +9,68 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Annotated, Any
 
+import pydantic
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss
-from stylecore.losses.gram import blended_gram
-from stylecore.losses.statistics import Features, flatten_positions, mean_std
+from stylecore.fields import CONFIG, Whole, about
+from stylecore.losses.base import LayerStyles, RefreshOptions, SampledStyleLoss, Scalar, SeedOptions, StyleLoss, Target, style_loss
+from stylecore.losses.statistics import Features, Moments, PositionWeights, Sample, channel_moments
 
 Kernel = Callable[[Float[Tensor, "N P"], Float[Tensor, "N Q"]], Float[Tensor, "P Q"]]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class SampleOptions(RefreshOptions, SeedOptions):
+    """Of losses that draw positions."""
+
+    num_samples: Annotated[
+        int, Whole, about("Positions that the mmd kernels draw from each image.", low=2, high=16384)
+    ] = 512
 
 
 class MomentsLoss(StyleLoss):
     """Differences of a vector of moments t(F): 2 |t_s|^2 |t - t_s|^2 / N^2, which is of the size of the Gram's change
     when its features change by as much."""
 
-    target: Tensor
+    def __init__(self, styles: LayerStyles, options: Any) -> None:  # noqa: ARG002 - there are none
+        summaries = [self.summarize(features) for features in styles.features]
+        pairs = list(zip(styles.shares, summaries, strict=True))
+        mean = torch.stack([share * each.mean for share, each in pairs]).sum(0)
+        # Each style's own spread: a mixture's would count the distance of the means as spread.
+        std = torch.stack([share * each.std for share, each in pairs]).sum(0)
+        self.targets = [Target(Moments(1.0, first=mean, squares=mean.square() + std.square()))]
 
-    def __init__(self, targets: LayerTargets) -> None:
-        super().__init__()
-        pairs = zip(targets.styles, targets.weights, strict=True)
-        self.register_buffer("target", torch.stack([w * self.moments(style) for style, w in pairs]).sum(0))
-        self.num_channels = targets.styles[0].shape[1]
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
+        return channel_moments(features, weights)
 
     @abstractmethod
-    def moments(self, features: Features) -> Float[Tensor, "1 D"]:
+    def vector(self, summary: Moments) -> Float[Tensor, "1 D"]:
         """What is compared, as one row."""
 
-    def forward(self, features: Features) -> Scalar:
-        difference = (self.moments(features) - self.target).square().sum()
-        return 2 * self.target.square().sum() * difference / self.num_channels**2
+    def distance(self, summary: Moments, target: Moments) -> Scalar:
+        found, wanted = self.vector(summary), self.vector(target)
+        num_channels = summary.mean.shape[1]
+        return 2 * wanted.square().sum() * (found - wanted).square().sum() / num_channels**2
 
 
+@style_loss("mmd-linear")
 class LinearMMDLoss(MomentsLoss):
     """MMD with k(x, y) = x.y: the squared distance of the means (Li et al. 2017, table 1)."""
 
-    def moments(self, features: Features) -> Float[Tensor, "1 D"]:
-        return flatten_positions(features).mean(2)
+    def vector(self, summary: Moments) -> Float[Tensor, "1 D"]:
+        return summary.mean
 
 
+@style_loss("bn")
 class BatchNormLoss(MomentsLoss):
     """Means and standard deviations of the channels (Li et al. 2017, eq. 13)."""
 
-    def moments(self, features: Features) -> Float[Tensor, "1 D"]:
-        return torch.cat(mean_std(features), dim=1)
+    def vector(self, summary: Moments) -> Float[Tensor, "1 D"]:
+        return torch.cat([summary.mean, summary.std], dim=1)
 
 
 def kernel_mmd(result: Float[Tensor, "N P"], style: Float[Tensor, "N Q"], kernel: Kernel) -> Scalar:
@@ -61,45 +78,31 @@ def kernel_mmd(result: Float[Tensor, "N P"], style: Float[Tensor, "N Q"], kernel
     return kernel(result, result).mean() + kernel(style, style).mean() - 2 * kernel(result, style).mean()
 
 
-class KernelMMDLoss(StyleLoss):
+class KernelMMDLoss(SampledStyleLoss):
     """MMD with any kernel, on positions drawn without replacement: new ones every `refresh_every` evaluations."""
 
-    refreshes = True
-    samples: Tensor
+    Options = SampleOptions
 
-    def __init__(self, targets: LayerTargets, options: LossOptions) -> None:
-        super().__init__()
+    def __init__(self, styles: LayerStyles, options: SampleOptions) -> None:
         self.num_samples = options.num_samples
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.weights = tuple(targets.weights)
-        self.drawn: Tensor | None = None
-        flat = [flatten_positions(style)[0] for style in targets.styles]
-        self.styles = [positions[:, self._draw(positions.shape[1])] for positions in flat]
-        self.scale = float(blended_gram(targets).square().mean())
-        self.kernel = self.make_kernel(torch.cat(self.styles, 1))
+        samples = []
+        for features in styles.features:
+            samples.append(self.summarize(features))
+            self.drawn = None  # the next image has positions of its own
+        self.targets = [Target(sample, share) for sample, share in zip(samples, styles.shares, strict=True)]
+        self.scale = float(styles.gram.square().mean())
+        self.kernel = self.make_kernel(torch.cat([sample.points for sample in samples], 1))
 
     @abstractmethod
     def make_kernel(self, style: Float[Tensor, "N Q"]) -> Kernel:
         """The kernel, which may be fitted to the style's samples; the loss is `scale` times the MMD^2."""
 
-    def _draw(self, num_positions: int) -> Tensor:
-        """Indices of positions, drawn on the CPU so that a seed means the same everywhere."""
-        return torch.randperm(num_positions, generator=self.generator)[: self.num_samples]
-
-    def refresh(self, features: Features) -> bool:
-        self.drawn = self._draw(features.shape[2] * features.shape[3]).to(features.device)
-        return True
-
-    def forward(self, features: Features) -> Scalar:
-        if self.drawn is None:
-            self.refresh(features)
-        flat = flatten_positions(features)[0][:, self.drawn]
-        distances = [
-            w * kernel_mmd(flat, style, self.kernel) for style, w in zip(self.styles, self.weights, strict=True)
-        ]
-        return self.scale * torch.stack(distances).sum()
+    def distance(self, summary: Sample, target: Sample) -> Scalar:
+        return self.scale * kernel_mmd(summary.points, target.points, self.kernel)
 
 
+@style_loss("mmd-poly")
 class PolynomialMMDLoss(KernelMMDLoss):
     """MMD with k(x, y) = (x.y)^2, over N^2: with every position drawn it equals the Gram loss, up to a constant where
     several styles are blended."""
@@ -109,6 +112,7 @@ class PolynomialMMDLoss(KernelMMDLoss):
         return lambda x, y: (x.mT @ y).square()
 
 
+@style_loss("mmd-gaussian")
 class GaussianMMDLoss(KernelMMDLoss):
     """MMD with k(x, y) = exp(-|x - y|^2 / (2 s^2)), s^2 the mean squared distance of the style's positions."""
 

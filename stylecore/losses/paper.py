@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.losses.base import LayerTargets, Scalar, StyleLoss
-from stylecore.losses.gram import blended_gram
-from stylecore.losses.statistics import Features, gram_matrix
+from stylecore.losses.base import LayerStyles, Scalar, StyleLoss, Target, style_loss
+from stylecore.losses.statistics import Features, Moments, PositionWeights, second_moments
 
 
-class PaperPCALoss(StyleLoss):
+class PaperLoss(StyleLoss):
+    """A matrix found from the Gram in NumPy on the CPU before every evaluation, and detached."""
+
+    refreshes_always = True
+
+    def __init__(self, styles: LayerStyles, options: Any) -> None:  # noqa: ARG002 - there are none
+        gram = styles.gram
+        self.targets = [Target(Moments(1.0, second=self.compared(gram[0], self.decompose(gram[0]))[None]))]
+        self.matrix: Tensor | None = None  # of the result
+
+    @staticmethod
+    @abstractmethod
+    def decompose(gram: Float[Tensor, "N N"]) -> Float[Tensor, "N K"]:
+        """The matrix that goes with a Gram."""
+
+    @staticmethod
+    @abstractmethod
+    def compared(gram: Float[Tensor, "N N"], matrix: Float[Tensor, "N K"]) -> Tensor:
+        """What is compared between result and style."""
+
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
+        return second_moments(features, weights)
+
+    def refresh(self, survey: Moments) -> bool:
+        self.matrix = self.decompose(survey.gram[0])
+        return False
+
+    def distance(self, summary: Moments, target: Moments) -> Scalar:
+        gram = summary.gram[0]
+        matrix = self.decompose(gram) if self.matrix is None else self.matrix
+        return (self.compared(gram, matrix) - target.gram[0]).square().mean()
+
+
+@style_loss("pca-paper")
+class PaperPCALoss(PaperLoss):
     """Guo and Yuan, figure 11, as it stands: the Gram's column means removed, an SVD of its transpose in NumPy on the
     CPU at every step and detached, K = N / 2, G U_K compared between the two images.
 
@@ -21,18 +57,8 @@ class PaperPCALoss(StyleLoss):
     it was meant to save. See `PCALoss`.
     """
 
-    refreshes_always = True
-    target: Tensor
-    vectors: Tensor
-
-    def __init__(self, targets: LayerTargets) -> None:
-        super().__init__()
-        gram = blended_gram(targets)[0]
-        self.register_buffer("target", gram @ self._decompose(gram))
-        self.register_buffer("vectors", torch.empty_like(self.target[:, :0]))
-
     @staticmethod
-    def _decompose(gram: Float[Tensor, "N N"]) -> Float[Tensor, "N K"]:
+    def decompose(gram: Float[Tensor, "N N"]) -> Float[Tensor, "N K"]:
         # The paper divides G by a*b*c*d = N M; ours is divided by M, which changes neither U nor, with the layer
         # weights in units of mean((G - A)^2), the loss.
         matrix = gram.detach().cpu().double().numpy()
@@ -40,18 +66,13 @@ class PaperPCALoss(StyleLoss):
         vectors = np.linalg.svd(centred.T)[0][:, : len(matrix) // 2]
         return torch.from_numpy(vectors).to(gram)
 
-    def refresh(self, features: Features) -> bool:
-        self.vectors = self._decompose(gram_matrix(features)[0])
-        return False
-
-    def forward(self, features: Features) -> Scalar:
-        gram = gram_matrix(features)[0]
-        if self.vectors.shape[1] == 0:
-            self.vectors = self._decompose(gram)
-        return (gram @ self.vectors - self.target).square().mean()
+    @staticmethod
+    def compared(gram: Float[Tensor, "N N"], matrix: Float[Tensor, "N K"]) -> Float[Tensor, "N K"]:
+        return gram @ matrix
 
 
-class PaperSVDLoss(StyleLoss):
+@style_loss("svd-paper")
+class PaperSVDLoss(PaperLoss):
     """Guo and Yuan, figure 13, repaired just enough to run: an SVD of G in NumPy at every step, its singular values
     below their mean set to 0, P_r G compared with the style's.
 
@@ -59,28 +80,12 @@ class PaperSVDLoss(StyleLoss):
     Here the projector P_r = U_r U_r^T is detached and G stays live.
     """
 
-    refreshes_always = True
-    target: Tensor
-    projector: Tensor
-
-    def __init__(self, targets: LayerTargets) -> None:
-        super().__init__()
-        gram = blended_gram(targets)[0]
-        self.register_buffer("target", self._decompose(gram) @ gram)
-        self.register_buffer("projector", torch.empty_like(gram[:0]))
-
     @staticmethod
-    def _decompose(gram: Float[Tensor, "N N"]) -> Float[Tensor, "N N"]:
+    def decompose(gram: Float[Tensor, "N N"]) -> Float[Tensor, "N N"]:
         vectors, singular, _ = np.linalg.svd(gram.detach().cpu().double().numpy())
         kept = vectors[:, singular >= singular.mean()]
         return torch.from_numpy(kept @ kept.T).to(gram)
 
-    def refresh(self, features: Features) -> bool:
-        self.projector = self._decompose(gram_matrix(features)[0])
-        return False
-
-    def forward(self, features: Features) -> Scalar:
-        gram = gram_matrix(features)[0]
-        if self.projector.shape[0] == 0:
-            self.projector = self._decompose(gram)
-        return (self.projector @ gram - self.target).square().mean()
+    @staticmethod
+    def compared(gram: Float[Tensor, "N N"], matrix: Float[Tensor, "N N"]) -> Float[Tensor, "N N"]:
+        return matrix @ gram

@@ -1,18 +1,139 @@
-"""What a style is, as numbers: pure functions of feature maps (B, N, H, W), N channels at M = H*W positions.
+"""What a style is, as numbers: sums over the positions of feature maps (B, N, H, W), N channels at M = H*W positions.
 
-All return float32 or better. Grams of bfloat16 features are multiplied as they are, for that takes a third of the
+A `Summary` adds up over positions: the summary of a picture is the sum of its tiles' summaries, and one of a region is
+that of positions weighted by a mask. `Moments` holds sums of powers, `Sample` positions themselves.
+
+All are float32 or better. Outer products of bfloat16 features are multiplied as they are, which takes a third of the
 time: the products are summed in float32 and each entry is rounded once, by 0.4 % at most.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 Features = Float[Tensor, "B N _ _"]  # H and W unnamed: several images of one signature differ in size
+PositionWeights = Float[Tensor, "B 1 _ _"]  # a soft mask over a layer's positions, in [0, 1]
+
+
+class Summary(ABC):
+    """What a style loss keeps of an image's features at one layer; `a + b` is that of all positions of both."""
+
+    @abstractmethod
+    def __add__(self, other: Self) -> Self: ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors in it by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def detach(self) -> Self:
+        """The same values without their graph."""
+        return self._mapped(Tensor.detach)
+
+    def double(self) -> Self:
+        """The same values in float64."""
+        return self._mapped(Tensor.double)
+
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
+        values = {name: function(value) for name, value in self.tensors().items()}
+        return dataclasses.replace(self, **values)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Moments(Summary):
+    """Sums over positions x with weights w(x); a loss has those that it asks for."""
+
+    count: float | Float[Tensor, ""]  # sum of w: M without weights
+    first: Float[Tensor, "B N"] | None = None  # sum of w x
+    squares: Float[Tensor, "B N"] | None = None  # sum of w x^2, each channel by itself
+    second: Float[Tensor, "B N N"] | None = None  # sum of w x x^T
+
+    def __add__(self, other: Moments) -> Moments:
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("first", "squares", "second"))
+        sums = [None if a is None or b is None else a + b for a, b in pairs]
+        return Moments(self.count + other.count, *sums)
+
+    def per_position(self, total: Tensor | None) -> Tensor:
+        """One of the sums over the count."""
+        assert total is not None, "this loss did not ask for that moment"
+        return total if isinstance(self.count, float) and self.count == 1 else total / self.count
+
+    @property
+    def mean(self) -> Float[Tensor, "B N"]:
+        """E x."""
+        return self.per_position(self.first)
+
+    @property
+    def gram(self) -> Float[Tensor, "B N N"]:
+        """E x x^T, the Gram matrix divided by the number of positions."""
+        return self.per_position(self.second)
+
+    @property
+    def covariance(self) -> Float[Tensor, "B N N"]:
+        """E x x^T - E x E x^T."""
+        return self.gram - self.mean.unsqueeze(2) * self.mean.unsqueeze(1)
+
+    @property
+    def std(self) -> Float[Tensor, "B N"]:
+        """The (biased) standard deviation of each channel, at least 1e-6."""
+        return (self.per_position(self.squares) - self.mean.square()).clamp_min(1e-12).sqrt()
+
+
+@dataclass(frozen=True)
+class Sample(Summary):
+    """Some of the positions themselves."""
+
+    points: Float[Tensor, "N P"]
+
+    def __add__(self, other: Sample) -> Sample:
+        return Sample(torch.cat([self.points, other.points], 1))
+
+
+def count_positions(features: Features, weights: PositionWeights | None = None) -> float | Float[Tensor, ""]:
+    """The sum of the weights: M without any."""
+    return float(features.shape[2] * features.shape[3]) if weights is None else weights.sum()
+
+
+def second_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
+    """Count and second moment: what a Gram matrix is made of."""
+    flat = features.flatten(2) if weights is None else (features * weights.to(features.dtype).sqrt()).flatten(2)
+    return Moments(count_positions(features, weights), second=outer_sum(flat))
+
+
+def all_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
+    """Count, first and second moment."""
+    moments = second_moments(features, weights)
+    return dataclasses.replace(moments, first=_weighted_sum(flatten_positions(features), weights))
+
+
+def channel_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
+    """Count, first moment and squares of each channel by itself."""
+    flat = flatten_positions(features)
+    sums = (_weighted_sum(values, weights) for values in (flat, flat.square()))
+    return Moments(count_positions(features, weights), *sums)
+
+
+def _weighted_sum(flat: Float[Tensor, "B N M"], weights: PositionWeights | None) -> Float[Tensor, "B N"]:
+    return flat.sum(2) if weights is None else (flat * weights.flatten(2)).sum(2)
+
+
+def blend(summaries: Sequence[Moments], shares: Sequence[float]) -> Moments:
+    """The mixture of several styles, of count 1: their moments per position, weighted by shares that sum to 1."""
+    pairs = list(zip(summaries, shares, strict=True))
+
+    def mixed(name: str) -> Tensor | None:
+        if getattr(summaries[0], name) is None:
+            return None
+        return torch.stack([share * each.per_position(getattr(each, name)) for each, share in pairs]).sum(0)
+
+    return Moments(1.0, *map(mixed, ("first", "squares", "second")))
 
 
 def flatten_positions(features: Features) -> Float[Tensor, "B N M"]:
@@ -29,25 +150,24 @@ def gram_matrix(features: Features, merge_batch: bool = False) -> Float[Tensor, 
         merge_batch: treat the batch as further channels, as the paper's F(a*b, c*d) does; the result is then
             (1, B*N, B*N) with the correlations between the images in it. Default: one Gram an image, (B, N, N).
     """
-    flat = features.flatten(2)
     if merge_batch:
-        flat = flat.flatten(0, 1).unsqueeze(0)
-    return second_moment(flat)
+        features = features.flatten(0, 1).unsqueeze(0)
+    return second_moments(features).gram
 
 
-def second_moment(flat: Float[Tensor, "B N M"]) -> Float[Tensor, "B N N"]:
-    """F F^T / M of flattened features, in float32 (float64 stays)."""
-    return _SecondMoment.apply(flat)
+def outer_sum(flat: Float[Tensor, "B N M"]) -> Float[Tensor, "B N N"]:
+    """F F^T of flattened features, in float32 (float64 stays)."""
+    return _OuterSum.apply(flat)
 
 
-class _SecondMoment(torch.autograd.Function):
+class _OuterSum(torch.autograd.Function):
     """Autograd would take F F^T for a product of two matrices, and its backward for two; by symmetry it is one,
-    (D + D^T) F / M, with one temporary of F's size. Positions are rows, as a channels-last memory has them."""
+    (D + D^T) F, with one temporary of F's size. Positions are rows, as a channels-last memory has them."""
 
     @staticmethod
     def forward(flat: Tensor) -> Tensor:
         product = flat @ flat.mT
-        return product.to(torch.promote_types(product.dtype, torch.float32)) / flat.shape[2]
+        return product.to(torch.promote_types(product.dtype, torch.float32))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - torch's signature
@@ -56,18 +176,4 @@ class _SecondMoment(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (flat,) = ctx.saved_tensors
-        return (flat.mT @ ((gradient + gradient.mT) / flat.shape[2]).to(flat.dtype)).mT
-
-
-def mean_std(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
-    """Mean and (biased) standard deviation of each channel over the positions, each (B, N)."""
-    flat = flatten_positions(features)
-    return flat.mean(2), flat.var(2, correction=0).clamp_min(1e-12).sqrt()
-
-
-def covariance(features: Features) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N N"]]:
-    """Mean (B, N) and (biased) covariance (B, N, N) of the positions."""
-    flat = flatten_positions(features)
-    mean = flat.mean(2)
-    centred = flat - mean.unsqueeze(2)
-    return mean, second_moment(centred)
+        return (flat.mT @ (gradient + gradient.mT).to(flat.dtype)).mT

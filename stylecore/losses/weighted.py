@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
+import pydantic
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 
 from stylecore.errors import OptionError
-from stylecore.losses.base import LayerTargets, LossOptions, Scalar, StyleLoss
-from stylecore.losses.gram import blended_gram
-from stylecore.losses.statistics import Features, gram_matrix
+from stylecore.fields import CONFIG, about
+from stylecore.losses.base import LayerStyles, RefreshOptions, Scalar, StyleLoss, Target, style_loss
+from stylecore.losses.statistics import Features, Moments, PositionWeights, gram_matrix, second_moments
+
+WeightsFrom = Literal["adversarial", "fisher"]
 
 PHOTO_STATISTICS = Path(__file__).parent.parent / "weights" / "photo_grams.safetensors"
 ASCENT_RATE = 0.05  # eta of the multiplicative ascent
 MAX_WEIGHT = 10.0  # no map may silence the others: weights are clipped here before they are normalised
 CROPS_PER_SIDE = 3
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)
+class WeightedOptions(RefreshOptions):
+    """Of the weighted Gram losses."""
+
+    weights_from: Annotated[WeightsFrom, about("How the weighted losses find their weights.", common=True)] = "adversarial"
 
 
 def weighted_gram_loss(
@@ -31,6 +42,7 @@ def weighted_gram_loss(
     return (gram_weights * (gram_matrix(features) - target).square()).mean()
 
 
+@style_loss("weighted")
 class WeightedGramLoss(StyleLoss):
     """Weights per feature map, mean 1, trained or given.
 
@@ -39,56 +51,59 @@ class WeightedGramLoss(StyleLoss):
     fisher: once, in closed form, how well a row tells crops of the style from the photo and from other photos.
     """
 
-    target: Tensor
-    gram_weights: Tensor
+    Options = WeightedOptions
 
-    def __init__(self, targets: LayerTargets, options: LossOptions) -> None:
-        super().__init__()
-        target = blended_gram(targets)
-        given = targets.given.get("gram_weights")
-        if given is not None and given.shape != self.initial_weights(target).shape:
-            raise OptionError(f"The weights given for {targets.layer} are of the other kind of weighted loss.")
+    def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:
+        self.target = styles.gram
+        self.targets = [Target(Moments(1.0, second=self.target))]
+        given = styles.given.get("gram_weights")
+        if given is not None and given.shape != self.initial_weights(self.target).shape:
+            raise OptionError(f"The weights given for {styles.layer} are of the other kind of weighted loss.")
         self.refreshes = given is None and options.weights_from == "adversarial"
         if given is None:
-            given = self.initial_weights(target) if self.refreshes else self.fisher_weights(targets)
-        self.register_buffer("target", target)
-        self.register_buffer("gram_weights", given)
+            given = self.initial_weights(self.target) if self.refreshes else self.fisher_weights(styles)
+        self.gram_weights = given
 
     def initial_weights(self, target: Float[Tensor, "1 N N"]) -> Tensor:
+        """Of the shape that this loss has, all alike."""
         return torch.ones_like(target[0, :, :1])
 
     def excess(self, gram: Float[Tensor, "1 N N"]) -> Tensor:
         """The loss that each weight weighs."""
         return (gram - self.target)[0].square().mean(1, keepdim=True)
 
-    def fisher_weights(self, targets: LayerTargets) -> Tensor:
+    def fisher_weights(self, styles: LayerStyles) -> Tensor:
         """Fisher's ratio of each row: squared distance of the class means over the scatter within the classes."""
-        styles = torch.cat([_crop_grams(style) for style in targets.styles])
-        others, scatter = photo_statistics(targets.layer)
-        others, scatter = others.to(styles), scatter.to(styles)
-        if targets.content is not None:
+        crops = torch.cat([_crop_grams(style) for style in styles.features])
+        others, scatter = (statistic.to(crops) for statistic in photo_statistics(styles.layer))
+        if styles.content is not None:
             # The photo itself counts as much as all the others together.
-            others = (others + gram_matrix(targets.content)[0]) / 2
-        between = self._pooled((styles.mean(0) - others).square())
-        within = self._pooled(styles.var(0, correction=0) + scatter)
+            others = (others + gram_matrix(styles.content)[0]) / 2
+        between = self._pooled((crops.mean(0) - others).square())
+        within = self._pooled(crops.var(0, correction=0) + scatter)
         return normalize_weights(between / within.clamp_min(1e-12 * float(within.max()) + 1e-30))
 
     def _pooled(self, squares: Float[Tensor, "N N"]) -> Tensor:
         return squares.mean(1, keepdim=True)
 
-    def refresh(self, features: Features) -> bool:
-        excess = self.excess(gram_matrix(features))
+    def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
+        return second_moments(features, weights)
+
+    def distance(self, summary: Moments, target: Moments) -> Scalar:
+        return (self.gram_weights * (summary.gram - target.gram).square()).mean()
+
+    def refresh(self, survey: Moments) -> bool:
+        """One step of the adversary's ascent."""
+        excess = self.excess(survey.gram)
         step = (ASCENT_RATE * excess / excess.mean().clamp_min(1e-30)).clamp_max(1.0)
         self.gram_weights = normalize_weights(self.gram_weights * step.exp())
         return True
-
-    def forward(self, features: Features) -> Scalar:
-        return weighted_gram_loss(features, self.target, self.gram_weights)
 
     def fitted(self) -> dict[str, Tensor]:
         return {"gram_weights": self.gram_weights}
 
 
+@style_loss("weighted-element")
 class ElementWeightedGramLoss(WeightedGramLoss):
     """The same with a weight for every entry of the Gram."""
 

@@ -1,0 +1,57 @@
+"""Where the optimisation starts, and the pictures as each of its stages needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from stylecore.color import match_colors
+from stylecore.config import StylizeConfig
+from stylecore.images import ImageTensor, fit_image, resize_image
+from stylecore.job import Job
+
+
+@dataclass(frozen=True)
+class StageImages:
+    """A job's pictures at one size, on the device."""
+
+    content: ImageTensor  # (1, 3, height, width)
+    styles: tuple[ImageTensor, ...]  # each with the same longer side
+
+
+def wanted_styles(job: Job) -> tuple[ImageTensor, ...]:
+    """The styles in the colours that the result shall have."""
+    if job.config.keep_colors != "match":
+        return job.styles
+    return tuple(match_colors(style, job.content) for style in job.styles)
+
+
+def stage_images(
+    content: ImageTensor, styles: Sequence[ImageTensor], size: tuple[int, int], device: torch.device
+) -> StageImages:
+    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are the stage's."""
+    fitted = tuple(fit_image(style, max(size)).to(device) for style in styles)
+    return StageImages(resize_image(content, *size).to(device), fitted)
+
+
+def initial_image(
+    content: ImageTensor, styles: Sequence[ImageTensor], config: StylizeConfig, size: tuple[int, int]
+) -> ImageTensor:
+    """Where `config.init` says the optimisation starts, (1, 3, height, width) on the CPU."""
+    content = resize_image(content, *size)
+    if config.init == "content":
+        return content
+    if config.init == "noise":
+        # Drawn on the CPU, so that a seed means the same image on every device.
+        noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(config.seed))
+        return (0.5 + 0.25 * noise).clamp(0, 1)
+    weighted = [pair for pair in zip(styles, config.style_shares(len(styles)), strict=True) if pair[1]]
+    return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))
+
+
+def _mosaic(weighted: Sequence[tuple[ImageTensor, float]]) -> ImageTensor:
+    """All styles' pixels in one row, each style with as many as its share asks for."""
+    rows = [resize_image(style, 64, max(1, round(4096 * share))) for style, share in weighted]
+    return torch.cat([row.cpu() for row in rows], dim=3)
