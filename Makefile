@@ -54,6 +54,7 @@ format: install
 
 study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
 	$(BIN)/python -m studies
+	$(BIN)/python -m tools.copy_study
 
 examples: install  # draw the style pictures again
 	$(BIN)/python examples/draw_styles.py

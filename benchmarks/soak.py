@@ -47,7 +47,7 @@ def run_job(number: int, preset: str, loss: str, size: int, folder: Path) -> Non
         next(stylecore.stylize_steps(content, style, preset=preset, loss=loss, size=size))
         return
     output = folder / f"{number}.png"
-    stylecore.engine(content, style, preset=preset, loss=loss, size=size, num_steps=NUM_STEPS).save(output)
+    stylecore.stylize(content, style, preset=preset, loss=loss, size=size, num_steps=NUM_STEPS).save(output)
     data = output.read_bytes()
     output.unlink()
     stylecore.load_image(data)

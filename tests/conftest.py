@@ -1,8 +1,11 @@
 """Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
 
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
@@ -82,3 +85,31 @@ def astronaut() -> Tensor:
 def flow_strokes() -> Tensor:
     """A drawn style, (1, 3, 614, 768)."""
     return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")
+
+
+@pytest.fixture(scope="module")
+def serve_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SimpleNamespace]]:
+    """serve_demo(**options of launch) -> a demo served here until the module ends: app, url, public_url, its folder."""
+    from demo.app import build_app, launch
+    from demo.server.settings import Settings
+
+    apps = []
+
+    def serve(**options: Any) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("demo")
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
+        settings = Settings.read(shared_results=folder / "shared_results", models=folder / "models")
+        apps.append(build_app(settings))
+        url, public_url = launch(apps[-1], settings, host="127.0.0.1", port=free_port(), **options)
+        return SimpleNamespace(app=apps[-1], url=url.rstrip("/"), public_url=public_url, folder=folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield serve
+        for app in apps:
+            app.close()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

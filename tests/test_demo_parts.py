@@ -19,20 +19,21 @@ from PIL import Image
 from torch import Tensor
 
 import stylecore
-from demo import examples
-from demo import live as jobs
-from demo.components import progress as watching
-from demo.components import url_state as address
+from demo import examples, live
+from demo.components import progress
 from demo.components.job_inputs import JobInputs
-from demo.components.url_state import from_query, to_query
-from demo.live import Frame, Job, LossPoint, make_grid, read_config, read_picture, read_variants, run_job
-from demo.server.shared_results import KeptResults
-from demo.server.uploads import read_inputs
-from demo.tabs import how as how_tab
+from demo.components.url_state import Control, from_query, to_query
+from demo.live import Frame, Job, LossPoint, run_job
+from demo.server.settings import Settings
+from demo.server.shared_results import SharedResults
+from demo.server.uploads import read_inputs, read_picture
+from demo.tabs import how
+from demo.variants import make_grid, make_variants
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.images import save_image
 from stylecore.job import Inputs
 from stylecore.losses import STYLE_LOSSES
+from tools.copy_study import originals
 
 QUICK = {"size": 64, "num_steps": 3}
 
@@ -43,7 +44,9 @@ def make_job(make_image: Callable[..., Tensor]) -> Callable[..., Job]:
 
     def make(**options: Any) -> Job:
         records = [{"name": name, "checksum": ""} for name in ("photo.png", "style.png")]
-        return Job(Inputs(make_image(), [make_image(seed=1)], records), read_config("gatys", **(QUICK | options)))
+        return Job(
+            Inputs(make_image(), [make_image(seed=1)], records), Settings().make_config("gatys", **(QUICK | options))
+        )
 
     return make
 
@@ -56,26 +59,6 @@ def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
 # --- jobs: what stands between the page and the engine
 
 
-def test_config_leaves_to_the_preset_what_is_not_given() -> None:
-    config = read_config("gatys", size=64, style_weight=3, num_steps=None)
-    assert config == stylecore.make_config("gatys", size=64, style_weight=3.0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"size": 4096}, "size must be between 64 and 1024 on this page"),
-        ({"num_steps": 100_000}, "num_steps must be between 1 and 1000 on this page"),
-        ({"seed": 1.5}, "seed cannot be '1.5': a whole number is expected"),
-        ({"size": "large"}, "size cannot be 'large'"),
-        ({"init": "nosie"}, "did you mean 'noise'"),
-    ],
-)
-def test_config_refuses_by_name_what_one_page_for_all_cannot_do(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        read_config("gatys", **options)
-
-
 def test_job_starts_with_its_start_and_ends_with_its_last_step_measured(make_job: Callable[..., Job]) -> None:
     job = make_job()
     frames = list(run_job(job))
@@ -84,7 +67,7 @@ def test_job_starts_with_its_start_and_ends_with_its_last_step_measured(make_job
     assert frames[0].image.shape == (1, 3, 48, 64)
     assert frames[-1].step == 3
     assert [point.step for point in frames[-1].losses] == [1, 2, 3]
-    whole = stylecore.engine(job.inputs.content, job.inputs.styles, job.config)
+    whole = stylecore.stylize(job.inputs.content, job.inputs.styles, job.config)
     assert frames[-1].image.equal(whole.image)
     last = frames[-1].distances[-1]
     assert (last.style, last.content) == pytest.approx((whole.style_distance, whole.content_distance), rel=1e-4)
@@ -104,7 +87,7 @@ def test_job_that_diverges_ends_with_its_last_good_image(
         raise DivergenceError("It diverged.", last_good=good)
         yield
 
-    monkeypatch.setattr(jobs, "stylize_steps", diverge)
+    monkeypatch.setattr(live, "stylize_steps", diverge)
     frame = list(run_job(make_job()))[-1]
     assert frame.trouble == "It diverged."
     assert frame.image.equal(good)
@@ -141,25 +124,25 @@ def test_grid_is_the_product_row_by_row() -> None:
 
 def test_variants_are_named_by_what_differs_and_come_once() -> None:
     options = {"preset": "gatys", "size": 64}
-    variants = read_variants(options, make_grid({"loss": ["gram", "pca"], "components": ["3%", "50%"]}))
+    variants = make_variants(Settings(), options, make_grid({"loss": ["gram", "pca"], "components": ["3%", "50%"]}))
     assert [variant.name for variant in variants] == ["gram", "pca 3%", "pca 50%"]
-    variants = read_variants(options, make_grid({"style_weight": ["0.3", "3"]}))
+    variants = make_variants(Settings(), options, make_grid({"style_weight": ["0.3", "3"]}))
     assert [variant.name for variant in variants] == ["weight 0.3", "weight 3"]
 
 
 @pytest.mark.parametrize("changes", [[], [{"loss": "gram"}], [{"style_weight": weight} for weight in range(1, 10)]])
 def test_comparisons_have_two_to_eight_variants(changes: list[dict[str, Any]]) -> None:
     with pytest.raises(OptionError, match="Choose 2 to 8 variants"):
-        read_variants({"preset": "gatys", "size": 64}, changes)
+        make_variants(Settings(), {"preset": "gatys", "size": 64}, changes)
 
 
 # --- links
 
 
 @pytest.fixture(scope="module")
-def controls() -> dict[str, address.Control]:
+def controls() -> dict[str, Control]:
     with gr.Blocks():
-        return JobInputs().controls
+        return JobInputs(Settings()).controls
 
 
 @given(
@@ -178,13 +161,13 @@ def controls() -> dict[str, address.Control]:
         }
     )
 )
-def test_a_link_brings_back_every_setting(controls: dict[str, address.Control], values: dict[str, Any]) -> None:
+def test_a_link_brings_back_every_setting(controls: dict[str, Control], values: dict[str, Any]) -> None:
     mine = {name: controls[name] for name in values}
     assert from_query(mine, "?" + to_query(mine, values)) == (values, [])
 
 
 def test_a_link_names_examples_and_keeps_a_visitors_own_pictures_to_themselves(
-    controls: dict[str, address.Control], photo: Path
+    controls: dict[str, Control], photo: Path
 ) -> None:
     pictures = {name: control for name, control in controls.items() if name in ("photo", "style", "style2")}
     shown = {"photo": {"path": examples.served("coffee")}, "style": {"path": str(photo)}, "style2": None}
@@ -197,7 +180,7 @@ def test_a_link_names_examples_and_keeps_a_visitors_own_pictures_to_themselves(
 
 def test_a_link_that_names_a_preset_alone_gets_its_recipe() -> None:
     with gr.Blocks():
-        inputs = JobInputs()
+        inputs = JobInputs(Settings())
     values = inputs.complete({"preset": "gatys", "num_steps": 5})
     assert values == {"preset": "gatys", "num_steps": 5, "loss": "gram", "components": "12.5%", "init": "content"}
 
@@ -214,7 +197,7 @@ def test_a_link_that_names_a_preset_alone_gets_its_recipe() -> None:
     ],
 )
 def test_what_a_link_gives_wrongly_is_left_out_and_said(
-    controls: dict[str, address.Control], query: str, complaint: str
+    controls: dict[str, Control], query: str, complaint: str
 ) -> None:
     values, complaints = from_query(controls, f"?seed=7&{query}&unknown=1")
     assert values == {"seed": 7}
@@ -230,22 +213,22 @@ def result(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
 
 
 def test_shared_results_last_for_their_time(tmp_path: Path, result: Path) -> None:
-    kept = KeptResults(tmp_path / "kept", keep_s=100)
-    token, other = kept.keep(result), kept.keep(result)
-    assert kept.find(token).read_bytes() == result.read_bytes()
-    os.utime(kept.find(token), (time.time() - 101,) * 2)
+    shared = SharedResults(Settings(shared_results=tmp_path / "shared"), max_age_s=100)
+    token, other = shared.add(result), shared.add(result)
+    assert shared.find(token).read_bytes() == result.read_bytes()
+    os.utime(shared.find(token), (time.time() - 101,) * 2)
     with pytest.raises(OptionError, match="This result is gone"):
-        kept.find(token)
-    kept.delete_old()
-    assert [path.stem for path in kept.folder.iterdir()] == [other]
+        shared.find(token)
+    shared.delete_old()
+    assert [path.stem for path in shared.folder.iterdir()] == [other]
 
 
 @pytest.mark.parametrize("token", ["../photo", "", "x" * 22, "../../../../etc/passwd"])
 def test_nobody_finds_a_result_without_its_token(tmp_path: Path, result: Path, token: str) -> None:
-    kept = KeptResults(tmp_path)
-    kept.keep(result)
+    shared = SharedResults(Settings(shared_results=tmp_path))
+    shared.add(result)
     with pytest.raises(OptionError, match="This result is gone"):
-        kept.find(token)
+        shared.find(token)
 
 
 # --- what is said while a job runs
@@ -255,41 +238,46 @@ def test_nobody_finds_a_result_without_its_token(tmp_path: Path, result: Path, t
     ("seconds", "words"), [(0.44, "0.4 s"), (9.97, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s")]
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
-    assert watching.duration(seconds) == words
+    assert progress.duration(seconds) == words
 
 
 def test_status_tells_time_left_and_how_it_ended(make_job: Callable[..., Job]) -> None:
     job = make_job(num_steps=40)
     frame = Frame(job, job.inputs.content, step=10, seconds=5.0)
-    assert "Step 10 of 40 · 5.0 s · about 15 s left" in watching.status(frame)
-    assert "width: 25.0%" in watching.status(frame)
-    assert "Stopped after 10 of 40 steps, 5.0 s." in watching.status(frame, "Stopped")
+    assert "Step 10 of 40 · 5.0 s · about 15 s left" in progress.status(frame)
+    assert "width: 25.0%" in progress.status(frame)
+    assert "Stopped after 10 of 40 steps, 5.0 s." in progress.status(frame, "Stopped")
 
 
 def test_curve_has_decades_and_skips_what_has_no_logarithm() -> None:
-    drawing = watching.curve([LossPoint(1, 1000, 0, 1000), LossPoint(2, 110, 10, 100)], 4, "loss")
+    drawing = progress.curve([LossPoint(1, 1000, 0, 1000), LossPoint(2, 110, 10, 100)], 4, "loss")
     assert "10<sup>1</sup>" in drawing
     assert "10<sup>3</sup>" in drawing
     assert "<path class='style' d='M 25.00,0.00 50.00,50.00'/>" in drawing
     assert "<path class='content' d='M 50.00,100.00'/>" in drawing
-    assert "<path" not in watching.curve([], 4, "loss")
+    assert "<path" not in progress.curve([], 4, "loss")
 
 
 # --- documents
 
 
 def test_how_it_works_finds_its_words_and_figures_in_the_study() -> None:
-    study = how_tab.STUDY.read_text(encoding="utf-8")
-    assert how_tab.section(study, "In short").strip().startswith("- ")
-    for name in how_tab.FIGURES:
-        picture, caption = how_tab.figure(study, name)
-        assert (how_tab.STUDY.parent / picture).is_file()
+    study = how.STUDY.read_text(encoding="utf-8")
+    assert how.section(study, "In short").strip().startswith("- ")
+    for name in how.FIGURES:
+        _, caption = how.figure(study, name)
         assert len(caption) > 20
+
+
+def test_the_page_shows_the_study_as_it_is() -> None:
+    for path in originals():
+        copy = how.STUDY.parent / path.name
+        assert copy.read_bytes() == path.read_bytes(), f"{path.name} has changed: python -m tools.copy_study"
 
 
 def test_every_loss_family_is_explained() -> None:
     for loss in STYLE_LOSSES:
-        assert re.split(r"[-…]", loss)[0] in how_tab.EXPLANATION
+        assert re.split(r"[-…]", loss)[0] in how.EXPLANATION
 
 
 def test_a_space_installs_what_the_project_says() -> None:

@@ -8,16 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from demo import examples
-from demo.components.url_state import Control, field_control, number_control, picture_control
-from demo.live import Job, allowed_ranges, read_config
-from demo.server.uploads import AT_ONCE, BESIDE_JOBS, friendly_errors, read_inputs, uploaded
 from stylecore import PRESETS, StylizeConfig, make_config, read_settings
 from stylecore.config import LOSSES_WITH_BASIS
 from stylecore.devices import find_device
 from stylecore.job import Inputs
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import DEFAULT_PRESET
+
+from .. import examples
+from ..live import Job
+from ..server.queue import AT_ONCE, BESIDE_JOBS
+from ..server.settings import Settings
+from ..server.uploads import friendly_errors, read_inputs, uploaded
+from .url_state import Control, field_control, number_control, picture_control
 
 SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
 STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
@@ -35,7 +38,8 @@ KEEP_COLORS = [
 class JobInputs:
     """Its components, and how they become a job; made inside a `gr.Blocks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         with gr.Row():
             self.photo = _picture("Photo", examples.PHOTOS, "astronaut")
             self.styles = [_picture("Style", examples.STYLES, "flow_strokes")]
@@ -53,7 +57,9 @@ class JobInputs:
             suffix = "" if number == 1 else str(number)
             controls[f"style{suffix}"] = picture_control(style)
             controls[f"share{suffix}"] = number_control(share, 0, 1)
-        return controls | {name: field_control(component, name) for name, component in self.fields.items()}
+        return controls | {
+            name: field_control(component, name, self.settings) for name, component in self.fields.items()
+        }
 
     @property
     def components(self) -> set[Any]:
@@ -80,12 +86,16 @@ class JobInputs:
 
     def read_job(self, values: Mapping[Any, Any]) -> Job:
         """Config first: what is wrong there is said before a picture is opened."""
-        config = read_config(**self.read_options(values))
+        config = self.read_config(values)
         return Job(self.read_inputs(values), config)
+
+    def read_config(self, values: Mapping[Any, Any]) -> StylizeConfig:
+        """The settings. Raises an OptionError for what this server does not do."""
+        return self.settings.make_config(**self.read_options(values))
 
     def _lay_out_settings(self) -> None:
         default = make_config(DEFAULT_PRESET)
-        smallest, largest = allowed_ranges()["size"]
+        smallest, largest = self.settings.ranges["size"]
         with gr.Row():
             self.fields["preset"] = gr.Dropdown(
                 list(PRESETS), value=default.preset, label="Preset", info="The recipe", min_width=130
@@ -163,7 +173,8 @@ class JobInputs:
             saved = read_settings(uploaded(upload, "PNG").read_bytes())
             config = StylizeConfig.from_dict(saved.get("config", {}))
             preset = config.preset if config.preset in PRESETS else DEFAULT_PRESET
-            shown = read_config(preset, **{name: getattr(config, name) for name in self.fields if name != "preset"})
+            given = {name: getattr(config, name) for name in self.fields if name != "preset"}
+            shown = self.settings.make_config(preset, **given)
         gr.Info(f"The settings were loaded{_without_control(config, shown)}.")
         names = [Path(record["name"]).stem for record in saved.get("inputs", [])]
         return (
