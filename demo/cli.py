@@ -1,4 +1,4 @@
-"""`stylecore demo`: serve the page. Importing this starts nothing, and is fast."""
+"""`stylecore demo`: serve the page. Importing this starts nothing and needs no extra."""
 
 from __future__ import annotations
 
@@ -32,18 +32,16 @@ def demo_command(
     name, colon, password = login.partition(":")
     if login and not (name and colon and password):
         raise typer.BadParameter("give a name and a password, such as --login ada:secret")
-    try:
-        from .app import build_app, launch
-        from .server.gradio_internals import close
-        from .server.settings import Settings
+    from .app import build_app, launch
+    from .server.gradio_internals import close
+    from .server.settings import Settings
 
+    try:
         settings = Settings.read(shared_results=shared_results or kept, models=models)
         app = build_app(settings)
         url, public_url = launch(
             app, settings, host=host, port=port, share=share, mcp=mcp, login=(name, password) if login else None
         )
-    except ModuleNotFoundError as error:
-        raise _failure(f"{error.name} is missing: pip install 'stylecore[demo]'.") from error
     except StylecoreError as error:
         raise _failure(str(error)) from error
     except OSError as error:

@@ -18,7 +18,9 @@ from gradio_client.exceptions import AppError
 from torch import Tensor
 
 import stylecore
+from demo.server.settings import Settings
 from stylecore.images import load_image, save_image
+from tools import write_api_docs
 
 QUICK = {"size": 64, "num_steps": 3}
 
@@ -107,6 +109,14 @@ def test_every_public_endpoint_is_documented(client: Client) -> None:
     for name, endpoint in endpoints.items():
         for parameter in endpoint["parameters"]:
             assert f"`{parameter['parameter_name']}`" in text, f"{name}: {parameter['parameter_name']}"
+
+
+def test_the_documented_fields_are_the_configs() -> None:
+    text = write_api_docs.DOCUMENT.read_text(encoding="utf-8")
+    assert text == write_api_docs.replaced(text), "python -m tools.write_api_docs"
+    for field, words in (("size", "{:g} to {:g}"), ("num_steps", "at most {1:g}")):
+        (row,) = re.findall(rf"^\| `{field}` \| (.*) \|$", text.split("## `/compare`")[0], re.MULTILINE)
+        assert words.format(*Settings().range(field)) in row
 
 
 @pytest.mark.parametrize(

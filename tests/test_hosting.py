@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,13 @@ def test_the_container_copies_what_the_demo_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     needed = {"stylecore", "demo", "export", "examples", "docs", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
     assert not needed & set(ignored)
+
+
+def test_a_space_installs_what_the_project_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == wanted
 
 
 @pytest.mark.slow

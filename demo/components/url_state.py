@@ -77,9 +77,8 @@ def field_control(component: Component, field: str, settings: Settings) -> Contr
     """A field of `StylizeConfig`, checked as for a job."""
 
     def read(text: str) -> Any:
-        value = parse_field(field, text)
-        settings.make_config(**{"preset": DEFAULT_PRESET, field: value})
-        return value
+        config = settings.make_config(**{"preset": DEFAULT_PRESET, field: parse_field(field, text)})
+        return config.to_dict()[field]
 
     return Control(component, read)
 

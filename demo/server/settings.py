@@ -11,7 +11,7 @@ from pydantic import PositiveFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stylecore import StylizeConfig, make_config
-from stylecore.config import MIN_SIZE_PX
+from stylecore.config import RANGES
 from stylecore.errors import OptionError
 
 ENV_PREFIX = "STYLECORE_"
@@ -47,11 +47,11 @@ class Settings(BaseSettings):
             variable = f"{ENV_PREFIX}{problem['loc'][0]}".upper()
             raise OptionError(f"{variable} must be a number above 0, not '{problem['input']}'.") from error
 
-    @property
-    def ranges(self) -> dict[str, tuple[int, int]]:
-        """(lowest, highest) of the fields of a config that are narrower here than in the library."""
-        largest = max(MIN_SIZE_PX, math.isqrt(int(min(self.job_pixels, 2**62))))
-        return {"size": (MIN_SIZE_PX, largest), "num_steps": (1, MAX_NUM_STEPS)}
+    def range(self, field: str) -> tuple[float, float]:
+        """(lowest, highest) of a numeric field of the config: the library's, or what this server makes of it."""
+        low, high = RANGES[field]
+        highest = {"num_steps": MAX_NUM_STEPS, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
+        return low, max(low, min(high, highest.get(field, high)))
 
     def make_config(self, preset: str, **options: Any) -> StylizeConfig:
         """The preset with options laid over it, as `stylecore.make_config` does; None leaves a field to the preset.
@@ -60,8 +60,8 @@ class Settings(BaseSettings):
             OptionError: a value of the wrong kind, or beyond what one page for all can do.
         """
         config = make_config(preset, **options)
-        for field, (low, high) in self.ranges.items():
-            value = getattr(config, field)
+        for field in ("size", "num_steps"):
+            (low, high), value = self.range(field), getattr(config, field)
             if not low <= value <= high:
                 raise OptionError(f"{field} must be between {low} and {high} on this page, not {value}.")
         return config
