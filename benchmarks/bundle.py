@@ -27,7 +27,7 @@ from stylecore.engine import prepare_encoder, stylize_steps
 from stylecore.files import replacing
 from stylecore.images import ImageTensor, image_size, load_image
 from stylecore.metrics import Yardstick
-from stylecore.photos import STYLES_FOLDER, photo_path
+from stylecore.sample_images import photo_path, style_path
 
 FOLDER = Path("docs/benchmarks/export")
 
@@ -137,7 +137,7 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bundle.json and bundle.md.")] = FOLDER,
 ) -> None:
     """Measure, write the record and its view, and print the view."""
-    pictures = (content or photo_path("astronaut"), style or STYLES_FOLDER / "flow_strokes.jpg")
+    pictures = (content or photo_path("astronaut"), style or style_path("flow_strokes"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = models or export_bundle(bundle_config(), Path(temporary) / "bundle")
         record = run_bench(folder, *pictures, size, threads, repeats)

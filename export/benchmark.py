@@ -30,7 +30,7 @@ from export.verify import relative_error
 from stylecore.devices import environment
 from stylecore.encoders.vgg import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
-from stylecore.photos import EVALUATION, load_photo
+from stylecore.sample_images import EVALUATION, load_photo
 
 WARM_UP_RUNS = 5
 TURN = 8  # runs of one variant before the next has its turn

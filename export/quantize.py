@@ -26,7 +26,7 @@ from stylecore.encoders.distill import random_crops
 from stylecore.encoders.vgg import Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
-from stylecore.photos import FITTING, FITTING_STYLES, load_photo, load_style
+from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
 Scales = Mapping[str, Float[Tensor, " N"]]  # of each convolution's outputs, by its name within `Encoder.convs`
 

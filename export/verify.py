@@ -13,7 +13,7 @@ from export.runtime import ModelError
 from export.sessions import extractor_facts, session_on
 from stylecore.encoders.vgg import load_encoder
 from stylecore.images import ImageTensor, resize_image
-from stylecore.photos import EVALUATION, load_photo
+from stylecore.sample_images import EVALUATION, load_photo
 
 # Largest relative error |F - F_ref|_F / |F_ref|_F against the same network in torch.
 TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.05}

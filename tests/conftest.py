@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
-from stylecore.images import load_image
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo, load_style
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,4 +80,4 @@ def astronaut() -> Tensor:
 @pytest.fixture(scope="session")
 def flow_strokes() -> Tensor:
     """A drawn style, (1, 3, 614, 768)."""
-    return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")
+    return load_style("flow_strokes")

@@ -25,9 +25,10 @@ from stylecore.engine import initial_image, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.images import load_image, resize_image, save_image
 from stylecore.losses.basis import Components, fit_basis
+from stylecore.sample_images import style_path
 from stylecore.schedule import plan_stages
 
-STYLE = ROOT / "examples" / "styles" / "flow_strokes.jpg"
+STYLE = style_path("flow_strokes")
 HEAVY = ("torch", "stylecore", "safetensors", "matplotlib")
 
 

@@ -85,7 +85,7 @@ REAL_SHORTAGE = """
 import psutil, resource
 from pathlib import Path
 from stylecore import NotEnoughMemoryError, load_encoder, stylize
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo
 import stylecore.engine as engine
 
 photo, encoder = load_photo("astronaut"), load_encoder("vgg16")

@@ -16,7 +16,7 @@ from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError
 from stylecore.files import check_writable
 from stylecore.images import ImageTensor, load_image
-from stylecore.photos import FITTING, load_photo
+from stylecore.sample_images import FITTING, load_photo
 
 NUM_CROPS, CROP_PX = 36, 192
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
