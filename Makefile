@@ -22,7 +22,7 @@ ifdef LOCKED
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
-	$(BIN)/python -m pip install --quiet --editable '.[demo,export,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,export,photos,dev]'
 endif
 	@rm -f $(VENV)/.installed*
 	@touch $@
@@ -40,7 +40,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-test-slow: install  # proofs that take minutes: whole presets on real images
+test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
 lint: install
@@ -87,4 +87,4 @@ load: install  # 50 visitors for three minutes on a server of its own, which is 
 	$(BIN)/python -m benchmarks.load -o docs/security/load.json
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist stylecore.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

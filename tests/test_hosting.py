@@ -105,7 +105,7 @@ def test_a_space_finds_its_settings_and_its_app() -> None:
 
 def test_the_container_copies_what_the_demo_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    needed = {"stylecore", "demo", "export", "examples", "docs", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    needed = {"stylecore", "demo", "export", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
     assert not needed & set(ignored)
 
 
