@@ -27,6 +27,7 @@ OUTPUTS = ("features", "gram", "projected")
 
 SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
 
+ByLayer = Mapping[str, Tensor]  # (1, N, H', W') each, by layer name
 # What has the signature of `Encoder`: (image, layers) -> features by layer.
 FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
 
@@ -179,6 +180,18 @@ class StylizeStep(nn.Module):
         """
         image = state["image"]
         features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.conv_names])
+        content, style, gradients = self._losses(features, targets, weights)
+        gradient = self._image_gradient(features, gradients) / LEVELS
+        outputs = self.optimizer.advance(state, gradient, content + style)
+        if self.config.clamp:
+            outputs["next_image"] = outputs["next_image"].clamp(0, LEVELS)
+        outputs |= {"loss": content + style, "content_loss": content, "style_loss": style}
+        return tuple(outputs[name] for name in self.output_names)
+
+    def _losses(
+        self, features: ByLayer, targets: Mapping[str, Tensor], weights: Mapping[str, Float[Tensor, ""]]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
+        """Content and style loss, and the gradient of their sum at each layer."""
         gradients: dict[str, Tensor] = {}
         content = style = torch.zeros(())
         for layer in self.config.content_layers:
@@ -191,16 +204,9 @@ class StylizeStep(nn.Module):
             value, gradient = _style_term(features[layer], targets[name], targets.get(f"components_{layer}"))
             style = style + weights[name] * value
             gradients[layer] = gradients.get(layer, 0) + weights[name] * gradient
-        gradient = self._image_gradient(features, gradients) / LEVELS
-        outputs = self.optimizer.advance(state, gradient, content + style)
-        if self.config.clamp:
-            outputs["next_image"] = outputs["next_image"].clamp(0, LEVELS)
-        outputs |= {"loss": content + style, "content_loss": content, "style_loss": style}
-        return tuple(outputs[name] for name in self.output_names)
+        return content, style, gradients
 
-    def _image_gradient(
-        self, features: Mapping[str, Features], gradients: Mapping[str, Features]
-    ) -> Float[Tensor, "1 3 H W"]:
+    def _image_gradient(self, features: ByLayer, gradients: ByLayer) -> Float[Tensor, "1 3 H W"]:
         """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image, in [0, 1]."""
         gradient = torch.zeros(())
         for name, before in zip(reversed(self.conv_names), [*reversed(self.conv_names[:-1]), None], strict=True):

@@ -33,14 +33,10 @@ class StateSlot:
 
 
 class StepOptimizer(Optimizer):
-    """An optimiser of the library that can be given its memory, and asked for it, by name.
+    """An optimiser of the library whose memory is set before a step and read after it, by name."""
 
-    `slots` has every input that changes from step to step; `scalars` are the beginnings of the names of those that are
-    numbers and not of the image's shape.
-    """
-
-    slots: dict[str, StateSlot]
-    scalars: tuple[str, ...]
+    slots: dict[str, StateSlot]  # every input that changes from step to step
+    scalars: tuple[str, ...]  # prefixes of the names of those that are numbers and not of the image's shape
 
     def start(self, image: Image) -> dict[str, Tensor]:
         """The state before the first step, the image included."""
@@ -48,7 +44,7 @@ class StepOptimizer(Optimizer):
 
     def _first_value(self, name: str, slot: StateSlot, image: Image) -> Float[Tensor, "*shape"]:
         if slot.start == "image":
-            return image.clone()  # the exporter takes one tensor that is given twice for one input
+            return image.clone()  # or the exporter would take two inputs of one tensor for one
         return image.new_zeros(()) if name.startswith(self.scalars) else torch.zeros_like(image)
 
     @property
@@ -63,11 +59,11 @@ class StepOptimizer(Optimizer):
 
     @abstractmethod
     def _load(self, state: State) -> None:
-        """Remember `state`, and nothing else."""
+        """Set the memory to `state`, whatever was there before."""
 
     @abstractmethod
     def _memory(self) -> dict[str, Tensor]:
-        """What the step has made anew, by output name."""
+        """The memory after a step that was not there before it, by output name."""
 
 
 class AdamStep(StepOptimizer, Adam):
@@ -93,7 +89,7 @@ class ProjectedStep(StepOptimizer, ProjectedLBFGS):
     """`ProjectedLBFGS`: the last image and gradient, the scale, and pairs s, y with rho = 1 / s.y.
 
     A step makes one pair, so that one less than `history_size` is kept between steps; the oldest is `s_1`. Pairs that
-    do not exist yet are zeros, of which rho makes nothing.
+    do not exist yet are zeros, and change nothing.
     """
 
     scalars = ("scale", "rho")

@@ -1,4 +1,4 @@
-"""onnxruntime sessions: opened with clear errors, and made to prove on what they run. Needs no torch."""
+"""onnxruntime sessions: opened with clear errors, and proof of where they run. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .runtime import ModelError, Values, open_session
 
 METADATA_PREFIX = "stylecore."  # before every key of ours in a file's metadata
 
-# What onnxruntime can run on, as typed -> its name.
+# What onnxruntime can run on: as typed on the command line -> its own name.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -54,7 +54,7 @@ def _providers(provider: str, options: Mapping[str, str]) -> list[Any]:
 
 
 def read_metadata(session: ort.InferenceSession) -> dict[str, str]:
-    """What the project wrote into the file's metadata; empty for another's file."""
+    """What this project wrote into the file's metadata; empty for any other file."""
     pairs = session.get_modelmeta().custom_metadata_map.items()
     return {key.removeprefix(METADATA_PREFIX): value for key, value in pairs if key.startswith(METADATA_PREFIX)}
 
