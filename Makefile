@@ -69,12 +69,8 @@ bench: install  # presets against the reference, for docs/: about 20 minutes on 
 	$(BIN)/stylecore bench --json docs/benchmarks/bench.json
 
 bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
-	mkdir -p build/export docs/benchmarks/export
-	rm -f build/export/*
-	for variant in vgg16-fp32 vgg16-fp16 vgg16-int8 vgg16-x2-fp32 vgg16-x2-int8 vgg16-x3-fp32 vgg16-x3-int8; do \
-		$(BIN)/python -m export extractor -o build/export/$$variant.onnx \
-			--encoder $${variant%-*} --precision $${variant##*-} || exit 1; done
-	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
+	mkdir -p docs/benchmarks/export
+	$(BIN)/stylecore export bench --all $(QUICK) -o docs/benchmarks/export
 
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export

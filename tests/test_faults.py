@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder

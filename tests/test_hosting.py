@@ -17,7 +17,7 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 import gradio.networking
 import httpx
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 from demo.app import build_app, launch
