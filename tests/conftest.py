@@ -11,15 +11,11 @@ with install_import_hook("stylecore", "typechecker.check"):
     import stylecore  # noqa: F401
 
 import torch
-from paths import ROOT
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
 from stylecore.sample_images import load_photo, load_style
-
-# Stays installed: only the tests that need the extra `export` import what it covers.
-install_import_hook("stylecore_export", "typechecker.check")
 
 # Stays installed: only the tests that need the extra `export` import what it covers.
 install_import_hook("stylecore_export", "typechecker.check")
