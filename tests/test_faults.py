@@ -145,7 +145,7 @@ def test_a_full_disk_keeps_the_old_picture_and_leaves_nothing_half_written(
 def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
 ) -> None:
-    gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+    gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install -e '.[demo]'")
     from demo.server import uploads as serving
     from demo.server.shared_results import KeptResults
 

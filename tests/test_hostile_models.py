@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("onnx", reason="models need their extra: pip install 'stylecore[export]'")
+pytest.importorskip("onnx", reason="models need their extra: pip install -e '.[export]'")
 
 import onnx
 from stylecore_export.runtime import FORMAT, Bundle, ModelError, open_session
