@@ -1,4 +1,4 @@
-"""`stylecore reduce-encoder`: a cheaper encoder, fitted to one's own images or the bundled photos."""
+"""`stylecore reduce-encoder`: a cheaper encoder, fitted to one's own images or the photos of an extra."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reduce_encoder_command(
     encoder: Annotated[str, typer.Option(help="vgg16 or vgg19.")] = "vgg16",
     cheaper: Annotated[float, typer.Option(help="How many times fewer multiplications.")] = 3.0,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: the bundled fitting photos).")
+        Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: those of the extra photos).")
     ] = None,
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:
