@@ -27,6 +27,7 @@ ENTRY_POINTS = """
 greet = greeting_plugin:greet
 tools = greeting_plugin:tools
 broken = greeting_plugin:broken
+gone = greeting_plugin.gone:command
 """
 
 
@@ -69,3 +70,10 @@ def test_a_missing_package_is_one_sentence_that_names_the_extra(
 def test_an_unknown_command_is_refused_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stylise"]) == 2
     assert "stylize" in capsys.readouterr().err
+
+
+def test_a_command_whose_module_has_gone_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gone"]) == 2
+    assert "No such command 'gone'" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert "gone" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,7 +31,7 @@ class PluginGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own, plugin = super().get_command(ctx, cmd_name), _plugins().get(cmd_name)
-        return get_command(_as_app(plugin)) if own is None and plugin else own
+        return _load(plugin) if own is None and plugin else own
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -48,10 +49,16 @@ def _plugins() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def _as_app(entry: EntryPoint) -> typer.Typer:
-    found = entry.load()
-    if isinstance(found, typer.Typer):
-        return found
+def _load(entry: EntryPoint) -> Any:
+    """The command of an entry point; None if its module is not there, as when metadata outlives a checkout's change."""
+    try:
+        found = entry.load()
+    except ModuleNotFoundError:
+        return None
+    return get_command(found if isinstance(found, typer.Typer) else _as_app(entry.name, found))
+
+
+def _as_app(name: str, function: Callable[..., Any]) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(entry.name)(found)
+    app.command(name)(function)
     return app
