@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from export.runtime import ModelError
 from stylecore.files import replacing
+
+from .precisions import PRECISIONS
+from .runtime import ModelError
 
 COLUMNS = {
     "name": "{}",
@@ -36,7 +38,7 @@ COLUMNS = {
     "session_s": "{:.3f}",
     "first_run_s": "{:.3f}",
 }
-MARKERS = {"fp32": "o", "fp16": "s", "int8": "^", "float32": "o", "bfloat16": "D"}  # of the picture, by precision
+TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
 NO_ERROR = 1e-4  # of the picture: the least that is shown
 P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
@@ -151,7 +153,7 @@ def save_picture(record: dict[str, Any], path: Path) -> None:
         points = [summary for summary in summaries if summary["threads"] == number]
         for point in points:
             label = f"{point['encoder']} {point['precision']}" + (" (torch)" if point["asked"] == "torch" else "")
-            look = {"color": f"C{encoders.index(point['encoder'])}", "marker": MARKERS[point["precision"]], "s": 70}
+            look = {"color": f"C{encoders.index(point['encoder'])}", "marker": _marker(point["precision"]), "s": 70}
             is_hollow = {"facecolors": "none"} if point["asked"] == "torch" else {}
             axes.scatter(point["p50_ms"], _shown_error(point), label=label, **look | is_hollow)
         axes.plot(*zip(*_frontier(points), strict=True), color="0.7", zorder=0, drawstyle="steps-post")
@@ -165,6 +167,11 @@ def save_picture(record: dict[str, Any], path: Path) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+
+
+def _marker(precision: str) -> str:
+    """For a precision that has left the registry, a cross."""
+    return PRECISIONS[precision].marker if precision in PRECISIONS else TORCH_MARKERS.get(precision, "x")
 
 
 def _shown_error(summary: dict[str, Any]) -> float:

@@ -10,10 +10,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from studies.settings import STYLE_FOLDER, Settings
+from studies.settings import Settings
 from studies.store import Record
 from stylecore.encoders.vgg import STYLE_LAYERS
 from stylecore.report.page import COLORS, GREY, INK, PAPER_COLOR, RULE
+from stylecore.sample_images import style_path
 
 MARGIN_PX, GAP_PX, LINE_PX = 20, 12, 17
 BLUE, RED, GREEN, YELLOW, CYAN, PURPLE = COLORS[:6]
@@ -28,7 +29,7 @@ class Cell:
 
 
 def style_cell(name: str, title: str) -> Cell:
-    return Cell(STYLE_FOLDER / f"{name}.jpg", [title, name.replace("_", " ")])
+    return Cell(style_path(name), [title, name.replace("_", " ")])
 
 
 def sheet(rows: Sequence[Sequence[Cell]], target: Path, cell_px: int) -> None:

@@ -1,9 +1,8 @@
 """Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
 
+import copy
 import os
-import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,14 +13,15 @@ with install_import_hook("stylecore", "typechecker.check"):
     import stylecore  # noqa: F401
 
 import torch
+from paths import free_port
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
-from stylecore.images import load_image
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo, load_style
 
-ROOT = Path(__file__).parent.parent
+# Stays installed: only the tests that need the extra `export` import what it covers.
+install_import_hook("stylecore_export", "typechecker.check")
 
 
 def pytest_configure() -> None:
@@ -46,9 +46,9 @@ def one_conv_encoder() -> Encoder:
     return Encoder("vgg16", {"conv1_1": nn.Conv2d(3, 8, 3, padding=1)})
 
 
-@pytest.fixture
-def tiny_encoder() -> Encoder:
-    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds."""
+@pytest.fixture(scope="session")
+def shared_tiny_encoder() -> Encoder:
+    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds. Not to be changed."""
     torch.manual_seed(0)
     widths = [3] + [6] * len(conv_names("vgg16"))
     pairs = zip(conv_names("vgg16"), widths, widths[1:], strict=False)
@@ -56,6 +56,12 @@ def tiny_encoder() -> Encoder:
     for conv in convs.values():
         nn.init.kaiming_normal_(conv.weight)
     return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture
+def tiny_encoder(shared_tiny_encoder: Encoder) -> Encoder:
+    """A copy for one test."""
+    return copy.deepcopy(shared_tiny_encoder)
 
 
 @pytest.fixture
@@ -84,7 +90,7 @@ def astronaut() -> Tensor:
 @pytest.fixture(scope="session")
 def flow_strokes() -> Tensor:
     """A drawn style, (1, 3, 614, 768)."""
-    return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")
+    return load_style("flow_strokes")
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +113,3 @@ def serve_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         yield serve
         for app in apps:
             app.close()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -12,8 +12,8 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 import gradio as gr
 import safehttpx
-from conftest import free_port
 from gradio import processing_utils, route_utils
+from paths import free_port
 
 from demo.server.gradio_internals import close, current_visitor, example_files, num_jobs
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
 import gradio as gr
-from conftest import ROOT
+from paths import ROOT
 from starlette.routing import Mount
 
 from demo.server.middleware import HEADERS

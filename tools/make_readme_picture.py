@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from stylecore import load_image, stylize
+from stylecore import stylize
 from stylecore.images import fit_image, to_uint8
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo, load_style
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "images" / "readme.jpg"
@@ -20,7 +20,7 @@ INSET_PX, GAP_PX = 96, 6
 
 def panel(style: str) -> Image.Image:
     """The stylized photo with its style as a small inset."""
-    photo, picture = load_photo(PHOTO), load_image(ROOT / "examples" / "styles" / f"{style}.jpg")
+    photo, picture = load_photo(PHOTO), load_style(style)
     result = Image.fromarray(to_uint8(stylize(photo, picture, **RECIPE).image))
     inset = Image.fromarray(to_uint8(fit_image(picture, INSET_PX)))
     frame = Image.new("RGB", (inset.width + 4, inset.height + 4), "white")

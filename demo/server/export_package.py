@@ -1,4 +1,4 @@
-"""The package that exports networks, imported where it is used: the page starts without it and without onnxruntime.
+"""The package that exports networks, whose modules are imported where they are used: the page needs no onnxruntime.
 
 It stands beside this one: `export` beside `demo` in a checkout, `stylecore_export` beside `stylecore_demo` once
 installed. No relative import can name it.

@@ -1,6 +1,6 @@
 """The exported models on this server: which there can be, which there are, and how fast they are here.
 
-The export package is imported only where it is used: the page starts without it.
+What exports and measures them is imported only then: the page starts without onnxruntime.
 """
 
 from __future__ import annotations
@@ -13,20 +13,12 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import torch
 
-from stylecore.encoders.vgg import ENCODERS, architecture_of
 from stylecore.errors import OptionError, unknown
 from stylecore.files import replacing
 
 from .export_package import import_export
 from .uploads import own_folder
 
-# name -> (encoder, precision). Those of the bundled architecture alone: another's weights would have to be downloaded.
-MODELS: dict[str, tuple[str, str]] = {
-    f"{encoder}-{precision}": (encoder, precision)
-    for encoder in ENCODERS
-    for precision in ("fp32", "fp16", "int8")
-    if architecture_of(encoder) == "vgg16"
-}
 DEFAULT_RUNS, MAX_RUNS, MAX_SECONDS = 8, 64, 2.0  # of one model; the rules of a serious bench take minutes
 
 
@@ -40,11 +32,12 @@ class Models:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or own_folder(self, "models")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.variants: dict[str, tuple[str, str]] = import_export("precisions").variants()  # encoder and precision
 
     def path(self, name: str) -> Path:
         """Where a model is or will be. Raises an OptionError that suggests the nearest name."""
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
+        if name not in self.variants:
+            raise unknown("model", name, self.variants)
         return self.folder / f"{name}.onnx"
 
     def make(self, name: str) -> Path:
@@ -52,7 +45,7 @@ class Models:
         path = self.path(name)
         if not path.is_file():
             extractor = import_export("extractor")
-            encoder, precision = MODELS[name]
+            encoder, precision = self.variants[name]
             extractor.export_extractor(extractor.ExtractorOptions(encoder=encoder, precision=precision), path)
         return path
 

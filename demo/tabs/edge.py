@@ -18,7 +18,6 @@ from ..components.job_button import JobButton
 from ..components.url_state import UrlState
 from ..live import throttle
 from ..server.export_package import import_export
-from ..server.models import MODELS
 from ..server.queue import AT_ONCE
 from ..server.uploads import friendly_errors, save_frame, save_png
 from ..theme import picture_slider
@@ -52,7 +51,7 @@ class EdgeTab(Tab):
     def _lay_out_models(self) -> None:
         gr.Markdown(INTRODUCTION)
         self.table = gr.Dataframe(headers=HEADERS, label="Models", interactive=False, elem_classes="table")
-        self.model = gr.Dropdown(list(MODELS), label="Model")
+        self.model = gr.Dropdown(list(self.models.variants), label="Model")
         self.measure_button = JobButton("Measure it here, now", self.services.jobs)
         self.status = gr.HTML(progress.message("A model that is not there yet is made first."), elem_id="edge-status")
         self.download = gr.DownloadButton("Download the ONNX file", interactive=False)
@@ -147,7 +146,7 @@ class EdgeTab(Tab):
         }
 
     def _show_models(self, name: str) -> dict[Any, Any]:
-        rows = [[each, *_numbers(self.models.measured(each), self.models.path(each))] for each in MODELS]
+        rows = [[each, *_numbers(self.models.measured(each), self.models.path(each))] for each in self.models.variants]
         return {self.table: rows, self.download: self._show_download(name)}
 
     def _show_download(self, name: str) -> gr.DownloadButton:
