@@ -94,6 +94,19 @@ def flow_strokes() -> Tensor:
 
 
 @pytest.fixture(scope="module")
+def quick_export() -> Iterator[None]:
+    """The demo's models are measured on two images, and its bundle paints with four steps."""
+    from demo.server.export_package import import_export
+
+    benchmark, bundle = import_export("benchmark"), import_export("bundle")
+    images = benchmark.bench_images
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "bench_images", lambda size_px: images(size_px)[:2])
+        patch.setitem(bundle.DEFAULTS["projected"], "num_steps", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
 def serve_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SimpleNamespace]]:
     """serve_demo(**options of launch) -> a demo served here until the module ends: app, url, public_url, its folder."""
     from demo.app import build_app, launch

@@ -83,6 +83,7 @@ def test_api_compares_variants_in_one_page(client: Client, photo: Path, style: P
     assert not re.search(r'src="(?!data:)\S', html)  # nothing is fetched from anywhere
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_examples_in_the_documents_run(
     url: str, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,7 +17,6 @@ from gradio_client import Client, handle_file
 from torch import Tensor
 
 import stylecore
-from export.bundle import DEFAULTS as BUNDLE_DEFAULTS
 from stylecore.images import load_image, save_image
 
 pytestmark = pytest.mark.browser
@@ -48,11 +47,9 @@ def broken(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(serve_demo: Callable[..., SimpleNamespace]) -> Iterator[str]:
-    """Where the demo is served, with a bundle that is quick to run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BUNDLE_DEFAULTS["projected"], "num_steps", 4)
-        yield serve_demo().url
+def url(serve_demo: Callable[..., SimpleNamespace]) -> str:
+    """Where the demo is served."""
+    return str(serve_demo().url)
 
 
 @pytest.fixture
@@ -247,6 +244,7 @@ def test_two_variants_side_by_side(open_page: Callable[..., Any], tmp_path: Path
     assert "bn" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_edge_measures_a_model_and_paints_without_torch(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page("?tab=edge&size=128")
     start(page, "Measure it here, now")
