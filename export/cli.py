@@ -126,7 +126,7 @@ def bench(
     )
     if output is not None:
         write_views(record, output)
-    Console(width=None if sys.stdout.isatty() else 240).print(table(record))
+    Console(width=None if sys.stdout.isatty() else 240).print(table(record).rich())
 
 
 @app.command()
@@ -136,7 +136,7 @@ def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None
 
     found = read_record(record)
     write_views(found, record.parent)
-    Console(width=None if sys.stdout.isatty() else 240).print(table(found))
+    Console(width=None if sys.stdout.isatty() else 240).print(table(found).rich())
 
 
 Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]
