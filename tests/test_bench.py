@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import Tensor
 
 from stylecore.bench import (
@@ -23,7 +22,6 @@ from stylecore.bench import (
     write_bench,
 )
 from stylecore.cli import main
-from stylecore.cli.bench import FIGURE
 from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
@@ -31,7 +29,6 @@ from stylecore.optimizers import LBFGS
 from stylecore.photos import EVALUATION, EVALUATION_STYLES
 from stylecore.presets import make_config
 
-DOCS = ROOT / "docs" / "benchmarks"
 MakeImage = Callable[..., Tensor]
 
 
@@ -79,12 +76,6 @@ def test_the_report_is_made_of_the_records(bench: Bench, tmp_path: Path) -> None
     assert any(row.startswith(f"| `draft` | 60.0 | {records['runs'][1]['style']:.3f} ") for row in rows)
     assert any(row.startswith("| `standard` | 10.0 |") for row in rows)
     assert bench_figure(records).startswith(b"\x89PNG")
-
-
-def test_the_committed_page_is_what_its_records_say() -> None:
-    records = read_bench(DOCS / "bench.json")
-    assert (DOCS / "bench.md").read_text(encoding="utf-8") == bench_markdown(records, FIGURE)
-    assert (DOCS / FIGURE).is_file()
 
 
 def test_the_losses_race_within_the_presets_own_seconds(bench: Bench) -> None:
