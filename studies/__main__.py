@@ -6,9 +6,13 @@ import argparse
 import time
 from collections.abc import Iterable
 
-from studies import costs, document, kernels, layers, shuffle, sweep, weights
+from studies import costs, kernels, layers, shuffle, sweep, weights
+from studies.claims import broken
+from studies.findings import Study
+from studies.render import TEMPLATE, render
 from studies.settings import FULL, QUICK, ROOT, encoder, recipe
-from studies.store import Store
+from studies.store import Store, read
+from stylecore.files import write_file
 from stylecore.profiling import warm_up
 
 EXPERIMENTS = {module.NAME: module for module in (costs, sweep, shuffle, kernels, layers, weights)}
@@ -28,8 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
     target = folder / "study.md" if options.quick else DOCUMENT
     if not options.render:
         experiments(Store(records, folder / "images", QUICK if options.quick else FULL), options.only or EXPERIMENTS)
-    document.write(records, target)
+    study = Study(read(records))
+    write_file(target, render(study).encode())
     print(f"wrote {target.relative_to(ROOT)}", flush=True)
+    for sentence in () if options.quick else broken(study):
+        print(f"The records no longer bear this out, so {TEMPLATE.name} has to say something else: {sentence}")
 
 
 def experiments(store: Store, names: Iterable[str]) -> None:

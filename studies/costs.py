@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from studies import figures
+from studies.findings import Costs
 from studies.settings import ROOT, Settings, encoder, photo, recipe, scaled, style
 from studies.store import Record, Store
 from stylecore.encoders.vgg import STYLE_LAYERS, load_encoder
@@ -160,4 +161,4 @@ def memory(settings: Settings) -> Record:
 
 
 def draw(store: Store) -> None:
-    figures.draw_costs(store.content["experiments"][NAME], store.path.parent / "costs.png")
+    store.write_figure("costs.png", figures.costs_png(Costs(store.parts(NAME))))

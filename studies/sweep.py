@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from studies import figures
+from studies.findings import Sweep
 from studies.race import measure, race, report
 from studies.settings import STYLES, Pair, Settings, encoder, photo, recipe, scaled, style
 from studies.store import Record, Store
 from stylecore.encoders.vgg import STYLE_LAYERS
 from stylecore.images import save_image
 from stylecore.losses.basis import Components, fit_basis
+from stylecore.report import Picture
 
 NAME = "sweep"
 
@@ -59,18 +61,13 @@ def explained_variance(settings: Settings) -> Record:
 
 
 def draw(store: Store) -> None:
-    parts = store.content["experiments"][NAME]
-    figures.draw_sweep(parts, store.settings, store.path.parent / "sweep.png")
-    rows = []
-    for pair in store.settings.sweep_pairs:
-        results = parts["+".join(pair)]["results"]
-        shown = ["pca 0%", *(f"pca {share}" for share in store.settings.shares), "gram"]
-        rows.append([_cell(store, name, results[name]) for name in shown])
-    figures.sheet(rows, store.path.parent / "sweep_pictures.jpg", cell_px=150)
+    findings = Sweep(store.parts(NAME), store.content["settings"])
+    store.write_figure("sweep.png", figures.sweep_png(findings))
+    names = ["pca 0%", *(f"pca {share}" for share in store.settings.shares), "gram"]
+    rows = [[_picture(store, name, part["results"][name]) for name in names] for part in findings.parts.values()]
+    store.write_sheet("sweep_pictures.jpg", rows, cell_px=150)
 
 
-def _cell(store: Store, name: str, result: Record) -> figures.Cell:
+def _picture(store: Store, name: str, result: Record) -> Picture:
     title = "photo (K = 0)" if name == "pca 0%" else name.replace("pca ", "K = ").replace("%", " % of N")
-    return figures.Cell(
-        store.images / result["image"], [title, f"style {result['style']:.3f}", f"detail {result['detail']:.2f}"]
-    )
+    return store.picture(result["image"], title, f"style {result['style']:.3f}", f"detail {result['detail']:.2f}")
