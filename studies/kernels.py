@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from studies.race import race, report
-from studies.settings import encoder, photo, recipe, style, texture_recipe
+from studies.race import race_record
+from studies.settings import photo, recipe, style, texture_recipe
 from studies.store import Record, Store, style_picture
 from stylecore.report import Picture
 
@@ -25,8 +25,7 @@ def compare(store: Store, content_name: str, style_name: str) -> Record:
     picture = style(style_name)
     content, make = (picture, texture_recipe) if content_name == TEXTURE else (photo(content_name), recipe)
     configs = {loss: make(store.settings, loss=loss) for loss in LOSSES}
-    runners = race(content, picture, configs, encoder(), "seconds")
-    return report(runners, content, picture, store.images, f"{NAME}-{content_name}+{style_name}")
+    return race_record(store, f"{NAME}-{content_name}+{style_name}", content, picture, configs, "seconds")
 
 
 def draw(store: Store) -> None:

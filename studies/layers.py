@@ -7,10 +7,10 @@ from functools import partial
 import torch
 
 from studies.findings import ALL_LAYERS
-from studies.race import race, report
-from studies.settings import encoder, photo, recipe, scaled, style, texture_recipe
+from studies.race import race_record
+from studies.settings import photo, recipe, scaled, style, texture_recipe
 from studies.store import Record, Store, style_picture
-from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, load_image
 from stylecore.losses.statistics import gram_matrix
 from stylecore.report import Picture
@@ -31,18 +31,17 @@ def one_by_one(store: Store, kind: str) -> Record:
     content, make = (photo(PHOTO), recipe) if kind == "stylized" else (picture, texture_recipe)
     configs = {ALL_LAYERS: make(store.settings)}
     configs |= {layer: make(store.settings, style_layers=(layer,)) for layer in STYLE_LAYERS}
-    runners = race(content, picture, configs, encoder(), "evaluations")
-    record = report(runners, content, picture, store.images, f"{NAME}-{kind}")
+    record = race_record(store, f"{NAME}-{kind}", content, picture, configs, "evaluations")
     for result in record["results"].values():
-        result["by_layer"] = layer_distances(load_image(store.images / result["image"]), picture)
+        result["by_layer"] = layer_distances(load_image(store.images / result["image"]), picture, store.encoder)
     return record
 
 
-def layer_distances(image: ImageTensor, picture: ImageTensor) -> dict[str, float]:
+def layer_distances(image: ImageTensor, picture: ImageTensor, encoder: Encoder) -> dict[str, float]:
     """|G - A| / |A| at each style layer: the yardstick before its mean."""
     with torch.no_grad():
-        found = encoder()(image, STYLE_LAYERS)
-        target = encoder()(scaled(picture, max(image.shape[2:])), STYLE_LAYERS)
+        found = encoder(image, STYLE_LAYERS)
+        target = encoder(scaled(picture, max(image.shape[2:])), STYLE_LAYERS)
     grams = {layer: (gram_matrix(found[layer]), gram_matrix(target[layer])) for layer in STYLE_LAYERS}
     return {layer: round(float((g - a).norm() / a.norm()), 5) for layer, (g, a) in grams.items()}
 

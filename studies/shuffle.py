@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from studies.settings import Settings, encoder, scaled, style, texture_recipe
+from studies.settings import Settings, scaled, style, texture_recipe
 from studies.store import Record, Store
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.engine import initial_image
@@ -34,12 +34,12 @@ def run(store: Store) -> None:
 
 
 def shuffle(store: Store) -> Record:
-    picture = scaled(style(STYLE), store.settings.size_px)
+    picture, encoder = scaled(style(STYLE), store.settings.size_px), store.encoder
     images = {
         "style": picture,
-        "features": shown_features(shuffled(encoder()(picture, ["relu1_1"])["relu1_1"])),
-        "from the style": synthesise(store.settings, picture, encoder(), shuffling=False),
-        "from shuffled features": synthesise(store.settings, picture, encoder(), shuffling=True),
+        "features": shown_features(shuffled(encoder(picture, ["relu1_1"])["relu1_1"])),
+        "from the style": synthesise(store.settings, picture, encoder, shuffling=False),
+        "from shuffled features": synthesise(store.settings, picture, encoder, shuffling=True),
         "shuffled pixels": shuffled(picture),
     }
     files = {name: f"{NAME}-{name.replace(' ', '-')}.png" for name in images}
@@ -47,7 +47,7 @@ def shuffle(store: Store) -> Record:
         save_image(image, store.images / files[name])
     measured = {name: round(style_distance(image, picture), 5) for name, image in images.items() if name != "features"}
     return {
-        "layers": permutation_distances(picture, encoder()),
+        "layers": permutation_distances(picture, encoder),
         "style_distance": measured,
         "files": files,
         "images": list(files.values()),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studies.settings import STYLE_FOLDER, Settings
 from stylecore.devices import environment
+from stylecore.encoders.vgg import Encoder
 from stylecore.files import write_file, write_json
 from stylecore.report import Picture, contact_sheet
 from stylecore.report.sheets import jpeg
@@ -26,12 +27,18 @@ class Store:
 
     What was recorded on another machine, with other threads or other settings is put aside as `*.previous.json`:
     figures of two runs do not mix, and a quarter of an hour's work is not thrown away.
+
+    Args:
+        records: the JSON file; figures go beside it.
+        images: a folder for the results' images.
+        encoder: of every experiment: the bundled VGG-16 in float32 on the CPU.
     """
 
-    def __init__(self, records: Path, images: Path, settings: Settings) -> None:
+    def __init__(self, records: Path, images: Path, settings: Settings, encoder: Encoder) -> None:
         self.path = records
         self.images = images
         self.settings = settings
+        self.encoder = encoder
         self.content: Record = {
             "environment": environment(torch.device("cpu")),
             "settings": json.loads(json.dumps(dataclasses.asdict(settings))),

@@ -7,8 +7,8 @@ from typing import Any
 
 from studies import figures
 from studies.findings import Weights
-from studies.race import race, report
-from studies.settings import Pair, encoder, photo, recipe, style
+from studies.race import race_record
+from studies.settings import Pair, photo, recipe, style
 from studies.store import Record, Store, style_picture
 from stylecore.report import Picture
 
@@ -31,8 +31,7 @@ def compare(store: Store, pair: Pair) -> Record:
     """All weightings in the seconds that `gram` took."""
     content, picture = photo(pair[0]), style(pair[1])
     configs = {name: recipe(store.settings, **options) for name, options in VARIANTS.items()}
-    runners = race(content, picture, configs, encoder(), "seconds")
-    return report(runners, content, picture, store.images, f"{NAME}-{'+'.join(pair)}")
+    return race_record(store, f"{NAME}-{'+'.join(pair)}", content, picture, configs, "seconds")
 
 
 def draw(store: Store) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 from torch import Tensor
 
@@ -101,11 +102,16 @@ def test_no_number_is_typed_into_the_template() -> None:
     assert re.findall(r".{0,30}\d.{0,30}", text) == []
 
 
-def test_everything_runs_and_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_runs_and_can_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder
+) -> None:
     """All experiments, as small as they get, and the document made of them; memory has a test of its own."""
     memory = {"beyond_features_mib": {"gram": 8.0, "svd": 9.0}, "features_mib": 6.0, "positions_squared_gib": 2.25}
     monkeypatch.setattr(costs, "memory", lambda _: memory)
-    store = Store(tmp_path / "study" / "records.json", tmp_path / "images", TINY)
+    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
+    of_tiny = torch.eye(6), torch.ones(6, 6)
+    monkeypatch.setattr("stylecore.losses.weighted.photo_statistics", lambda _: of_tiny)
+    store = Store(tmp_path / "study" / "records.json", tmp_path / "images", TINY, tiny_encoder)
     study.experiments(store, study.EXPERIMENTS)
     text = render(Study(read(store.path)))
     broken(Study(read(store.path)))  # whatever they say, all of them can be asked
@@ -114,9 +120,9 @@ def test_everything_runs_and_can_be_told(tmp_path: Path, monkeypatch: pytest.Mon
         assert (tmp_path / figure).stat().st_size > 0
 
 
-def test_a_finished_part_is_not_run_again(tmp_path: Path) -> None:
+def test_a_finished_part_is_not_run_again(tmp_path: Path, tiny_encoder: Encoder) -> None:
     def run(settings: Any, calls: list[str]) -> None:
-        store = Store(tmp_path / "records.json", tmp_path / "images", settings)
+        store = Store(tmp_path / "records.json", tmp_path / "images", settings, tiny_encoder)
         (tmp_path / "images" / "a.png").touch()
         store.part("one", "a", lambda: calls.append("a") or {"images": ["a.png"]})  # type: ignore[func-returns-value]
         store.part("one", "b", lambda: calls.append("b") or {"images": ["lost.png"]})  # type: ignore[func-returns-value]
