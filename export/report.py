@@ -105,14 +105,15 @@ def table(record: dict[str, Any]) -> Table:
 def to_markdown(record: dict[str, Any]) -> str:
     """The table, with where and how it was measured, and what was not run."""
     environment, rules = record["environment"], record["rules"]
-    not_run = "; ".join(f"{row['provider']} ({row['reason']})" for row in record["not_run"])
+    not_run = "\n".join(f"- {row['provider']} ({row['reason']})" for row in record["not_run"])
     return document(
         f"{environment['cpu']}, {environment['system']}; onnxruntime {environment['onnxruntime']}, torch "
         f"{environment['torch']}. At least {rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in "
         "turns, one image at a time. `error` is the largest relative error of any layer and image against the full "
         "encoder in torch float32; `speedup` is against onnxruntime float32 of the full encoder.",
         table(record),
-        f"Not run: {not_run or 'nothing'}.",
+        "Not run:" if not_run else "All providers were run.",
+        not_run,
     )
 
 
