@@ -26,7 +26,7 @@ from benchmarks.security_figures import write_record
 from stylecore.devices import environment, find_device
 from stylecore.errors import ImageError
 from stylecore.images import fit_image, load_image, read_settings, save_image
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo
 from tools.demo_server import DemoServer
 
 NUM_STEPS = 3

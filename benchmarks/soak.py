@@ -20,8 +20,8 @@ from stylecore import ImageError, NotEnoughMemoryError
 from stylecore.devices import available_memory_mib, environment, find_device
 from stylecore.images import fit_image
 from stylecore.losses import STYLE_LOSSES
-from stylecore.photos import load_photo
 from stylecore.presets import PRESETS
+from stylecore.sample_images import load_photo
 
 SIZES_PX = (64, 96, 128)
 NUM_STEPS = 4

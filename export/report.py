@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.runtime import ModelError
 from stylecore.files import write_file
 from stylecore.report import Table, chart, document, new_figure, plain_ticks
 from stylecore.report.charts import COLORS, GREY
+
+from .precisions import PRECISIONS
+from .runtime import ModelError
 
 COLUMNS = {
     "name": "{}",
@@ -36,7 +37,7 @@ COLUMNS = {
     "session_s": "{:.3f}",
     "first_run_s": "{:.3f}",
 }
-MARKERS = {"fp32": "o", "fp16": "s", "int8": "^", "float32": "o", "bfloat16": "D"}  # of the picture, by precision
+TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
 NO_ERROR = 1e-4  # of the picture: the least that is shown
 P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
@@ -118,7 +119,7 @@ def to_markdown(record: dict[str, Any]) -> str:
 
 
 @chart
-def picture(record: dict[str, Any], markers: Mapping[str, str] = MARKERS) -> Any:
+def picture(record: dict[str, Any]) -> Any:
     """Median latency against error: a panel for each number of threads, a colour for each encoder, a marker for each
     precision (hollow: torch); the frontier joins the variants that nothing beats in both."""
     summaries = summarize(record)
@@ -135,7 +136,7 @@ def picture(record: dict[str, Any], markers: Mapping[str, str] = MARKERS) -> Any
                 point["p50_ms"],
                 _shown_error(point),
                 s=70,
-                marker=markers[point["precision"]],
+                marker=_marker(point["precision"]),
                 edgecolors=color,
                 facecolors="none" if is_torch else color,
                 label=f"{point['encoder']} {point['precision']}{' (torch)' * is_torch}",
@@ -147,6 +148,11 @@ def picture(record: dict[str, Any], markers: Mapping[str, str] = MARKERS) -> Any
     panels[0].set_ylabel(f"largest relative error ({NO_ERROR:g}: at most)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return figure
+
+
+def _marker(precision: str) -> str:
+    """For a precision that has left the registry, a cross."""
+    return PRECISIONS[precision].marker if precision in PRECISIONS else TORCH_MARKERS.get(precision, "x")
 
 
 def _shown_error(summary: dict[str, Any]) -> float:

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from studies.settings import STYLE_FOLDER, Settings
+from studies.settings import Settings
 from stylecore.devices import environment
 from stylecore.encoders.vgg import Encoder
 from stylecore.files import write_file, write_json
 from stylecore.report import Picture, contact_sheet
 from stylecore.report.sheets import jpeg
+from stylecore.sample_images import style_path
 
 Record = dict[str, Any]
 
@@ -85,7 +86,7 @@ class Store:
 
 def style_picture(name: str, title: str) -> Picture:
     """A style, with its name below the title."""
-    return Picture(Image.open(STYLE_FOLDER / f"{name}.jpg"), title, (name.replace("_", " "),))
+    return Picture(Image.open(style_path(name)), title, (name.replace("_", " "),))
 
 
 def read(path: Path) -> Record:

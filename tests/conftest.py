@@ -1,8 +1,8 @@
 """Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
 
+import copy
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
-from stylecore.images import load_image
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo, load_style
 
-ROOT = Path(__file__).parent.parent
+# Stays installed: only the tests that need the extra `export` import what it covers.
+install_import_hook("stylecore_export", "typechecker.check")
 
 
 def pytest_configure() -> None:
@@ -43,9 +43,9 @@ def one_conv_encoder() -> Encoder:
     return Encoder("vgg16", {"conv1_1": nn.Conv2d(3, 8, 3, padding=1)})
 
 
-@pytest.fixture
-def tiny_encoder() -> Encoder:
-    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds."""
+@pytest.fixture(scope="session")
+def shared_tiny_encoder() -> Encoder:
+    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds. Not to be changed."""
     torch.manual_seed(0)
     widths = [3] + [6] * len(conv_names("vgg16"))
     pairs = zip(conv_names("vgg16"), widths, widths[1:], strict=False)
@@ -53,6 +53,12 @@ def tiny_encoder() -> Encoder:
     for conv in convs.values():
         nn.init.kaiming_normal_(conv.weight)
     return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture
+def tiny_encoder(shared_tiny_encoder: Encoder) -> Encoder:
+    """A copy for one test."""
+    return copy.deepcopy(shared_tiny_encoder)
 
 
 @pytest.fixture
@@ -81,4 +87,4 @@ def astronaut() -> Tensor:
 @pytest.fixture(scope="session")
 def flow_strokes() -> Tensor:
     """A drawn style, (1, 3, 614, 768)."""
-    return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")
+    return load_style("flow_strokes")

@@ -26,8 +26,8 @@ from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
 from stylecore.optimizers import LBFGS
-from stylecore.photos import EVALUATION, EVALUATION_STYLES
 from stylecore.presets import make_config
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES
 
 MakeImage = Callable[..., Tensor]
 

@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
-from conftest import ROOT
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from paths import ROOT
 from torch import Tensor
 
 import stylecore

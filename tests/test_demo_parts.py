@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
 import gradio as gr
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
 from PIL import Image
 from torch import Tensor
 

@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
 import gradio as gr
-from conftest import ROOT
 from gradio.context import LocalContext
+from paths import ROOT
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 from torch import Tensor

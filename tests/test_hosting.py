@@ -17,7 +17,7 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 import gradio.networking
 import httpx
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 from demo.app import build_app, launch
@@ -105,7 +105,7 @@ def test_a_space_finds_its_settings_and_its_app() -> None:
 
 def test_the_container_copies_what_the_demo_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    needed = {"stylecore", "demo", "export", "examples", "docs", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    needed = {"stylecore", "demo", "export", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
     assert not needed & set(ignored)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
+from stylecore_export import report
 
 from benchmarks import bundle, security_figures
-from export import report
 from stylecore.bench import bench_markdown, read_bench
 from stylecore.cli.bench import FIGURE
 from tools import build_reduced_encoders

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from benchmarks.load import failures
 from benchmarks.security_figures import write_record

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 from studies import __main__ as study

@@ -22,9 +22,9 @@ from stylecore.encoders.vgg import BUNDLED, STYLE_LAYERS, Encoder, load_encoder
 from stylecore.engine import stylize
 from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, fit_image
-from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
 from stylecore.presets import make_config
 from stylecore.report import Table, document
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
 
 # name -> how many times fewer multiplications, and how many convolutions at the end are then made whole again: the last
 # but one of x2 saved a seventh.

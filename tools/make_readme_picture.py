@@ -5,12 +5,12 @@ python -m tools.make_readme_picture     # a few minutes on two cores
 
 from pathlib import Path
 
-from stylecore import load_image, stylize
+from stylecore import stylize
 from stylecore.files import write_file
 from stylecore.images import fit_image
-from stylecore.photos import load_photo
 from stylecore.report import Picture, contact_sheet, picture_of
 from stylecore.report.sheets import jpeg
+from stylecore.sample_images import load_photo, load_style
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "images" / "readme.jpg"
@@ -21,7 +21,7 @@ RECIPE = {"preset": "gatys", "size": SIZE_PX, "style_weight": 0.1}
 
 def panel(style: str) -> Picture:
     """The stylized photo with its style as a small framed inset."""
-    picture = load_image(ROOT / "examples" / "styles" / f"{style}.jpg")
+    picture = load_style(style)
     result = picture_of(stylize(load_photo(PHOTO), picture, **RECIPE).image)
     inset = picture_of(fit_image(picture, INSET_PX)).image
     left, top = (outer - inner - 8 for outer, inner in zip(result.image.size, inset.size, strict=True))
