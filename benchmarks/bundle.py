@@ -28,6 +28,7 @@ from stylecore.engine import prepare_encoder, stylize_steps
 from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, image_size, load_image
 from stylecore.metrics import Yardstick
+from stylecore.report import Table, document
 from stylecore.sample_images import photo_path, style_path
 
 FOLDER = Path("docs/benchmarks/export")
@@ -114,28 +115,28 @@ def to_markdown(record: dict[str, Any]) -> str:
     where, config = record["environment"], record["config"]
     height, width = record["rows"]["torch"]["size_px"]
     runs = len(record["rows"]["torch"]["seconds"])
-    lines = [
+    columns = {"": "{} float32", "ms a step": "{}", "seconds": "{:.1f}"}
+    columns |= {"style distance": "{:.3f}", "content distance": "{:.2f}"}
+    rows = [
+        (name, _spread(row["step_ms"]), np.median(row["seconds"]), row["style_distance"], row["content_distance"])
+        for name, row in record["rows"].items()
+    ]
+    return document(
         f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}, "
         f"{record['threads']} threads. {record['content']} with {record['style']} at {width}x{height} px, "
         f"{config['encoder']}, {config['num_steps']} evaluations by {config['optimizer']}; {runs} runs of each, in "
         "turns. `ms a step`: median (and 10th to 90th percentile) over the steps of the result's own size; `seconds`: "
         "median of whole runs, targets included.",
-        "",
-        "|  | ms a step | seconds | style distance | content distance |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, row in record["rows"].items():
-        low, median, high = np.percentile(row["step_ms"], (10, 50, 90))
-        lines.append(
-            f"| {name} float32 | {median:.0f} ({low:.0f} to {high:.0f}) | {np.median(row['seconds']):.1f} | "
-            f"{row['style_distance']:.3f} | {row['content_distance']:.2f} |"
-        )
-    lines += [
-        "",
+        Table.of(columns, rows),
         f"The bundle is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
         f"{record['peak_memory_mib']} MiB at most.",
-    ]
-    return "\n".join(lines) + "\n"
+    )
+
+
+def _spread(samples: list[float]) -> str:
+    """Median, and 10th to 90th percentile."""
+    low, median, high = np.percentile(samples, (10, 50, 90))
+    return f"{median:.0f} ({low:.0f} to {high:.0f})"
 
 
 def main(

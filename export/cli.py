@@ -202,7 +202,7 @@ def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None
 def _print_table(record: dict[str, Any]) -> None:
     from .report import table
 
-    Console(width=None if sys.stdout.isatty() else 240).print(table(record))
+    Console(width=None if sys.stdout.isatty() else 240).print(table(record).rich())
 
 
 Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder, load_encoder
 from stylecore.images import ImageTensor, fit_image
 from stylecore.presets import make_config
 from stylecore.sample_images import EVALUATION, STYLES, load_photo, load_style
@@ -56,12 +55,6 @@ QUICK = Settings(
     cost_repeats=3,
     memory_size_px=(128, 192),
 )
-
-
-@lru_cache(maxsize=1)
-def encoder() -> Encoder:
-    """The bundled VGG-16 in float32 on the CPU, which every experiment uses."""
-    return load_encoder("vgg16")
 
 
 @lru_cache(maxsize=16)

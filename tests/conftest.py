@@ -28,7 +28,7 @@ def pytest_configure() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_image() -> Callable[..., Tensor]:
     """make_image(height, width, seed) -> a smooth random image (1, 3, H, W) in [0, 1]."""
 
