@@ -18,4 +18,4 @@ RUN pip install --editable ".[demo,export]"
 RUN useradd --create-home demo
 USER demo
 EXPOSE 7860
-CMD ["python", "-m", "demo", "--host", "0.0.0.0", "--port", "7860"]
+CMD ["stylecore", "demo", "--host", "0.0.0.0", "--port", "7860"]

@@ -22,7 +22,7 @@ ifdef LOCKED
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
-	$(BIN)/python -m pip install --quiet --editable '.[demo,export,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,export,photos,dev]'
 endif
 	@rm -f $(VENV)/.installed*
 	@touch $@
@@ -40,7 +40,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-test-slow: install  # proofs that take minutes: whole presets on real images
+test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
 lint: install
@@ -54,6 +54,7 @@ format: install
 
 study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
 	$(BIN)/python -m studies
+	$(BIN)/python -m tools.copy_study
 
 examples: install  # draw the style pictures again
 	$(BIN)/python examples/draw_styles.py
@@ -69,12 +70,8 @@ bench: install  # presets against the reference, for docs/: about 20 minutes on 
 	$(BIN)/stylecore bench --json docs/benchmarks/bench.json
 
 bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
-	mkdir -p build/export docs/benchmarks/export
-	rm -f build/export/*
-	for variant in vgg16-fp32 vgg16-fp16 vgg16-int8 vgg16-x2-fp32 vgg16-x2-int8 vgg16-x3-fp32 vgg16-x3-int8; do \
-		$(BIN)/python -m export extractor -o build/export/$$variant.onnx \
-			--encoder $${variant%-*} --precision $${variant##*-} || exit 1; done
-	$(BIN)/python -m export bench build/export/vgg16*.onnx $(QUICK) -o docs/benchmarks/export
+	mkdir -p docs/benchmarks/export
+	$(BIN)/stylecore export bench --all $(QUICK) -o docs/benchmarks/export
 
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export
@@ -87,4 +84,4 @@ load: install  # 50 visitors for three minutes on a server of its own, which is 
 	$(BIN)/python -m benchmarks.load -o docs/security/load.json
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist stylecore.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,37 +18,59 @@ import numpy as np
 import onnxruntime as ort
 import torch
 import typer
+from stylecore_export.benchmark import in_turns
+from stylecore_export.bundle import bundle_config, export_bundle
+from stylecore_export.runtime import Bundle
 
-from export.bundle import bundle_config, export_bundle
-from export.runtime import Bundle
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment
 from stylecore.engine import prepare_encoder, stylize_steps
-from stylecore.files import replacing
+from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, image_size, load_image
 from stylecore.metrics import Yardstick
-from stylecore.photos import STYLES_FOLDER, photo_path
+from stylecore.report import Table, document
+from stylecore.sample_images import photo_path, style_path
 
 FOLDER = Path("docs/benchmarks/export")
 
 
-def timed(images: Iterator[ImageTensor]) -> tuple[list[float], ImageTensor, int]:
-    """Milliseconds of each step, the last image, and how many steps were of its size.
+class Runs:
+    """Runs of one implementation: how long each step of the result's own size took, each run, and its last image.
 
-    The first step of a size is timed with the making of its targets.
+    Args:
+        images: starts a run: an iterator of the image (1, 3, H, W) after each step.
     """
-    milliseconds, sizes = [], []
-    started = time.perf_counter()
-    for image in images:
-        milliseconds.append(1e3 * (time.perf_counter() - started))
-        sizes.append(image_size(image))
-        last = image
+
+    def __init__(self, images: Callable[[], Iterator[ImageTensor]]) -> None:
+        self.images = images
+        self.step_milliseconds: list[list[float]] = []
+        self.last: ImageTensor
+
+    def run(self) -> None:
+        """One run. The first step of a size is left out of the steps: making its targets is in its time."""
+        milliseconds, sizes = [], []
         started = time.perf_counter()
-    return milliseconds, last, sizes.count(sizes[-1])
+        for image in self.images():
+            milliseconds.append(1e3 * (time.perf_counter() - started))
+            sizes.append(image_size(image))
+            self.last = image
+            started = time.perf_counter()
+        self.step_milliseconds.append(milliseconds[sizes.index(sizes[-1]) + 1 :])
+
+    def row(self, seconds: Sequence[float], yardstick: Yardstick) -> dict[str, Any]:
+        """The record of the last `len(seconds)` runs: those before warmed up."""
+        distances = yardstick.measure(self.last)
+        return {
+            "step_ms": [value for of_run in self.step_milliseconds[-len(seconds) :] for value in of_run],
+            "seconds": list(seconds),
+            "size_px": list(image_size(self.last)),
+            "style_distance": distances.style,
+            "content_distance": distances.content,
+        }
 
 
 def peak_memory_mib(bundle: Path, content: Path, style: Path, size: int, threads: int) -> int:
-    """Of a process that does nothing but one run of the bundle's own runtime.py."""
+    """Of a process that only runs the bundle's own runtime.py once, in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["-o", f"{folder}/out.png", "--size", str(size), "--threads", str(threads), "--json"]
         command = [sys.executable, str(bundle / "runtime.py"), str(content), str(style), *options]
@@ -71,18 +93,10 @@ def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: i
     def by_torch() -> Iterator[ImageTensor]:
         return (step.image for step in stylize_steps(content, style, config, encoder=encoder))
 
-    runners = {"onnxruntime": by_bundle, "torch": by_torch}
-    rows: dict[str, dict[str, Any]] = {name: {"step_ms": [], "seconds": []} for name in runners}
-    for turn in range(repeats + 1):
-        for name, run in runners.items():
-            milliseconds, image, num_last = timed(run())
-            if not turn:  # warms up
-                continue
-            rows[name]["step_ms"] += milliseconds[1 - num_last :]
-            rows[name]["seconds"].append(sum(milliseconds) / 1e3)
-            rows[name]["size_px"] = list(image_size(image))
-            distances = Yardstick(content, (style,), image_size(image)).measure(image)
-            rows[name] |= {"style_distance": distances.style, "content_distance": distances.content}
+    runs = {"onnxruntime": Runs(by_bundle), "torch": Runs(by_torch)}
+    seconds = in_turns([each.run for each in runs.values()], min_runs=repeats)
+    yardstick = Yardstick(content, (style,), image_size(runs["torch"].last))
+    rows = {name: each.row(took, yardstick) for (name, each), took in zip(runs.items(), seconds, strict=True)}
     return {
         "kind": "bundle-bench",
         "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__},
@@ -101,28 +115,28 @@ def to_markdown(record: dict[str, Any]) -> str:
     where, config = record["environment"], record["config"]
     height, width = record["rows"]["torch"]["size_px"]
     runs = len(record["rows"]["torch"]["seconds"])
-    lines = [
+    columns = {"": "{} float32", "ms a step": "{}", "seconds": "{:.1f}"}
+    columns |= {"style distance": "{:.3f}", "content distance": "{:.2f}"}
+    rows = [
+        (name, _spread(row["step_ms"]), np.median(row["seconds"]), row["style_distance"], row["content_distance"])
+        for name, row in record["rows"].items()
+    ]
+    return document(
         f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}, "
         f"{record['threads']} threads. {record['content']} with {record['style']} at {width}x{height} px, "
         f"{config['encoder']}, {config['num_steps']} evaluations by {config['optimizer']}; {runs} runs of each, in "
         "turns. `ms a step`: median (and 10th to 90th percentile) over the steps of the result's own size; `seconds`: "
         "median of whole runs, targets included.",
-        "",
-        "|  | ms a step | seconds | style distance | content distance |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, row in record["rows"].items():
-        low, median, high = np.percentile(row["step_ms"], (10, 50, 90))
-        lines.append(
-            f"| {name} float32 | {median:.0f} ({low:.0f} to {high:.0f}) | {np.median(row['seconds']):.1f} | "
-            f"{row['style_distance']:.3f} | {row['content_distance']:.2f} |"
-        )
-    lines += [
-        "",
+        Table.of(columns, rows),
         f"The bundle is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
         f"{record['peak_memory_mib']} MiB at most.",
-    ]
-    return "\n".join(lines) + "\n"
+    )
+
+
+def _spread(samples: list[float]) -> str:
+    """Median, and 10th to 90th percentile."""
+    low, median, high = np.percentile(samples, (10, 50, 90))
+    return f"{median:.0f} ({low:.0f} to {high:.0f})"
 
 
 def main(
@@ -137,15 +151,14 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bundle.json and bundle.md.")] = FOLDER,
 ) -> None:
     """Measure, write the record and its view, and print the view."""
-    pictures = (content or photo_path("astronaut"), style or STYLES_FOLDER / "flow_strokes.jpg")
+    pictures = (content or photo_path("astronaut"), style or style_path("flow_strokes"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = models or export_bundle(bundle_config(), Path(temporary) / "bundle")
         record = run_bench(folder, *pictures, size, threads, repeats)
-    texts = {"json": json.dumps(record) + "\n", "md": to_markdown(record)}
-    for suffix, text in texts.items():
-        with replacing(output / f"bundle.{suffix}") as file:
-            file.write(text.encode())
-    print(texts["md"])
+    view = to_markdown(record)
+    write_json(output / "bundle.json", record, indent=None)
+    write_file(output / "bundle.md", view.encode())
+    print(view)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ python -m benchmarks.security_figures     # writes docs/security/figures.md from
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stylecore.files import replacing
+from stylecore.files import write_file, write_json
+from stylecore.report import Table, document
 
 FOLDER = Path(__file__).parent.parent / "docs" / "security"
 Record = Mapping[str, Any]
@@ -17,26 +18,28 @@ Record = Mapping[str, Any]
 def write_record(record: Record, path: Path) -> None:
     """Write a record, and the page of figures beside it anew."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(path, record)
     write(path.parent)
 
 
 def write(folder: Path = FOLDER) -> None:
     """figures.md, from the records in its folder."""
-    with replacing(folder / "figures.md") as file:
-        file.write(render(folder).encode())
+    write_file(folder / "figures.md", render(folder).encode())
 
 
 def render(folder: Path) -> str:
     """The page. A record that is not there leaves its part out."""
-    parts = ["# What was measured\n\nMade from the records beside it; `make load` and `make soak` measure anew.\n"]
-    for name, describe in {"load": load, "soak": soak}.items():
-        path = folder / f"{name}.json"
-        if path.is_file():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            rows = "\n".join(f"| {what} | {value} |" for what, value in describe(record).items())
-            parts.append(f"## `make {name}`\n\nOn {_where(record)}.\n\n| | |\n|---|---|\n{rows}\n")
-    return "\n".join(parts)
+    parts = [part for name in PARTS for part in _part(name, folder / f"{name}.json")]
+    opening = "Made from the records beside it; `make load` and `make soak` measure anew."
+    return document("# What was measured", opening, *parts)
+
+
+def _part(name: str, path: Path) -> list[str | Table]:
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = Table.of(["", "measured"], PARTS[name](record).items(), left=["measured"])
+    return [f"## `make {name}`", f"On {_where(record)}.", rows]
 
 
 def load(record: Record) -> dict[str, str]:
@@ -81,6 +84,8 @@ def _where(record: Record) -> str:
     found = record["environment"]
     return f"{found['device_name']}, {found['num_threads']} thread(s), torch {found['torch']}, {found['system']}"
 
+
+PARTS: dict[str, Callable[[Record], dict[str, str]]] = {"load": load, "soak": soak}
 
 if __name__ == "__main__":
     write()

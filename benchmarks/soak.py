@@ -20,8 +20,8 @@ from stylecore import ImageError, NotEnoughMemoryError
 from stylecore.devices import available_memory_mib, environment, find_device
 from stylecore.images import fit_image
 from stylecore.losses import STYLE_LOSSES
-from stylecore.photos import load_photo
 from stylecore.presets import PRESETS
+from stylecore.sample_images import load_photo
 
 SIZES_PX = (64, 96, 128)
 NUM_STEPS = 4
@@ -47,7 +47,7 @@ def run_job(number: int, preset: str, loss: str, size: int, folder: Path) -> Non
         next(stylecore.stylize_steps(content, style, preset=preset, loss=loss, size=size))
         return
     output = folder / f"{number}.png"
-    stylecore.engine(content, style, preset=preset, loss=loss, size=size, num_steps=NUM_STEPS).save(output)
+    stylecore.stylize(content, style, preset=preset, loss=loss, size=size, num_steps=NUM_STEPS).save(output)
     data = output.read_bytes()
     output.unlink()
     stylecore.load_image(data)

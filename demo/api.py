@@ -1,92 +1,88 @@
 """The endpoints for programs: `gradio_client`, plain HTTP, MCP."""
 
 import dataclasses
-from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
-from demo.live import Frame, Job, read_config, read_variants, run_job
-from demo.server.cleanup import COMPARISONS
-from demo.server.models import DEFAULT_RUNS, Models
-from demo.server.uploads import friendly_errors, publish, read_inputs, save_png
 from stylecore.compare import Comparison
 from stylecore.presets import DEFAULT_PRESET
 from stylecore.report.page import write_report
 
-
-# Gradio takes the annotation of the result for what each yield holds.
-def stylize(  # type: ignore[misc]
-    content: gr.FileData,
-    styles: list[gr.FileData],
-    preset: str = DEFAULT_PRESET,
-    loss: str | None = None,
-    size: int = 256,
-    style_weight: float = 1.0,
-    seed: int = 0,
-    num_steps: int | None = None,
-) -> tuple[gr.FileData, dict[str, Any]]:
-    """Paint a photo in the manner of one or several pictures: a PNG with its settings inside, and a record.
-
-    While the job runs, the record alone is sent; cancel the request to stop it.
-
-    Args:
-        content: the photo.
-        styles: the pictures whose manner it gets, all with equal shares.
-        preset: the recipe.
-        loss: the style loss; null: the preset's.
-        size: longer side of the result, px.
-        style_weight: multiplies the preset's style term.
-        seed: of the noise, where the preset starts from noise.
-        num_steps: evaluations of the loss; null: the preset's.
-    """
-    options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
-    with friendly_errors():
-        config = read_config(preset, **options)
-        for frame in run_job(Job(read_inputs(content, styles), config)):
-            yield None, _record(frame)
-        result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
-        yield gr.FileData(path=result).model_dump(), _record(frame)
+from .live import Frame, Job, run_job
+from .server.cleanup import COMPARISONS
+from .server.models import DEFAULT_RUNS
+from .server.services import Services
+from .server.uploads import friendly_errors, publish, read_inputs, save_png
+from .variants import make_variants
 
 
-def compare(  # type: ignore[misc]
-    content: gr.FileData,
-    style: gr.FileData,
-    variants: list[dict[str, Any]],
-    size: int = 256,
-) -> tuple[gr.FileData, list[dict[str, Any]]]:
-    """Do one job in several ways from the same start: one HTML file that shows them, and a record of each.
+class Endpoints:
+    """The functions that programs call. Gradio takes the annotation of the result for what each yield holds."""
 
-    While it runs, the records alone are sent; cancel the request to stop it.
+    def __init__(self, services: Services) -> None:
+        self.settings, self.models = services.settings, services.models
+        for endpoint in (self.stylize, self.compare, self.benchmark):
+            services.jobs.wire(gr.api, endpoint, api_name=endpoint.__name__)
 
-    Args:
-        content: the photo.
-        style: the picture whose manner it gets.
-        variants: two to eight, each a few fields of the config, such as {"preset": "gatys", "loss": "pca"}.
-        size: longer side of the results, px.
-    """
-    with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
-        options = {"preset": DEFAULT_PRESET, "size": size}
-        inputs = read_inputs(content, [style])
-        comparison = Comparison(
-            inputs.content, inputs.styles, read_variants(options, variants), folder, inputs=inputs.records
-        )
-        for progress in comparison.run():
-            if progress.record:
-                yield None, _records(comparison)
-        *_, page = write_report(comparison)
-        yield gr.FileData(path=publish(page, "comparison.html")).model_dump(), _records(comparison)
+    def stylize(  # type: ignore[misc]
+        self,
+        content: gr.FileData,
+        styles: list[gr.FileData],
+        preset: str = DEFAULT_PRESET,
+        loss: str | None = None,
+        size: int = 256,
+        style_weight: float = 1.0,
+        seed: int = 0,
+        num_steps: int | None = None,
+    ) -> tuple[gr.FileData, dict[str, Any]]:
+        """Paint a photo in the manner of one or several pictures: a PNG with its settings inside, and a record.
 
+        While the job runs, the record alone is sent; cancel the request to stop it.
 
-def _records(comparison: Comparison) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(record) for record in comparison.records]
+        Args:
+            content: the photo.
+            styles: the pictures whose manner it gets, all with equal shares.
+            preset: the recipe.
+            loss: the style loss; null: the preset's.
+            size: longer side of the result, px.
+            style_weight: multiplies the preset's style term.
+            seed: of the noise, where the preset starts from noise.
+            num_steps: evaluations of the loss; null: the preset's.
+        """
+        options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
+        with friendly_errors():
+            config = self.settings.make_config(preset, **options)
+            for frame in run_job(Job(read_inputs(content, styles), config)):
+                yield None, _record(frame)
+            result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
+            yield gr.FileData(path=result).model_dump(), _record(frame)
 
+    def compare(  # type: ignore[misc]
+        self, content: gr.FileData, style: gr.FileData, variants: list[dict[str, Any]], size: int = 256
+    ) -> tuple[gr.FileData, list[dict[str, Any]]]:
+        """Do one job in several ways from the same start: one HTML file that shows them, and a record of each.
 
-def benchmark_with(models: Models) -> Callable[..., list[dict[str, Any]]]:
-    """The endpoint that measures models of one folder."""
+        While it runs, the records alone are sent; cancel the request to stop it.
 
-    def benchmark(model: str, runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:
+        Args:
+            content: the photo.
+            style: the picture whose manner it gets.
+            variants: two to eight, each a few fields of the config, such as {"preset": "gatys", "loss": "pca"}.
+            size: longer side of the results, px.
+        """
+        with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
+            inputs = read_inputs(content, [style])
+            asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, variants)
+            comparison = Comparison(inputs.content, inputs.styles, asked, folder, inputs=inputs.records)
+            for progress in comparison.run():
+                if progress.record:
+                    yield None, _records(comparison)
+            *_, page = write_report(comparison)
+            yield gr.FileData(path=publish(page, "comparison.html")).model_dump(), _records(comparison)
+
+    def benchmark(self, model: str, runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:  # type: ignore[misc]
         """Time an exported model on this server, made first if it is missing, and torch beside it: a record of each.
 
         Args:
@@ -94,10 +90,8 @@ def benchmark_with(models: Models) -> Callable[..., list[dict[str, Any]]]:
             runs: how many, 1 to 64.
         """
         with friendly_errors():
-            models.make(model)
-            return models.measure(model, runs)
-
-    return benchmark
+            self.models.make(model)
+            yield self.models.measure(model, runs)
 
 
 def _record(frame: Frame) -> dict[str, Any]:
@@ -110,3 +104,7 @@ def _record(frame: Frame) -> dict[str, Any]:
         "trouble": frame.trouble,
         "config": frame.job.config.to_dict(),
     }
+
+
+def _records(comparison: Comparison) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(record) for record in comparison.records]

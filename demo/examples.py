@@ -8,11 +8,11 @@ from typing import Any
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
-from stylecore.photos import photo_path
+from stylecore.sample_images import STYLES as STYLE_NAMES
+from stylecore.sample_images import photo_path, style_path
 
-ROOT = Path(__file__).parent.parent
 PHOTOS = {name: photo_path(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
-STYLES = {path.stem: path for path in sorted((ROOT / "examples" / "styles").glob("*.jpg"))}
+STYLES = {name: style_path(name) for name in sorted(STYLE_NAMES)}
 CREDITS = (
     "Example photos from scikit-image: Chelsea by Stéfan van der Walt (CC0), astronaut by NASA (public domain), "
     "coffee by Rachel Michetti (CC0), rocket by SpaceX (CC0). The example styles are drawn by this project."

@@ -1,12 +1,9 @@
-"""One stylization as the page needs it: limits of a shared server, frames at a watchable pace."""
+"""One stylization as the page shows it: frames at a pace that people can follow."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,21 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 import stylecore
-from demo.server.settings import Limits
-from stylecore import (
-    DivergenceError,
-    ImageError,
-    ImageNote,
-    OptionError,
-    Step,
-    StylizeConfig,
-    Yardstick,
-    load_image,
-    make_config,
-    stylize_steps,
-)
-from stylecore.compare import Variant, same_start
-from stylecore.config import LOSSES_WITH_BASIS, MIN_SIZE_PX
+from stylecore import DivergenceError, Step, StylizeConfig, Yardstick, stylize_steps
 from stylecore.devices import find_device
 from stylecore.engine import initial_image
 from stylecore.images import ImageTensor, fit_size, image_size, resize_image
@@ -38,8 +21,6 @@ from stylecore.objective import Losses
 
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
 MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way in long jobs, for a tenth of the time
-NUM_VARIANTS = (2, 8)  # of a comparison
-MAX_NUM_STEPS = 1000  # one job blocks everybody else's, so the page allows less than the library
 
 T = TypeVar("T")
 
@@ -105,91 +86,13 @@ class Frame:
         return self.seconds / self.step * (self.job.config.num_steps - self.step) if self.step else None
 
 
-def read_picture(path: Path, role: str) -> tuple[ImageTensor, list[str]]:
-    """A file as a tensor, and notes for the user; `role` says which of the pictures a note or error is about."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ImageNote)
-        try:
-            # The bytes, not the path: messages would name the server's folders.
-            image = load_image(path.read_bytes())
-        except FileNotFoundError as error:
-            raise ImageError(f"The {role} is not on the server any more: choose it again.") from error
-        except ImageError as error:
-            raise ImageError(f"The {role} cannot be used. {error}") from error
-    return image, [f"About the {role}: {warning.message}" for warning in caught]
-
-
-def read_config(preset: str, **options: Any) -> StylizeConfig:
-    """The preset with options laid over it, as `make_config` does; None leaves a field to the preset.
-
-    Raises:
-        OptionError: a value of the wrong kind or out of range, here narrower than the library's.
-    """
-    return check_limits(make_config(preset, **options))
-
-
-def allowed_ranges() -> dict[str, tuple[int, int]]:
-    """(lowest, highest) of the fields of a config that are narrower here than in the library."""
-    return {"size": (MIN_SIZE_PX, Limits.from_environment().job_size_px), "num_steps": (1, MAX_NUM_STEPS)}
-
-
-def check_limits(config: StylizeConfig) -> StylizeConfig:
-    """The config itself. Raises an OptionError where it asks for more than one page for all can do."""
-    for field, (low, high) in allowed_ranges().items():
-        if not low <= getattr(config, field) <= high:
-            raise OptionError(f"{field} must be between {low} and {high} on this page, not {getattr(config, field)}.")
-    return config
-
-
-def at_watchable_pace(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]:
-    """Of a stream of events, those that must be shown, and of the others what people can follow."""
+def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]:
+    """The events that must be shown, and of the others as many as people can follow."""
     shown = time.monotonic()
     for event in events:
         if must_show(event) or time.monotonic() - shown >= FRAME_INTERVAL_S:
             yield event
             shown = time.monotonic()
-
-
-# Comparisons
-
-
-def make_grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """The product of fields' values, as changes to one config; the first field changes fastest, along a row."""
-    cells = itertools.product(*reversed(list(axes.values())))
-    return [dict(zip(axes, reversed(cell), strict=True)) for cell in cells]
-
-
-def read_variants(options: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> list[Variant]:
-    """One variant for each of `changes` to `options` (preset and fields of a config), all from one start.
-
-    What makes no difference comes once: components of a loss that has none.
-
-    Raises:
-        OptionError: a value out of range, or not two to eight variants that differ.
-    """
-    variants: dict[StylizeConfig, Variant] = {}
-    for change in changes:
-        config = read_config(**{**options, **change})
-        if config.loss not in LOSSES_WITH_BASIS:
-            config = dataclasses.replace(config, components=StylizeConfig.components)
-        variants.setdefault(config, Variant(_variant_name(change, config), config))
-    low, high = NUM_VARIANTS
-    if not low <= len(variants) <= high:
-        differ = f"{len(variants)} that differ" if variants else "none"
-        raise OptionError(f"Choose {low} to {high} variants: there {'is' if len(variants) == 1 else 'are'} {differ}.")
-    return same_start(list(variants.values()))
-
-
-def _variant_name(change: Mapping[str, Any], config: StylizeConfig) -> str:
-    """What was changed: `pca 12.5%`, `weight 3`."""
-    told = [field for field in change if field != "components" or config.loss in LOSSES_WITH_BASIS]
-    return (
-        " ".join(f"weight {config.style_weight:g}" if field == "style_weight" else str(change[field]) for field in told)
-        or config.loss
-    )
-
-
-# One job
 
 
 def run_job(job: Job) -> Iterator[Frame]:

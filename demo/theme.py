@@ -1,4 +1,4 @@
-"""How the page looks: theme, CSS, and what several tabs show alike. Nothing of it comes from another host."""
+"""How the page looks: theme, CSS, and what several tabs have in common. Nothing of it comes from another host."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Draw the example style images, so that the project ships pictures that are its own.
 
-    python examples/draw_styles.py                      # all of them, into examples/styles
+    python examples/draw_styles.py                      # all of them, into stylecore/sample_images
     python examples/draw_styles.py pointillism -o /tmp  # one, elsewhere
 
 Needs only numpy and Pillow. Every picture has its own fixed seed, so a run always gives the same pixels.
@@ -16,6 +16,7 @@ from drawing import flow_strokes, ink_marbling, pointillism, stained_glass, wood
 from drawing.canvas import Array, finish
 from PIL import Image
 
+SAMPLE_IMAGES = Path(__file__).parent.parent / "stylecore" / "sample_images"
 SEED = 20
 MAX_BYTES = 220_000
 STYLES: dict[str, Callable[[np.random.Generator], Array]] = {
@@ -43,9 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"pictures to draw: {', '.join(STYLES)} (default: all)"
     )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path(__file__).parent / "styles", help="folder to write to"
-    )
+    parser.add_argument("-o", "--output", type=Path, default=SAMPLE_IMAGES, help="folder to write to")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in STYLES]:
         parser.error(f"unknown picture {', '.join(unknown)}; choose from {', '.join(STYLES)}")

@@ -1,3 +1,3 @@
-from export.cli import run
+from .cli import run
 
 run()

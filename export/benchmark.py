@@ -1,4 +1,4 @@
-"""`python -m export bench`: latency of extractors beside their error. This module measures; `report` shows.
+"""`stylecore export bench`: latency of extractors beside their error. This module measures; `report` shows.
 
 The rules follow single-stream benchmarks: one image at a time, a warm-up, then at least so many runs and so many
 seconds of each variant, in turns, so that a machine that slows down slows all of them. Every sample is kept.
@@ -6,13 +6,14 @@ seconds of each variant, in turns, so that a machine that slows down slows all o
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,31 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from export.extractor import ExtractorOptions
-from export.graphs import Extractor
-from export.quantize import crops
-from export.runtime import ModelError
-from export.sessions import PROVIDERS, actual_provider, check_provider, extractor_facts, is_built_in, ran_on, session_on
-from export.verify import relative_error
 from stylecore.devices import environment
 from stylecore.encoders.vgg import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
-from stylecore.photos import EVALUATION, load_photo
+from stylecore.sample_images import EVALUATION, load_photo
+
+from . import footprint
+from .extractor import ExtractorOptions, export_extractor
+from .graphs import Extractor
+from .precisions import variants
+from .quantize import crops
+from .runtime import ModelError
+from .sessions import (
+    PROVIDERS,
+    busiest_provider,
+    check_provider,
+    is_built_in,
+    profile_providers,
+    read_extractor_metadata,
+    session_on,
+)
+from .verify import relative_error
 
 WARM_UP_RUNS = 5
 TURN = 8  # runs of one variant before the next has its turn
-CUDA_MODES = ("arrays", "bound", "graph")  # numpy in and out; buffers kept on the device; the same, replayed as a graph
+CUDA_MODES = ("bound", "graph")  # besides "arrays": buffers kept on the device; the same, replayed as a CUDA graph
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Row:
     encoder: str
     num_threads: int
     provider: str  # asked for; "torch" for the yardstick rows
-    mode: str = "arrays"
+    mode: str = "arrays"  # numpy arrays in and out, or one of CUDA_MODES
     actual: str = "torch"  # the provider that did most of the work, by onnxruntime's profile
     microseconds_by_provider: dict[str, int] = field(default_factory=dict)
     size_px: int = 256
@@ -70,90 +82,92 @@ class Row:
     milliseconds: list[float] = field(default_factory=list)
 
 
-class Variant(ABC):
-    """Something that can be run again and again on the same images."""
+class Timed(ABC):
+    """Something that can be run again and again, each time on the next of the same images, in a circle."""
 
     row: Row
 
     @abstractmethod
-    def run(self, index: int) -> Any:
-        """One inference of the image of that index, modulo their number."""
+    def run(self) -> Any:
+        """One inference."""
 
 
-class FileVariant(Variant):
+class TimedFile(Timed):
     """An ONNX file under onnxruntime."""
 
     def __init__(self, path: Path, provider: str, num_threads: int, rules: Rules) -> None:
         self.session = session_on(path, provider, num_threads)
-        options = ExtractorOptions.from_metadata(extractor_facts(self.session, path))
+        options = ExtractorOptions.from_metadata(read_extractor_metadata(self.session, path))
         size = options.size or rules.size_px
         images = bench_images(size)
         self.feeds = [options.feeds(image) for image in images]
-        spent = ran_on(path, provider, self.feeds[0])
+        self.next_feeds = itertools.cycle(self.feeds)
+        microseconds = profile_providers(path, provider, self.feeds[0])
         self.row = Row(
             name=path.stem,
             precision=options.precision,
             encoder=options.encoder,
             num_threads=num_threads,
             provider=provider,
-            actual=actual_provider(spent),
-            microseconds_by_provider=spent,
+            actual=busiest_provider(microseconds),
+            microseconds_by_provider=microseconds,
             size_px=size,
             file_mib=path.stat().st_size / 2**20,
             error=_error(self.session, options, images),
             **_footprint(path, provider, num_threads, size),
         )
 
-    def run(self, index: int) -> Any:
-        return self.session.run(None, self.feeds[index % len(self.feeds)])
+    def run(self) -> Any:
+        return self.session.run(None, next(self.next_feeds))
 
 
-class BoundVariant(Variant):
-    """A file on CUDA whose inputs and outputs stay on the device; with `graph`, replayed as a CUDA graph."""
+class TimedOnDevice(Timed):
+    """A file on CUDA whose inputs and outputs stay on the device; in mode "graph", replayed as a CUDA graph."""
 
-    def __init__(self, arrays: FileVariant, path: Path, mode: str) -> None:
+    def __init__(self, arrays: TimedFile, path: Path, mode: str) -> None:
         graph = {"enable_cuda_graph": "1"} if mode == "graph" else {}
         self.session = session_on(path, "cuda", arrays.row.num_threads, graph)
-        self.row = Row(**asdict(arrays.row) | {"mode": mode, "milliseconds": []})
-        self.feeds = arrays.feeds
+        self.row = replace(arrays.row, mode=mode, milliseconds=[])
+        self.next_feeds = itertools.cycle(arrays.feeds)
         self.inputs = {
-            name: ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0) for name, value in self.feeds[0].items()
+            name: ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0) for name, value in arrays.feeds[0].items()
         }
         self.binding = self.session.io_binding()
         for name, value in self.inputs.items():
             self.binding.bind_ortvalue_input(name, value)
         # A graph needs outputs at fixed addresses, so they are given shapes here.
-        for node, value in zip(self.session.get_outputs(), arrays.run(0), strict=True):
+        for node, value in zip(self.session.get_outputs(), arrays.run(), strict=True):
             self.binding.bind_ortvalue_output(node.name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
 
-    def run(self, index: int) -> Any:
-        for name, value in self.feeds[index % len(self.feeds)].items():
+    def run(self) -> Any:
+        for name, value in next(self.next_feeds).items():
             self.inputs[name].update_inplace(value)
         self.session.run_with_iobinding(self.binding)
         self.binding.synchronize_outputs()
 
 
-class TorchVariant(Variant):
+class TimedTorch(Timed):
     """The full encoder in torch eager, the yardstick."""
 
     def __init__(self, encoder: str, dtype: torch.dtype, num_threads: int, rules: Rules) -> None:
         options = ExtractorOptions(encoder=encoder)
-        name = str(dtype).removeprefix("torch.")
-        self.images = bench_images(rules.size_px)
+        images = bench_images(rules.size_px)
+        self.next_image = itertools.cycle(images)
         self.module = Extractor(load_encoder(encoder, dtype=dtype), options.layers)
-        self.row = Row(f"torch-{name}", name, encoder, num_threads, "torch", size_px=rules.size_px)
+        dtype_name = str(dtype).removeprefix("torch.")
+        self.row = Row(f"torch-{dtype_name}", dtype_name, encoder, num_threads, "torch", size_px=rules.size_px)
         reference = options.reference(load_encoder(encoder))
         self.row.error = max(
             relative_error(value.float().numpy(), same)
-            for index, image in enumerate(self.images)
-            for value, same in zip(self.run(index), reference(image), strict=True)
+            for image in images
+            for value, same in zip(self.run(), reference(image), strict=True)
         )
 
-    def run(self, index: int) -> Any:
+    def run(self) -> Any:
         if torch.get_num_threads() != self.row.num_threads:
             torch.set_num_threads(self.row.num_threads)
         with torch.inference_mode():
-            return self.module(self.images[index % len(self.images)])
+            return self.module(next(self.next_image))
 
 
 @lru_cache(maxsize=4)
@@ -174,13 +188,19 @@ def _error(session: ort.InferenceSession, options: ExtractorOptions, images: Seq
 def _footprint(path: Path, provider: str, num_threads: int, size_px: int) -> dict[str, Any]:
     """`footprint.measure` in a fresh process."""
     arguments = [str(path.resolve()), provider, str(num_threads), str(size_px)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-m", "export.footprint", *arguments], capture_output=True, text=True, check=False, cwd=root
-    )
+    command = [sys.executable, "-m", footprint.__name__, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ModelError(f"'{path}' could not be run in a process of its own: {done.stderr.strip()[-200:]}")
     return dict(json.loads(done.stdout))
+
+
+def export_variants(folder: Path) -> list[Path]:
+    """Every encoder of `precisions.variants` in every precision, as a file each."""
+    return [
+        export_extractor(ExtractorOptions(encoder=encoder, precision=precision), folder / f"{name}.onnx")
+        for name, (encoder, precision) in variants().items()
+    ]
 
 
 def run_bench(
@@ -201,22 +221,23 @@ def run_bench(
     """
     rules = rules or Rules()
     not_run = [_why_not(provider) for provider in PROVIDERS if provider not in providers]
-    variants = [
-        variant for provider in providers for variant in _variants(paths, provider, threads, rules, allow_fallback)
-    ]
-    encoders = {architecture_of(variant.row.encoder) for variant in variants}
-    variants += [
-        TorchVariant(encoder, dtype, number, rules)
+    timed = [each for provider in providers for each in _timed_files(paths, provider, threads, rules, allow_fallback)]
+    encoders = {architecture_of(each.row.encoder) for each in timed}
+    timed += [
+        TimedTorch(encoder, dtype, number, rules)
         for encoder in sorted(encoders)
         for dtype in (torch.float32, torch.bfloat16)
         for number in threads
     ]
-    _measure(variants, rules)
+    runs = [each.run for each in timed]
+    samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
+    for each, seconds in zip(timed, samples, strict=True):
+        each.row.milliseconds = [1e3 * value for value in seconds]
     return {
         "kind": "export-bench",
         "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__, "numpy": np.__version__},
         "rules": asdict(rules),
-        "rows": [asdict(variant.row) for variant in variants],
+        "rows": [asdict(each.row) for each in timed],
         "not_run": not_run,
     }
 
@@ -226,40 +247,46 @@ def _why_not(provider: str) -> dict[str, str]:
     return {"provider": provider, "reason": reason}
 
 
-def _variants(
+def _timed_files(
     paths: Sequence[Path], provider: str, threads: Sequence[int], rules: Rules, allow_fallback: bool
-) -> list[Variant]:
+) -> list[Timed]:
     check_provider(provider)
-    variants: list[Variant] = []
+    timed: list[Timed] = []
     for path in paths:
         for number in threads:
-            arrays = FileVariant(path, provider, number, rules)
+            arrays = TimedFile(path, provider, number, rules)
             if arrays.row.actual != provider and not allow_fallback:
                 raise ModelError(
                     f"'{path}' was asked to run on {provider} but ran on {arrays.row.actual}: install what {provider} "
                     "needs, or allow it with --allow-fallback."
                 )
-            variants.append(arrays)
+            timed.append(arrays)
             if arrays.row.actual == "cuda":
-                variants += [BoundVariant(arrays, path, mode) for mode in CUDA_MODES[1:]]
-    return variants
+                timed += [TimedOnDevice(arrays, path, mode) for mode in CUDA_MODES]
+    return timed
 
 
-def _measure(variants: Sequence[Variant], rules: Rules) -> None:
-    """Fill the rows' samples, in turns."""
-    for variant in variants:
-        for index in range(WARM_UP_RUNS):
-            variant.run(index)
-    waiting = list(variants)
+def in_turns(
+    runs: Sequence[Callable[[], object]], *, min_runs: int, min_seconds: float = 0.0, warm_up: int = 1, turn: int = 1
+) -> list[list[float]]:
+    """Seconds of every call of each, interleaved, so that a machine that slows down slows all of them.
+
+    Args:
+        runs: what is timed.
+        min_runs, min_seconds: each is done when it has both.
+        warm_up: calls of each beforehand that do not count.
+        turn: calls of one before the next has its turn.
+    """
+    for run in runs:
+        for _ in range(warm_up):
+            run()
+    samples: list[list[float]] = [[] for _ in runs]
+    waiting = list(zip(runs, samples, strict=True))
     while waiting:
-        for variant in waiting:
-            samples = variant.row.milliseconds
-            for _ in range(TURN):
+        for run, seconds in waiting:
+            for _ in range(turn):
                 started = time.perf_counter()
-                variant.run(len(samples))
-                samples.append((time.perf_counter() - started) * 1e3)
-        waiting = [variant for variant in waiting if not _is_done(variant.row, rules)]
-
-
-def _is_done(row: Row, rules: Rules) -> bool:
-    return len(row.milliseconds) >= rules.num_runs and sum(row.milliseconds) >= rules.seconds * 1e3
+                run()
+                seconds.append(time.perf_counter() - started)
+        waiting = [(run, s) for run, s in waiting if len(s) < min_runs or sum(s) < min_seconds]
+    return samples

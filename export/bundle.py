@@ -1,13 +1,13 @@
-"""`python -m export step` and `bundle`: stylization as graphs, and all that it takes in one folder."""
+"""`stylecore export step` and `bundle`: stylization as graphs, and all that it takes in one folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ import torch
 from onnx.external_data_helper import set_external_data
 
 import stylecore
-from export import runtime
-from export.graphs import StyleTargets, StylizeStep, byte_stored
-from export.onnx_export import Inputs, check_folder, describe, trace, write
-from export.optimizers import StepOptimizer, make_step_optimizer
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, load_encoder
-from stylecore.errors import OptionError
+from stylecore.errors import OptionError, OutputError
+from stylecore.files import check_folder, reason, write_file, write_json
 from stylecore.images import LEVELS
 from stylecore.losses.basis import Components
 from stylecore.presets import make_config
 
-# Of what is written without options, over the library's own preset.
+from . import runtime
+from .graphs import StyleTargets, StylizeStep, with_int8_weights
+from .optimizers import StepOptimizer, make_step_optimizer
+from .tracing import TraceInputs, add_metadata, trace, write_model
+
+# The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
 DEFAULT_OPTIMIZER = "projected"
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -59,116 +61,135 @@ def num_components(config: StylizeConfig, encoder: Encoder) -> dict[str, int]:
     return {layer: components.number(torch.ones(f.shape[1]), layer) for layer, f in features.items()}
 
 
-def state(config: StylizeConfig) -> dict[str, dict[str, str]]:
-    """What the inputs of a step that change are fed with, by name, as `export.optimizers.Kept` has it."""
-    return {name: asdict(kept) for name, kept in make_step_optimizer(config).kept.items()}
+def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:
+    """Each input that changes from step to step, by name, with where its value comes from: the fields of a
+    `StateSlot`."""
+    return {name: asdict(slot) for name, slot in make_step_optimizer(config).slots.items()}
 
 
 def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph image -> content features, Grams and means, of dynamic size."""
     image = torch.rand(1, 3, *TRACED_PX)
-    inputs = Inputs((image,), ["image"], ({2: "height", 3: "width"},))
+    inputs = TraceInputs((image,), ["image"], ({2: "height", 3: "width"},))
     kinds = (("content", config.content_layers), ("gram", config.style_layers), ("mean", config.style_layers))
     names = [f"{kind}_{layer}" for kind, layers in kinds for layer in layers]
-    model = trace(StyleTargets(byte_stored(encoder), config), inputs, names)
-    describe(model, encoder, {"kind": "targets"})
+    model = trace(StyleTargets(with_int8_weights(encoder), config), inputs, names)
+    add_metadata(model, encoder, {"kind": "targets"})
     return model
 
 
 def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
-    step = StylizeStep(byte_stored(encoder), config)
+    step = StylizeStep(with_int8_weights(encoder), config)
     model = trace(step, _step_inputs(config, encoder, step.optimizer), step.output_names)
-    facts = {"config": config.to_dict(), "state": state(config)}
-    describe(model, encoder, {"kind": "step", **{name: json.dumps(fact) for name, fact in facts.items()}})
+    recipe = {"config": json.dumps(config.to_dict()), "state": json.dumps(state_slots(config))}
+    add_metadata(model, encoder, {"kind": "step"} | recipe)
     return model
 
 
-def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimizer) -> Inputs:
+def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimizer) -> TraceInputs:
     image = torch.rand(1, 3, *TRACED_PX) * LEVELS
     features = encoder(image / LEVELS, config.content_layers + config.style_layers)
-    kept = num_components(config, encoder)
-    sides = {layer: kept.get(layer, features[layer].shape[1]) for layer in config.style_layers}
+    counts = num_components(config, encoder)
+    sides = {layer: counts.get(layer, features[layer].shape[1]) for layer in config.style_layers}
     contents = {f"content_{layer}": features[layer] for layer in config.content_layers}
     grams = {f"gram_{layer}": torch.rand(1, side, side) for layer, side in sides.items()}
-    components = {f"components_{layer}": torch.rand(features[layer].shape[1], kept[layer]) for layer in kept}
-    targets = contents | grams | components
+    bases = {f"components_{layer}": torch.rand(features[layer].shape[1], count) for layer, count in counts.items()}
+    targets = contents | grams | bases
     weights = {name: torch.tensor(1.0) for name in contents | grams}
     state = optimizer.start(image)
-    of_targets = {name: {2: f"{name}_height", 3: f"{name}_width"} if name in contents else {} for name in targets}
-    of_state = {name: {2: "height", 3: "width"} if value.ndim else {} for name, value in state.items()}
-    return Inputs(
+    target_axes = {name: {2: f"{name}_height", 3: f"{name}_width"} if name in contents else {} for name in targets}
+    state_axes = {name: {2: "height", 3: "width"} if value.ndim else {} for name, value in state.items()}
+    return TraceInputs(
         (targets, weights, state),
         [*targets, *(f"weight_{name}" for name in weights), *state],
-        (of_targets, {name: {} for name in weights}, of_state),
+        (target_axes, {name: {} for name in weights}, state_axes),
     )
 
 
 def export_step(config: StylizeConfig, path: Path) -> Path:
-    """Write the step's graph as one ONNX file. Raises what `load_encoder` and `StylizeStep` raise."""
+    """Write the step's graph as one ONNX file. Raises what `load_encoder`, `StylizeStep` and `write_model` raise."""
     check_folder(path)
-    return write(build_step(config, load_encoder(config.encoder, pooling=config.pooling)), path)
+    return write_model(build_step(config, load_encoder(config.encoder, pooling=config.pooling)), path)
 
 
 def export_bundle(config: StylizeConfig, folder: Path) -> Path:
     """Write a folder that stylizes by itself; an old bundle is replaced only by a complete new one.
 
     Raises:
-        OptionError: the folder holds something else than a bundle; and what `load_encoder` and `StylizeStep` raise.
+        OptionError: the folder holds something else than a bundle, or the recipe needs what the runtime lacks; and what
+            `load_encoder` and `StylizeStep` raise.
+        OutputError: the folder cannot be written.
     """
+    _check_target(folder)
+    _check_recipe(config)
+    encoder = load_encoder(config.encoder, pooling=config.pooling)
+    counts = num_components(config, encoder)
+    # The step first, because it refuses what it cannot do.
+    models = {"step.onnx": build_step(config, encoder), "targets.onnx": build_targets(config, encoder)}
+    recipe = {"config": config.to_dict(), "num_components": counts, "state": state_slots(config)}
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stylecore-") as temporary:
+            complete = Path(temporary) / "bundle"
+            complete.mkdir()
+            _write_files(models, recipe, complete)
+            if folder.exists():
+                folder.replace(Path(temporary) / "old")
+            complete.replace(folder)
+    except OSError as error:
+        raise OutputError(f"'{folder}' could not be written: {reason(error)}.") from error
+    return folder
+
+
+def _check_target(folder: Path) -> None:
     check_folder(folder)
     if folder.exists() and not (folder / "manifest.json").is_file() and (folder.is_file() or any(folder.iterdir())):
         raise OptionError(f"'{folder}' is there already and is no bundle: name a new folder.")
+
+
+def _check_recipe(config: StylizeConfig) -> None:
     if set(config.encoders) != {config.encoder}:
         raise OptionError("A bundle has one encoder for all its stages: choose such a recipe.")
     if config.time_budget or config.target_distance:
         raise OptionError("A bundle makes all its steps: leave out the time budget and the target distance.")
-    encoder = load_encoder(config.encoder, pooling=config.pooling)
-    models = {"targets.onnx": build_targets(config, encoder), "step.onnx": build_step(config, encoder)}
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stylecore-") as temporary:
-        complete = Path(temporary) / "bundle"
-        complete.mkdir()
-        recipe = {"config": config.to_dict(), "num_components": num_components(config, encoder), "state": state(config)}
-        _write_files(models, recipe, complete)
-        if folder.exists():
-            folder.replace(Path(temporary) / "old")
-        complete.replace(folder)
-    return folder
 
 
 def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], folder: Path) -> None:
     share_weights(list(models.values()), folder / WEIGHTS_FILE)
     for name, model in models.items():
-        write(model, folder / name)
-    shutil.copyfile(runtime.__file__, folder / "runtime.py")
-    (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
+        write_model(model, folder / name)
+    write_file(folder / "runtime.py", Path(runtime.__file__).read_bytes())
+    write_file(folder / "LICENSE", licence_text().encode())
     manifest = {
         "format": runtime.FORMAT,
         "version": stylecore.__version__,
         **recipe,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())},
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "manifest.json", manifest, indent=2)
 
 
 def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
     """Move the models' large tensors into one file beside them, each distinct one once."""
-    places: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     data = bytearray()
     for tensor in (tensor for model in models for tensor in model.graph.initializer):
         raw = onnx.numpy_helper.to_array(tensor).tobytes()
         if len(raw) < 256:  # shapes and constants stay where graph optimisations can see them
             continue
-        if raw not in places:
+        if raw not in offsets:
             data.extend(bytes(-len(data) % ALIGNMENT))
-            places[raw] = len(data)
+            offsets[raw] = len(data)
             data.extend(raw)
         tensor.raw_data = b""
-        set_external_data(tensor, path.name, places[raw], len(raw))
-    path.write_bytes(data)
+        set_external_data(tensor, path.name, offsets[raw], len(raw))
+    write_file(path, bytes(data))
 
 
 def licence_text() -> str:
-    """The project's LICENSE and NOTICE."""
-    root = Path(__file__).parent.parent
-    return "\n".join((root / name).read_text(encoding="utf-8") for name in ("LICENSE", "NOTICE"))
+    """The project's LICENSE and NOTICE, which every installation carries in its metadata, a checkout's too."""
+    try:
+        files = {file.name: file for file in metadata.files("stylecore") or ()}
+        return "\n".join(files[name].read_text(encoding="utf-8") for name in ("LICENSE", "NOTICE"))
+    except (metadata.PackageNotFoundError, KeyError, OSError) as error:
+        raise OptionError("The licences that a bundle carries are missing: install stylecore again.") from error

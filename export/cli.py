@@ -1,4 +1,8 @@
-"""`python -m export`: parsing and printing. Starts without torch, which `stylize` does not need."""
+"""`stylecore export` and `python -m export`: parsing and printing.
+
+Importing this module is cheap: torch, onnx and onnxruntime come with the command that needs them, and `stylize` needs
+no torch.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +15,81 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from export import runtime
-from export.runtime import ModelError
+from .precisions import PRECISIONS
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXTRA = ("onnx", "onnxruntime", "onnxscript")  # what the extra `export` installs
+
+
+class CommandError(TyperException):
+    """What a user can mend, as the command line's own error: whoever runs the app prints its one line."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ExportCommands(TyperGroup):
+    """The commands, whose errors are the command line's own, also when they are mounted under `stylecore`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CommandError("Stopped: nothing was written.", EXIT_INTERRUPTED) from error
+        except ModuleNotFoundError as error:
+            if str(error.name).split(".")[0] not in EXTRA:
+                raise
+            raise CommandError(f"{error.name} is not installed: pip install 'stylecore[export]'.") from error
+        except _user_errors() as error:
+            raise CommandError(str(error)) from error
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """The errors with a sentence for the user. Only an imported module can have raised them, and importing them here
+    would import torch and onnxruntime."""
+    names = {f"{__package__}.runtime": "ModelError", "stylecore.errors": "StylecoreError"}
+    return tuple(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules)
+
 
 app = typer.Typer(
-    help="stylecore in ONNX.",
+    cls=ExportCommands,
+    help="The feature extractor and whole stylizations as ONNX files.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _parse_size(text: str) -> int | None:
+    if text == "dynamic":
+        return None
+    if not text.isdecimal():
+        raise typer.BadParameter(f"'{text}': give a number of px, or dynamic.")
+    return int(text)
+
+
+def _parse_names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _parse_threads(text: str) -> list[int]:
+    counts = _parse_names(text)
+    if not all(count.isdecimal() and 1 <= int(count) <= 256 for count in counts):
+        raise typer.BadParameter(f"'{text}': give whole numbers such as 1,2.")
+    return [int(count) for count in counts]
+
+
+Size = Annotated[Any, typer.Option(parser=_parse_size, metavar="PX", help="Height and width in px, or dynamic.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An extractor, .onnx or .ort.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-@app.callback(invoke_without_command=True)
-def top_level(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 @app.command()
@@ -42,37 +99,29 @@ def extractor(
     layers: Annotated[str | None, typer.Option(help="Default: relu1_1,...,relu5_1,relu4_2.")] = None,
     outputs: Annotated[str, typer.Option(help="features, gram or projected.")] = "features",
     components: Annotated[int, typer.Option(help="Columns of the bases that projected takes.")] = 64,
-    size: Annotated[str, typer.Option(help="Height and width in px, or dynamic.")] = "dynamic",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    size: Size = "dynamic",
+    precision: Annotated[str, typer.Option(help=f"{', '.join(PRECISIONS)}.")] = "fp32",
     pixels: Annotated[bool, typer.Option("--pixels", help="Take uint8 NHWC, not float32 NCHW in [0, 1].")] = False,
     ort: Annotated[bool, typer.Option("--ort", help="Write onnxruntime's mobile format beside it.")] = False,
 ) -> None:
     """Write the feature extractor as one ONNX file."""
-    from export.extractor import ExtractorOptions, convert_to_ort, export_extractor
+    from .extractor import ExtractorOptions, convert_to_ort, export_extractor
 
-    given: dict[str, Any] = {"layers": tuple(part.strip() for part in layers.split(","))} if layers else {}
+    given: dict[str, Any] = {"layers": tuple(_parse_names(layers))} if layers else {}
     options = ExtractorOptions(
         encoder=encoder,
-        outputs=outputs,  # type: ignore[arg-type]
+        outputs=outputs,
         components=components,
-        size=_size(size),
-        precision=precision,  # type: ignore[arg-type]
+        size=size,
+        precision=precision,
         pixels=pixels,
         **given,
     )
-    _say_written(export_extractor(options, output))
+    _print_written(export_extractor(options, output))
     if ort:
         target, is_usable = convert_to_ort(output)
-        _say_written(target)
+        _print_written(target)
         print(f"NNAPI or CoreML: {'expected to do well' if is_usable else 'no gain expected'} (usability checker).")
-
-
-def _size(text: str) -> int | None:
-    if text == "dynamic":
-        return None
-    if not text.isdecimal():
-        raise ModelError(f"--size cannot be '{text}': give a number of px, or dynamic.")
-    return int(text)
 
 
 @app.command()
@@ -80,7 +129,7 @@ def verify(file: File, as_json: AsJson = False) -> int:
     """Check a file's form, and its numbers against torch. Exit 1 if they differ by more than the precision allows."""
     from dataclasses import asdict
 
-    from export.verify import verify as run_verification
+    from .verify import verify as run_verification
 
     found = run_verification(file)
     if as_json:
@@ -99,44 +148,61 @@ def verify(file: File, as_json: AsJson = False) -> int:
 
 @app.command()
 def bench(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Extractors.")],
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Extractors.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Make and time every encoder in every precision; int8 takes minutes.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for bench.json, .csv, .md, .png.")
     ] = None,
-    providers: Annotated[str, typer.Option(help="Of cpu, cuda, tensorrt, coreml, xnnpack.")] = "cpu",
-    threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",
+    providers: Annotated[
+        Any, typer.Option(parser=_parse_names, metavar="NAMES", help="Of cpu, cuda, tensorrt, coreml, xnnpack.")
+    ] = "cpu",
+    threads: Annotated[Any, typer.Option(parser=_parse_threads, metavar="NUMBERS", help="Numbers of threads.")] = "1,2",
     size: Annotated[int, typer.Option(help="Height and width in px for dynamic files.", min=64, max=2048)] = 256,
     quick: Annotated[bool, typer.Option("--quick", help="64 runs and 6 s, not 1024 and 60 s.")] = False,
     allow_fallback: Annotated[bool, typer.Option(help="Go on where a provider did not really run.")] = False,
 ) -> None:
     """Time extractors, in turns, beside their error."""
     from dataclasses import replace
+    from tempfile import TemporaryDirectory
 
-    from export.benchmark import QUICK, Rules, run_bench
-    from export.report import table, write_views
+    from stylecore.files import check_folder
 
-    if output is not None and not output.is_dir():
-        raise ModelError(f"There is no folder '{output}' to write the record to.")
-    record = run_bench(
-        files,
-        providers=_names(providers),
-        threads=[_count(part) for part in _names(threads)],
-        rules=replace(QUICK if quick else Rules(), size_px=size),
-        allow_fallback=allow_fallback,
-    )
+    from .benchmark import QUICK, Rules, export_variants, run_bench
+    from .report import write_views
+
+    if bool(files) == everything:
+        raise CommandError("Name extractors to time, or make all with --all.")
+    if output is not None:
+        check_folder(output / "bench.json")
+    with TemporaryDirectory() as folder:
+        record = run_bench(
+            files or export_variants(Path(folder)),
+            providers=providers,
+            threads=threads,
+            rules=replace(QUICK if quick else Rules(), size_px=size),
+            allow_fallback=allow_fallback,
+        )
     if output is not None:
         write_views(record, output)
-    Console(width=None if sys.stdout.isatty() else 240).print(table(record))
+    _print_table(record)
 
 
 @app.command()
 def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None:
     """Write bench.csv, bench.md and bench.png again from a record."""
-    from export.report import read_record, table, write_views
+    from .report import read_record, write_views
 
     found = read_record(record)
     write_views(found, record.parent)
-    Console(width=None if sys.stdout.isatty() else 240).print(table(found))
+    _print_table(found)
+
+
+def _print_table(record: dict[str, Any]) -> None:
+    from .report import table
+
+    Console(width=None if sys.stdout.isatty() else 240).print(table(record).rich())
 
 
 Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]
@@ -156,10 +222,10 @@ def step(
     optimizer: Optimizer = None,
 ) -> None:
     """Write one optimisation step as one ONNX file: image, optimiser's state, targets in; the next ones, losses out."""
-    from export.bundle import bundle_config, export_step
+    from .bundle import bundle_config, export_step
 
     config = bundle_config(encoder=encoder, loss=loss, components=components, pooling=pooling, optimizer=optimizer)
-    _say_written(export_step(config, output))
+    _print_written(export_step(config, output))
 
 
 @app.command()
@@ -174,7 +240,7 @@ def bundle(
     size: Annotated[int | None, typer.Option(help="Default of the bundle, longer side in px.")] = None,
 ) -> None:
     """Write a folder that stylizes with numpy, Pillow and onnxruntime alone: python DIR/runtime.py CONTENT STYLE."""
-    from export.bundle import bundle_config, export_bundle
+    from .bundle import bundle_config, export_bundle
 
     options = {"encoder": encoder, "loss": loss, "components": components, "pooling": pooling, "optimizer": optimizer}
     folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output)
@@ -196,48 +262,24 @@ def stylize(
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the manner of STYLE with a bundle, without torch."""
+    from . import runtime
+
     record = runtime.run_job(runtime.Job(content, style, output, models, size, steps, style_weight, seed, threads))
     print(json.dumps(record) if as_json else runtime.sentence(record))
 
 
-def _say_written(path: Path) -> None:
+def _print_written(path: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise ModelError(f"--threads cannot be '{text}': give whole numbers such as 1,2.")
-    return int(text)
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """What is told in one line. stylecore's errors can only have been raised if it was imported, and importing it
-    here would import torch."""
-    errors = sys.modules.get("stylecore.errors")
-    return (ModelError, errors.StylecoreError) if errors else (ModelError,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 (beyond the tolerance), 2 (bad input) or 130."""
     try:
-        status = app(args=arguments, prog_name="python -m export", standalone_mode=False)
+        status = app(args=arguments, prog_name=f"python -m {__package__}", standalone_mode=False)
     except TyperException as error:
-        return _print_error(error.format_message(), error.exit_code)
-    except _user_errors() as error:
-        return _print_error(str(error), EXIT_USAGE)
-    if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
-        return _print_error("Stopped: nothing was written.", EXIT_INTERRUPTED)
+        print(f"export: {' '.join(error.format_message().split())}", file=sys.stderr)
+        return error.exit_code
     return status if isinstance(status, int) else 0
-
-
-def _print_error(message: str, status: int) -> int:
-    """One line on stderr; returns the status."""
-    print(f"export: {' '.join(message.split())}", file=sys.stderr)
-    return status
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""What one model costs a process that does nothing else: python -m export.footprint FILE PROVIDER THREADS SIDE_PX.
+"""What one model costs a process that does nothing else: python -m PACKAGE.footprint FILE PROVIDER THREADS SIDE_PX.
 
 Prints one JSON object. Imports no torch: its memory would be counted.
 """
@@ -9,13 +9,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from export.runtime import peak_memory_mib
-from export.sessions import session_on
+from .runtime import Array, peak_memory_mib
+from .sessions import session_on
 
 
 def measure(path: Path, provider: str, num_threads: int, side_px: int) -> dict[str, float | None]:
@@ -36,7 +35,8 @@ def measure(path: Path, provider: str, num_threads: int, side_px: int) -> dict[s
     }
 
 
-def _noise(node: ort.NodeArg, side_px: int) -> np.ndarray[Any, np.dtype[Any]]:
+def _noise(node: ort.NodeArg, side_px: int) -> Array:
+    """An input of that node's type and shape, its dynamic sides `side_px`."""
     shape = [side if isinstance(side, int) else side_px for side in node.shape]
     noise = np.random.default_rng(0).random(shape, np.float32)
     return (noise * 255).astype(np.uint8) if node.type == "tensor(uint8)" else noise

@@ -7,14 +7,12 @@ reverse order. A test holds it to autograd's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from export.optimizers import make_step_optimizer
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder
 from stylecore.errors import OptionError
@@ -23,12 +21,14 @@ from stylecore.losses import content_loss
 from stylecore.losses.reduced import projected_gram
 from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 
-Outputs = Literal["features", "gram", "projected"]
-OUTPUTS: tuple[Outputs, ...] = ("features", "gram", "projected")
+from .optimizers import State, make_step_optimizer
+
+OUTPUTS = ("features", "gram", "projected")
 
 SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
 
-# Anything that is called as `Encoder` is.
+ByLayer = Mapping[str, Tensor]  # (1, N, H', W') each, by layer name
+# What has the signature of `Encoder`: (image, layers) -> features by layer.
 FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
 
 
@@ -36,14 +36,14 @@ class Extractor(nn.Module):
     """An encoder with its normalisation, as one graph from pixels to features or their Grams.
 
     Args:
-        encoder: an `Encoder`, or what is called like one.
+        encoder: an `Encoder`, or what has its signature.
         layers: whose values come out, in this order.
         outputs: "features" (1, N, H', W'); "gram" F F^T / M, (1, N, N); or "projected", U^T (F F^T / M) U, (1, K, K).
         pixels: take uint8 (1, H, W, 3), as cameras give it, instead of float32 (1, 3, H, W) in [0, 1].
     """
 
     def __init__(
-        self, encoder: FeatureMaps, layers: Sequence[str], outputs: Outputs = "features", pixels: bool = False
+        self, encoder: FeatureMaps, layers: Sequence[str], outputs: str = "features", pixels: bool = False
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -51,8 +51,10 @@ class Extractor(nn.Module):
         self.outputs = outputs
         self.pixels = pixels
 
-    def forward(self, image: Tensor, *components: Float[Tensor, "N K"]) -> tuple[Tensor, ...]:
-        """`components`: for "projected" alone, a basis U for each layer, orthonormal columns."""
+    def forward(
+        self, image: Float[Tensor, "1 3 H W"] | UInt8[Tensor, "1 H W 3"], *components: Float[Tensor, "_ _"]
+    ) -> tuple[Tensor, ...]:
+        """`components`: for "projected" alone, a basis U (N, K) for each layer, orthonormal columns."""
         if self.pixels:
             image = image.permute(0, 3, 1, 2).float() / LEVELS
         features = self.encoder(image, self.layers)
@@ -63,15 +65,15 @@ class Extractor(nn.Module):
         return tuple(projected_gram(features[layer], u) for layer, u in zip(self.layers, components, strict=True))
 
 
-class ByteStoredConv(nn.Module):
-    """A stride-1 convolution whose weights are kept in 8 bits and used in float32, with its adjoint.
+class Int8WeightConv(nn.Module):
+    """A stride-1 convolution whose weights are stored in int8 and used in float32, with its adjoint.
 
     Each output channel has a scale, its largest weight over 127. onnxruntime turns the weights into float32, and into
     the adjoint's, once when a session is made: a file holds each value once, in one byte.
     """
 
-    weight: Tensor
-    scale: Tensor
+    weight: Tensor  # int8, (N_out, N_in, side, side)
+    scale: Tensor  # (N_out, 1, 1, 1)
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -80,37 +82,36 @@ class ByteStoredConv(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("weight", (exact / scale).round().to(torch.int8))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
-        self.margin = conv.kernel_size[0] // 2
+        self.padding = conv.kernel_size[0] // 2  # keeps height and width
 
     @property
-    def values(self) -> Float[Tensor, "N_out N_in side side"]:
-        """The weights, in float32."""
+    def float_weight(self) -> Float[Tensor, "N_out N_in side side"]:
         return self.weight.float() * self.scale
 
     def forward(self, x: Float[Tensor, "1 N_in H W"]) -> Float[Tensor, "1 N_out H W"]:
-        return F.conv2d(x, self.values, self.bias, padding=self.margin)
+        return F.conv2d(x, self.float_weight, self.bias, padding=self.padding)
 
     def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
         """A convolution with flipped kernels, inputs and outputs exchanged: under onnxruntime faster than a
         transposed convolution, which is the same."""
-        flipped = self.values.flip(2, 3).transpose(0, 1)
-        return F.conv2d(gradient, flipped, padding=self.margin)
+        flipped = self.float_weight.flip(2, 3).transpose(0, 1)
+        return F.conv2d(gradient, flipped, padding=self.padding)
 
 
-class ByteStoredConvs(nn.Sequential):
-    """A factorised convolution: `ByteStoredConv`s one after the other."""
+class Int8WeightConvs(nn.Sequential):
+    """A whole or a factorised convolution: `Int8WeightConv`s one after the other."""
 
-    def adjoint(self, gradient: Tensor) -> Tensor:
+    def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
         for conv in reversed(self):
-            assert isinstance(conv, ByteStoredConv)
+            assert isinstance(conv, Int8WeightConv)
             gradient = conv.adjoint(gradient)
         return gradient
 
 
-def byte_stored(encoder: Encoder) -> Encoder:
-    """The same encoder with convolutions that know their adjoint and store their weights in 8 bits."""
+def with_int8_weights(encoder: Encoder) -> Encoder:
+    """The same encoder with convolutions that know their adjoint and store their weights in int8."""
     convs = {
-        name: ByteStoredConvs(*(ByteStoredConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
+        name: Int8WeightConvs(*(Int8WeightConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
         for name, conv in encoder.convs.items()
     }
     return Encoder(
@@ -135,16 +136,16 @@ class StyleTargets(nn.Module):
     def forward(self, image: Float[Tensor, "1 3 H W"]) -> tuple[Tensor, ...]:
         """RGB in [0, 1] -> the content layers' features, the style layers' Grams (1, N, N), and their means (1, N)."""
         features = self.encoder(image, self.content_layers + self.style_layers)
-        styles = [flatten_positions(features[layer]) for layer in self.style_layers]
-        contents = (features[layer] for layer in self.content_layers)
-        return (*contents, *(gram_matrix(features[layer]) for layer in self.style_layers), *(f.mean(2) for f in styles))
+        styles = [features[layer] for layer in self.style_layers]
+        means = (flatten_positions(style).mean(2) for style in styles)
+        return (*(features[layer] for layer in self.content_layers), *map(gram_matrix, styles), *means)
 
 
 class StylizeStep(nn.Module):
     """One evaluation of the loss and one step of the library's optimiser: what `Objective` does, without autograd.
 
     Args:
-        encoder: as `byte_stored` makes it.
+        encoder: as `with_int8_weights` makes it.
         config: layers, loss ("gram" or "pca") and optimiser ("projected" or "adam"); no total variation.
     """
 
@@ -156,14 +157,14 @@ class StylizeStep(nn.Module):
         self.optimizer = make_step_optimizer(config)
         self.output_names = (*self.optimizer.output_names, "loss", "content_loss", "style_loss")
         wanted = (*config.content_layers, *config.style_layers)
-        names = list(encoder.convs)
-        self.names = names[: 1 + max(names.index(layer.replace("relu", "conv")) for layer in wanted)]
+        convs = list(encoder.convs)
+        self.conv_names = convs[: 1 + max(convs.index(layer.replace("relu", "conv")) for layer in wanted)]
 
     def forward(
         self,
         targets: dict[str, Tensor],
         weights: dict[str, Float[Tensor, ""]],
-        state: dict[str, Tensor],
+        state: State,
     ) -> tuple[Tensor, ...]:
         """One step.
 
@@ -172,63 +173,76 @@ class StylizeStep(nn.Module):
                 for "pca" U^T A U (1, K, K) and the basis U (N, K), `components_<layer>`.
             weights: of each term, named as its target: `content_<layer>` on the mean of (F - C)^2, `gram_<layer>` on
                 that of (G - A)^2.
-            state: `image`, (1, 3, H, W) in 8-bit levels, 0..255, and what the optimiser keeps, as its `start` makes it.
+            state: `image`, (1, 3, H, W) in 8-bit levels, 0..255, and the optimiser's memory, as its `start` makes it.
 
         Returns:
             what `output_names` says: the next image and state, and total, content and style loss before the step.
         """
         image = state["image"]
-        features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.names])
-        cotangents: dict[str, Tensor] = {}
-        content = style = torch.zeros(())
-        for layer in self.config.content_layers:
-            name = f"content_{layer}"
-            value, gradient = _content_term(features[layer], targets[name])
-            content = content + weights[name] * value
-            cotangents[layer] = weights[name] * gradient
-        for layer in self.config.style_layers:
-            name = f"gram_{layer}"
-            value, gradient = _style_term(features[layer], targets[name], targets.get(f"components_{layer}"))
-            style = style + weights[name] * value
-            cotangents[layer] = cotangents.get(layer, 0) + weights[name] * gradient
-        gradient = self._image_gradient(features, cotangents) / LEVELS
-        outputs = self.optimizer.step(state, gradient, content + style)
+        features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.conv_names])
+        content, style, gradients = self._losses(features, targets, weights)
+        gradient = self._image_gradient(features, gradients) / LEVELS
+        outputs = self.optimizer.advance(state, gradient, content + style)
         if self.config.clamp:
             outputs["next_image"] = outputs["next_image"].clamp(0, LEVELS)
         outputs |= {"loss": content + style, "content_loss": content, "style_loss": style}
         return tuple(outputs[name] for name in self.output_names)
 
-    def _image_gradient(self, features: Mapping[str, Features], cotangents: Mapping[str, Tensor]) -> Tensor:
-        """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image."""
+    def _losses(
+        self, features: ByLayer, targets: Mapping[str, Tensor], weights: Mapping[str, Float[Tensor, ""]]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
+        """Content and style loss, and the gradient of their sum at each layer."""
+        gradients: dict[str, Tensor] = {}
+        content = style = torch.zeros(())
+        for layer in self.config.content_layers:
+            name = f"content_{layer}"
+            value, gradient = _content_term(features[layer], targets[name])
+            content = content + weights[name] * value
+            gradients[layer] = weights[name] * gradient
+        for layer in self.config.style_layers:
+            name = f"gram_{layer}"
+            value, gradient = _style_term(features[layer], targets[name], targets.get(f"components_{layer}"))
+            style = style + weights[name] * value
+            gradients[layer] = gradients.get(layer, 0) + weights[name] * gradient
+        return content, style, gradients
+
+    def _image_gradient(self, features: ByLayer, gradients: ByLayer) -> Float[Tensor, "1 3 H W"]:
+        """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image, in [0, 1]."""
         gradient = torch.zeros(())
-        for name, before in zip(reversed(self.names), [*reversed(self.names[:-1]), None], strict=True):
+        for name, before in zip(reversed(self.conv_names), [*reversed(self.conv_names[:-1]), None], strict=True):
             layer = name.replace("conv", "relu")
-            if layer in cotangents:
-                gradient = gradient + cotangents[layer]
+            if layer in gradients:
+                gradient = gradient + gradients[layer]
             gradient = gradient * (features[layer] > 0)  # under onnxruntime twice as fast as torch.where
             gradient = self.encoder.convs[name].adjoint(gradient)  # type: ignore[operator]
             if before is not None and before[4] != name[4]:
                 gradient = self._pool_adjoint(features[before.replace("conv", "relu")], gradient)
         return gradient * self.encoder.scale
 
-    def _pool_adjoint(self, x: Features, gradient: Features) -> Features:
-        """From a pool's output back to its input x. Several maxima of one window get the gradient each, where torch
-        picks one: they are equal in life only where they are 0, and there ReLU stops the gradient."""
-        margin = (0, x.shape[3] - 2 * gradient.shape[3], 0, x.shape[2] - 2 * gradient.shape[2])
-        spread = F.pad(F.interpolate(gradient, scale_factor=2.0, mode="nearest"), margin)
+    def _pool_adjoint(
+        self, x: Float[Tensor, "1 N H W"], gradient: Float[Tensor, "1 N H//2 W//2"]
+    ) -> Float[Tensor, "1 N H W"]:
+        """From the gradient of a pool's output back to that of its input x. Several maxima of one window get the
+        gradient each, where torch picks one: they are equal in practice only where they are 0, and there ReLU stops the
+        gradient."""
+        padding = (0, x.shape[3] - 2 * gradient.shape[3], 0, x.shape[2] - 2 * gradient.shape[2])
+        spread = F.pad(F.interpolate(gradient, scale_factor=2.0, mode="nearest"), padding)
         if self.encoder.pooling == "average":
             return spread / 4
         largest = F.interpolate(F.max_pool2d(x, 2), scale_factor=2.0, mode="nearest")
-        return spread * (x == F.pad(largest, margin))
+        return spread * (x == F.pad(largest, padding))
 
 
-def _content_term(features: Features, target: Features) -> tuple[Tensor, Features]:
+def _content_term(features: Features, target: Features) -> tuple[Float[Tensor, ""], Features]:
     """`losses.content_loss` and its gradient."""
     return content_loss(features, target), 2 / features.numel() * (features - target)
 
 
-def _style_term(features: Features, target: Tensor, components: Tensor | None) -> tuple[Tensor, Features]:
-    """`losses.gram_loss`, or `losses.reduced.pca_loss` in a basis, and its gradient 4/(N^2 M) U D U^T F."""
+def _style_term(
+    features: Float[Tensor, "1 N H W"], target: Float[Tensor, "1 K K"], components: Float[Tensor, "N K"] | None
+) -> tuple[Float[Tensor, ""], Float[Tensor, "1 N H W"]]:
+    """`losses.gram_loss` (no components, K = N), or `losses.reduced.pca_loss` in the basis U, and its gradient
+    4 / (N^2 M) U D U^T F with D = U^T G U - target."""
     flat = flatten_positions(features)
     channels, positions = flat.shape[1:]
     projected = flat if components is None else components.mT @ flat

@@ -1,12 +1,15 @@
-"""The library's optimisers as parts of a traced step: what they keep between steps goes in and comes out by name."""
+"""The library's optimisers inside a traced step: their memory goes in as inputs and comes out as outputs, by name.
+
+What they compute stays the library's code. Only operations that onnxruntime lacks or is slow at are replaced.
+"""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,117 +17,116 @@ from torch import Tensor
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import OptionError
-from stylecore.optimizers import Adam, ProjectedLBFGS
+from stylecore.optimizers import Adam, Optimizer, ProjectedLBFGS
+
+Image = Float[Tensor, "1 3 H W"]  # in 8-bit levels, 0..255, and whatever has its shape: gradients, differences
+Side = Any  # an int; while a graph is traced, torch's symbol for one
+State = Mapping[str, Tensor]  # by input name: tensors like `Image`, and scalars ()
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What one input of a step is fed with."""
+class StateSlot:
+    """Where one input of a step gets its value from."""
 
-    next: str  # at the next step: the name of an output, or of another input, which then moves on without a copy
-    start: Literal["image", "zeros"] = "zeros"  # at the first
+    next: str  # at the next step: the name of an output, or of another input, whose value then moves on without a copy
+    start: Literal["image", "zeros"] = "zeros"  # at the first step
 
 
-class StepOptimizer(ABC):
-    """An optimiser of the library between tensors that go in and tensors that come out.
+class StepOptimizer(Optimizer):
+    """An optimiser of the library whose memory is set before a step and read after it, by name."""
 
-    `kept` says of each input that changes from step to step where its values come from.
-    """
+    slots: dict[str, StateSlot]  # every input that changes from step to step
+    scalars: tuple[str, ...]  # prefixes of the names of those that are numbers and not of the image's shape
 
-    kept: dict[str, Kept]
-
-    def start(self, image: Tensor) -> dict[str, Tensor]:
+    def start(self, image: Image) -> dict[str, Tensor]:
         """The state before the first step, the image included."""
-        zeros = {name: self._zeros(name, image) for name, kept in self.kept.items() if kept.start == "zeros"}
-        # Distinct tensors: the exporter takes one that is given twice for one input.
-        return {name: zeros[name] if name in zeros else image.clone() for name in self.kept}
+        return {name: self._first_value(name, slot, image) for name, slot in self.slots.items()}
+
+    def _first_value(self, name: str, slot: StateSlot, image: Image) -> Float[Tensor, "*shape"]:
+        if slot.start == "image":
+            return image.clone()  # or the exporter would take two inputs of one tensor for one
+        return image.new_zeros(()) if name.startswith(self.scalars) else torch.zeros_like(image)
 
     @property
     def output_names(self) -> list[str]:
-        """What a step makes anew."""
-        return [kept.next for kept in self.kept.values() if kept.next not in self.kept]
+        """The values of the next state that a step computes; the others are inputs that move on."""
+        return [slot.next for slot in self.slots.values() if slot.next not in self.slots]
+
+    def advance(self, state: State, gradient: Image, loss: Float[Tensor, ""]) -> dict[str, Tensor]:
+        """One step of the library's `step` from `state`: the values of `output_names`, by name."""
+        self._load(state)
+        return {"next_image": self.step(state["image"], gradient, loss)} | self._memory()
 
     @abstractmethod
-    def _zeros(self, name: str, image: Tensor) -> Tensor:
-        """Of the shape of this tensor of the state."""
+    def _load(self, state: State) -> None:
+        """Set the memory to `state`, whatever was there before."""
 
     @abstractmethod
-    def step(self, state: Mapping[str, Tensor], gradient: Tensor, loss: Tensor) -> dict[str, Tensor]:
-        """The outputs, by their names."""
+    def _memory(self) -> dict[str, Tensor]:
+        """The memory after a step that was not there before it, by output name."""
 
 
-class AdamStep(StepOptimizer):
-    """`stylecore.optimizers.Adam`: running means of the gradient and of its square, and a count."""
-
-    def __init__(self, config: StylizeConfig) -> None:
-        self.learning_rate = config.learning_rate
-        self.kept = {"image": Kept("next_image", "image")}
-        self.kept |= {name: Kept(f"next_{name}") for name in ("running_mean", "running_square", "num_steps")}
-
-    def _zeros(self, name: str, image: Tensor) -> Tensor:
-        return image.new_zeros(()) if name == "num_steps" else torch.zeros_like(image)
-
-    def step(self, state: Mapping[str, Tensor], gradient: Tensor, loss: Tensor) -> dict[str, Tensor]:
-        adam = TraceableAdam(self.learning_rate)
-        adam.mean, adam.square, adam.num_steps = state["running_mean"], state["running_square"], state["num_steps"]
-        image = adam.step(state["image"], gradient, loss)
-        return dict(zip(self.output_names, (image, adam.mean, adam.square, adam.num_steps), strict=True))
-
-
-class ProjectedStep(StepOptimizer):
-    """`stylecore.optimizers.ProjectedLBFGS`: the last image and gradient, the scale, and pairs s, y with rho = 1 / s.y.
-
-    A step makes one pair, so that one less than `history_size` is kept between steps; the oldest is `s_1`. Pairs that
-    do not exist yet are zeros, of which rho makes nothing.
-    """
-
-    def __init__(self, config: StylizeConfig) -> None:
-        self.config = config
-        self.kept = {
-            "image": Kept("next_image", "image"),
-            "previous_image": Kept("image", "image"),
-            "previous_gradient": Kept("gradient"),
-            "scale": Kept("next_scale"),
-        }
-        self.places = range(1, config.history_size)
-        for place in self.places:
-            newest = place == config.history_size - 1
-            self.kept |= {
-                f"{part}_{place}": Kept(part if newest else f"{part}_{place + 1}") for part in ("s", "y", "rho")
-            }
-
-    def _zeros(self, name: str, image: Tensor) -> Tensor:
-        return image.new_zeros(()) if name.startswith(("scale", "rho")) else torch.zeros_like(image)
-
-    def step(self, state: Mapping[str, Tensor], gradient: Tensor, loss: Tensor) -> dict[str, Tensor]:
-        optimizer = TraceableLBFGS(self.config.learning_rate, self.config.history_size)
-        optimizer.previous = (state["previous_image"], state["previous_gradient"])
-        optimizer.scale = state["scale"]
-        optimizer.history.extend(
-            (state[f"s_{place}"], state[f"y_{place}"], state[f"rho_{place}"]) for place in self.places
-        )
-        image = optimizer.step(state["image"], gradient, loss)
-        s, y, rho = optimizer.history[-1]
-        outputs = {"next_image": image, "gradient": gradient, "next_scale": optimizer.scale, "s": s, "y": y, "rho": rho}
-        return {name: outputs[name] for name in self.output_names}
-
-
-class TraceableAdam(Adam):
-    """The same, but for a millionth of an epsilon."""
+class AdamStep(StepOptimizer, Adam):
+    """`Adam`: running means of the gradient and of its square, and a count."""
 
     EPSILON = 1.000001e-8  # torch's exporter takes what is within 1e-8 of 0 for 0, and drops adding it
+    scalars = ("num_steps",)
+
+    def __init__(self, learning_rate: float) -> None:
+        super().__init__(learning_rate)
+        self.slots = {"image": StateSlot("next_image", "image")}
+        self.slots |= {name: StateSlot(f"next_{name}") for name in ("running_mean", "running_square", "num_steps")}
+
+    def _load(self, state: State) -> None:
+        self.mean, self.square, self.num_steps = state["running_mean"], state["running_square"], state["num_steps"]
+
+    def _memory(self) -> dict[str, Tensor]:
+        memory = {"running_mean": self.mean, "running_square": self.square, "num_steps": self.num_steps}
+        return {self.slots[name].next: value for name, value in memory.items() if isinstance(value, Tensor)}
 
 
-class TraceableLBFGS(ProjectedLBFGS):
-    """The same numbers by operations that onnxruntime has, and is quick at."""
+class ProjectedStep(StepOptimizer, ProjectedLBFGS):
+    """`ProjectedLBFGS`: the last image and gradient, the scale, and pairs s, y with rho = 1 / s.y.
+
+    A step makes one pair, so that one less than `history_size` is kept between steps; the oldest is `s_1`. Pairs that
+    do not exist yet are zeros, and change nothing.
+    """
+
+    scalars = ("scale", "rho")
+
+    def __init__(self, learning_rate: float, history_size: int) -> None:
+        super().__init__(learning_rate, history_size)
+        self.num_kept = history_size - 1
+        self.slots = {
+            "image": StateSlot("next_image", "image"),
+            "previous_image": StateSlot("image", "image"),
+            "previous_gradient": StateSlot("gradient"),
+            "scale": StateSlot("next_scale"),
+        }
+        for place in range(1, history_size):
+            suffix = "" if place == self.num_kept else f"_{place + 1}"
+            self.slots |= {f"{part}_{place}": StateSlot(f"{part}{suffix}") for part in ("s", "y", "rho")}
+
+    def _load(self, state: State) -> None:
+        self.previous = (state["previous_image"], state["previous_gradient"])
+        self.scale = state["scale"]
+        self.history.clear()
+        self.history.extend(
+            (state[f"s_{place}"], state[f"y_{place}"], state[f"rho_{place}"]) for place in range(1, self.num_kept + 1)
+        )
+
+    def _memory(self) -> dict[str, Tensor]:
+        assert self.previous is not None
+        s, y, rho = self.history[-1]
+        return {"gradient": self.previous[1], "next_scale": self.scale, "s": s, "y": y, "rho": rho}
 
     @staticmethod
-    def _dot(a: Tensor, b: Tensor) -> Tensor:
-        """Ten times faster there than a product of a row with a column."""
+    def _dot(a: Image, b: Image) -> Float[Tensor, ""]:
+        """Under onnxruntime ten times faster than a product of a row with a column."""
         return (a * b).sum()
 
-    def _precondition(self, values: Tensor) -> Tensor:
-        """By Hartley transforms (Hartley 1942), as products with matrices.
+    def _precondition(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """The library's filter by 1 / frequency, with Hartley transforms (Hartley 1942) as products with matrices.
 
         A filter that treats frequencies f and -f alike is diagonal in their real basis, too, and the transform is its
         own inverse but for a factor. torch's exporter writes an inverse real FFT that onnxruntime cannot run.
@@ -135,7 +137,7 @@ class TraceableLBFGS(ProjectedLBFGS):
         return vertical @ spectrum @ horizontal / (height * width)
 
 
-def hartley_matrix(size: int) -> Float[Tensor, "size size"]:
+def hartley_matrix(size: Side) -> Float[Tensor, "size size"]:
     """cos + sin of 2 pi j k / size: times itself, `size` times the identity."""
     index = torch.arange(size).float()
     product = index[:, None] * index  # exact up to 4096
@@ -143,7 +145,7 @@ def hartley_matrix(size: int) -> Float[Tensor, "size size"]:
     return math.sqrt(2) * (2 * math.pi * turns + math.pi / 4).sin()
 
 
-def _inverse_frequencies(height: int, width: int) -> Float[Tensor, "height width"]:
+def _inverse_frequencies(height: Side, width: Side) -> Float[Tensor, "height width"]:
     """`stylecore.optimizers.inverse_frequencies` of all coefficients, in operations that can be traced."""
     squares = []
     for size in (height, width):
@@ -154,13 +156,10 @@ def _inverse_frequencies(height: int, width: int) -> Float[Tensor, "height width
     return 0.5 / torch.maximum(frequency, torch.minimum(lowest, torch.ones(()) / width))
 
 
-STEP_OPTIMIZERS: dict[str, type[ProjectedStep | AdamStep]] = {"projected": ProjectedStep, "adam": AdamStep}
-
-
 def make_step_optimizer(config: StylizeConfig) -> StepOptimizer:
     """The config's. Raises an OptionError for one that cannot be exported."""
-    if config.optimizer not in STEP_OPTIMIZERS:
-        raise OptionError(
-            f"The optimiser '{config.optimizer}' cannot be exported: choose {' or '.join(STEP_OPTIMIZERS)}."
-        )
-    return STEP_OPTIMIZERS[config.optimizer](config)
+    if config.optimizer == "adam":
+        return AdamStep(config.learning_rate)
+    if config.optimizer == "projected":
+        return ProjectedStep(config.learning_rate, config.history_size)
+    raise OptionError(f"The optimiser '{config.optimizer}' cannot be exported: choose projected or adam.")

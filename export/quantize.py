@@ -2,7 +2,7 @@
 
 Both rescale the encoder's channels first. ReLU and pooling commute with positive factors, so a convolution may give its
 values divided by s if the next one's weights are multiplied by s (Nagel et al. 2019, section 4.1); what comes out of
-the graph is multiplied back. Whatever is measured for that is measured on the project's fitting photos alone.
+the graph is multiplied back. All statistics for that are taken on the project's fitting photos alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -26,30 +25,37 @@ from stylecore.encoders.distill import random_crops
 from stylecore.encoders.vgg import Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
-from stylecore.photos import FITTING, FITTING_STYLES, load_photo, load_style
+from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
-Scales = Mapping[str, Float[Tensor, " N"]]  # of each convolution's outputs, by its name within `Encoder.convs`
+from .runtime import Values
+
+# By a convolution's name within `Encoder.convs`: one positive number for each of its N output channels.
+Scales = Mapping[str, Float[Tensor, " N_out"]]
+Feeds = Callable[[ImageTensor], Values]
 
 CROP_PX = 256
 NUM_AUGMENTED = 100
-# Channels are raised until each fills the 8 bits, at most to 1 / floor of their values. The deeper a layer, the more of
-# its channels answer to things that no number of photos need show: raised, they would be clipped when an image does.
+# Weak channels are amplified until each fills the 8 bits, at most by 1 / floor. The deeper a layer, the more of its
+# channels respond to things that no number of photos need show: amplified, they would be clipped when an image does.
 FLOOR, FLOOR_BLOCK_4, FLOOR_LAST_TWO = 0.05, 0.5, 1.0
-POSITIONS_PER_IMAGE = 128  # drawn for the rounding: 48 crops outnumber the 9 N inputs of any layer
-DAMPING = 0.01  # of the rounding's second moments, relative to their mean
+POSITIONS_PER_IMAGE = 128  # sampled for the rounding: those of 48 crops outnumber the 9 N inputs of any layer
+DAMPING = 0.01  # added to the diagonal of the rounding's second moments, relative to its mean
 
 
 def fitting_images() -> list[ImageTensor]:
-    """Of each fitting photo, the whole and three crops; and random crops of photos and drawn styles, recoloured and
-    made noisy, for they fill channels that a dozen photos leave low; (1, 3, 256, 256)."""
+    """What activations are measured on: (1, 3, 256, 256) each, RGB in [0, 1].
+
+    Of each fitting photo the whole and three crops; and random crops of photos and drawn styles, recoloured and made
+    noisy, because they fill channels that a dozen photos leave low.
+    """
     photos = [load_photo(name) for name in FITTING]
     pictures = photos + [load_style(name) for name in FITTING_STYLES]
     augmented = random_crops(pictures, NUM_AUGMENTED, CROP_PX, torch.Generator().manual_seed(0))
     return [crop for photo in photos for crop in crops(photo)] + list(augmented.split(1))
 
 
-def crops(photo: ImageTensor) -> list[ImageTensor]:
-    """The whole photo at 256 x 256 px, and its first, middle and last 256 x 256 px as they are."""
+def crops(photo: Float[Tensor, "1 3 H W"]) -> list[ImageTensor]:
+    """The whole photo resized to 256 x 256 px, and its first, middle and last 256 x 256 px as they are."""
     height, width = image_size(photo)
     corners = [(round(share * (height - CROP_PX)), round(share * (width - CROP_PX))) for share in (0, 0.5, 1)]
     parts = [photo[:, :, y : y + CROP_PX, x : x + CROP_PX].contiguous() for y, x in corners]
@@ -62,66 +68,38 @@ def convolutions(encoder: Encoder) -> list[tuple[str, nn.Conv2d]]:
 
 
 class RescaledEncoder(nn.Module):
-    """An encoder whose convolutions give F / s inside; called like an `Encoder`, it gives F in float32.
+    """An encoder whose convolutions give F / s inside. It has `Encoder`'s signature, and returns F in float32.
 
     Args:
         encoder: the one to rescale; a copy is made.
-        scales: s of every convolution, positive.
+        scales: s of every convolution.
     """
 
     def __init__(self, encoder: Encoder, scales: Scales) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
-        self.scales: dict[str, Tensor] = {}
-        below = torch.ones(3)
+        self.scales: dict[str, Float[Tensor, "N 1 1"]] = {}  # by layer
+        scale_below = torch.ones(3)
         for name, conv in convolutions(self.encoder):
             scale = scales[name]
-            conv.weight.data = conv.weight.data * below.view(1, -1, 1, 1) / scale.view(-1, 1, 1, 1)
+            conv.weight.data = conv.weight.data * scale_below.view(1, -1, 1, 1) / scale.view(-1, 1, 1, 1)
             if conv.bias is not None:
                 conv.bias.data = conv.bias.data / scale
-            # Of a factorised convolution the last part's stays.
+            # The last part of a factorised convolution overwrites the first.
             self.scales[name.split(".")[0].replace("conv", "relu")] = scale.view(-1, 1, 1)
-            below = scale
+            scale_below = scale
 
-    def forward(self, image: Tensor, layers: Sequence[str]) -> dict[str, Features]:
+    def forward(self, image: Float[Tensor, "B 3 H W"], layers: Sequence[str]) -> dict[str, Features]:
+        """RGB in [0, 1] -> features (B, N, H', W') by layer name, in float32."""
         features = self.encoder(image, layers)
         return {layer: features[layer].float() * self.scales[layer] for layer in layers}
-
-
-@contextmanager
-def _hooked(encoder: Encoder, see: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
-    """Within, `see` is called with each convolution's name, input and output."""
-    handles = [
-        conv.register_forward_hook(lambda _, inputs, output, name=name: see(name, inputs[0], output))
-        for name, conv in convolutions(encoder)
-    ]
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _outputs(encoder: Encoder, images: Sequence[ImageTensor], statistic: Callable[[Tensor], Tensor]) -> Scales:
-    """A statistic (N, M) -> (N,) of the size of each convolution's outputs, one row an image: (images, N)."""
-    seen: dict[str, list[Tensor]] = {name: [] for name, _ in convolutions(encoder)}
-
-    def see(name: str, _: Tensor, output: Tensor) -> None:
-        is_inner = name.endswith(".0")
-        seen[name].append(statistic((output.abs() if is_inner else output.relu())[0].flatten(1)))
-
-    with _hooked(encoder, see):
-        for image in images:
-            encoder(image, [list(encoder.convs)[-1]])
-    return {name: torch.stack(rows) for name, rows in seen.items()}
 
 
 def half_precision(encoder: Encoder) -> RescaledEncoder:
     """The encoder in float16, each layer with mean activation 1: VGG's own reach the thousands, and sums of their
     squares pass float16's 65504."""
     wholes = [crops(load_photo(name))[0] for name in FITTING]
-    means = _outputs(encoder, wholes, lambda values: values.mean(1))
+    means = _channel_statistics(encoder, wholes, lambda values: values.mean(1))
     scales = {name: rows.mean().clamp_min(1e-6).expand(rows.shape[1]) for name, rows in means.items()}
     rescaled = RescaledEncoder(encoder, scales)
     rescaled.encoder.convs.half()
@@ -131,7 +109,7 @@ def half_precision(encoder: Encoder) -> RescaledEncoder:
 def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
     """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
     images = fitting_images()
-    maxima = _outputs(encoder, images, lambda values: values.amax(1))
+    maxima = _channel_statistics(encoder, images, lambda values: values.amax(1))
     floors = _floors(encoder)
     scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in maxima.items()}
     balanced = RescaledEncoder(encoder, scales)
@@ -141,42 +119,87 @@ def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
     return balanced
 
 
-def _relative(maxima: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+def _relative(maxima: Float[Tensor, " N_out"]) -> Float[Tensor, " N_out"]:
     return maxima / maxima.max().clamp_min(1e-6)
 
 
 def _floors(encoder: Encoder) -> dict[str, float]:
-    """The smallest factor of each convolution's channels; components within a factorised one hold no surprises."""
-    *_, one_but_last, last = encoder.convs
+    """The smallest scale of each convolution's channels. Components inside a factorised one mix many channels: none
+    responds only to what the photos lack."""
+    *_, last_but_one, last = encoder.convs
     of_layer = {name: FLOOR_BLOCK_4 if name.startswith("conv4") else FLOOR for name in encoder.convs}
-    of_layer |= {one_but_last: FLOOR_LAST_TWO, last: FLOOR_LAST_TWO}
+    of_layer |= {last_but_one: FLOOR_LAST_TWO, last: FLOOR_LAST_TWO}
     return {name: FLOOR if name.endswith(".0") else of_layer[name.split(".")[0]] for name, _ in convolutions(encoder)}
 
 
+def _channel_statistics(
+    encoder: Encoder,
+    images: Sequence[ImageTensor],
+    statistic: Callable[[Float[Tensor, "N_out M"]], Float[Tensor, " N_out"]],
+) -> dict[str, Float[Tensor, "images N_out"]]:
+    """`statistic` of each convolution's activations at M positions, a row for each image.
+
+    Activations are outputs after ReLU; inside a factorised convolution, where no ReLU follows, their magnitudes.
+    """
+    rows: dict[str, list[Tensor]] = {name: [] for name, _ in convolutions(encoder)}
+
+    def record(name: str, _: Tensor, output: Tensor) -> None:
+        activations = output.abs() if name.endswith(".0") else output.relu()
+        rows[name].append(statistic(activations[0].flatten(1)))
+
+    _run_with_hook(encoder, images, record)
+    return {name: torch.stack(of_images) for name, of_images in rows.items()}
+
+
 def _input_moments(encoder: Encoder, images: Sequence[ImageTensor]) -> dict[str, Float[Tensor, "D D"]]:
-    """Sum of x x^T of each convolution, x the inputs under its kernel at some positions of each image."""
+    """Of each convolution the sum of x x^T over sampled positions, x the D = N_in * side^2 inputs under its kernel."""
     sides = {name: conv.kernel_size[0] for name, conv in convolutions(encoder)}
     moments: dict[str, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
 
-    def see(name: str, x: Tensor, _: Tensor) -> None:
-        side = sides[name]
-        windows = F.pad(x[0], (side // 2,) * 4).unfold(1, side, 1).unfold(2, side, 1)  # a view: N_in, H, W, side, side
-        height, width = windows.shape[1:3]
-        drawn = torch.randperm(height * width, generator=generator)[:POSITIONS_PER_IMAGE]
-        patches = windows[:, drawn // width, drawn % width].transpose(0, 1).flatten(1)
+    def add(name: str, x: Tensor, _: Tensor) -> None:
+        patches = _sample_patches(x[0], sides[name], generator)
         moments[name] = moments.get(name, 0) + patches.mT @ patches
 
-    with _hooked(encoder, see):
-        for image in images:
-            encoder(image, [list(encoder.convs)[-1]])
+    _run_with_hook(encoder, images, add)
     return moments
 
 
-def round_weights(weight: Float[Tensor, "N D"], moment: Float[Tensor, "D D"]) -> Float[Tensor, "N D"]:
-    """Round each row to 255 steps of its largest weight; each column's rounding errors are made good, as far as inputs
-    of second moment `moment` allow, by the columns after it (Frantar et al. 2022, algorithm 1). The largest weight
-    stays as it is, so that onnxruntime's quantiser finds the same steps again."""
+def _sample_patches(
+    x: Float[Tensor, "N_in H W"], side: int, generator: torch.Generator
+) -> Float[Tensor, "positions D"]:
+    """What a zero-padded side x side kernel sees at random positions, D = N_in * side^2."""
+    windows = F.pad(x, (side // 2,) * 4).unfold(1, side, 1).unfold(2, side, 1)  # a view: N_in, H, W, side, side
+    height, width = windows.shape[1:3]
+    positions = torch.randperm(height * width, generator=generator)[:POSITIONS_PER_IMAGE]
+    return windows[:, positions // width, positions % width].transpose(0, 1).flatten(1)
+
+
+def _run_with_hook(
+    encoder: Encoder, images: Sequence[ImageTensor], hook: Callable[[str, Tensor, Tensor], None]
+) -> None:
+    """Run the images through all convolutions; `hook` gets each one's name, input (1, N_in, H, W) and output
+    (1, N_out, H, W)."""
+    handles = [
+        conv.register_forward_hook(lambda _, inputs, output, name=name: hook(name, inputs[0], output))
+        for name, conv in convolutions(encoder)
+    ]
+    try:
+        with torch.no_grad():
+            for image in images:
+                encoder(image, [list(encoder.convs)[-1]])
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]) -> Float[Tensor, "N_out D"]:
+    """Round each row to 255 steps of its largest weight (Frantar et al. 2022, algorithm 1).
+
+    The rounding errors of each column are compensated by the columns after it, as far as inputs x of second moment
+    `moment`, the sum of x x^T, allow. The largest weight stays as it is, so that onnxruntime's quantiser finds the same
+    steps again.
+    """
     left, block = weight.double(), 128
     largest, peak = left.abs().max(1)
     step = (largest / 127).clamp_min(1e-12)
@@ -196,9 +219,7 @@ def round_weights(weight: Float[Tensor, "N D"], moment: Float[Tensor, "D D"]) ->
     return rounded.float()
 
 
-def quantized(
-    model: onnx.ModelProto, feeds: Callable[[ImageTensor], dict[str, np.ndarray[Any, np.dtype[Any]]]]
-) -> onnx.ModelProto:
+def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     """int8 weights and uint8 activations, static, as QDQ, by onnxruntime's quantiser.
 
     The first and the last convolution stay in float32, unless it is factorised. The first one's features come out
@@ -215,13 +236,13 @@ def quantized(
         def __init__(self) -> None:
             self.remaining = iter(fitting_images())
 
-        def get_next(self) -> dict[str, np.ndarray[Any, np.dtype[Any]]] | None:
+        def get_next(self) -> Values | None:
             image = next(self.remaining, None)
             return None if image is None else feeds(image)
 
     convs = [node.name for node in model.graph.node if node.op_type == "Conv"]
     is_factorised = len(convs) > sum(node.op_type == "Relu" for node in model.graph.node)
-    with tempfile.TemporaryDirectory() as folder, _without_advice():
+    with tempfile.TemporaryDirectory() as folder, _quiet_quantizer():
         path = Path(folder) / "int8.onnx"
         quantize_static(
             model,
@@ -240,7 +261,7 @@ def quantized(
 
 
 def _fold_scales(graph: onnx.GraphProto) -> None:
-    """Multiply outputs back while they are dequantised, (q - z) (step s) for each channel, instead of afterwards."""
+    """Multiply outputs by s while they are dequantised, (q - zero) * (step * s) for each channel, not afterwards."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made_by = {node.output[0]: node for node in graph.node}
     for output in graph.output:
@@ -261,8 +282,8 @@ def _fold_scales(graph: onnx.GraphProto) -> None:
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
-    """Without the quantiser's advice on the root logger to preprocess: there is nothing in our graphs to fuse."""
+def _quiet_quantizer() -> Iterator[None]:
+    """Without the quantiser's hints on the root logger to preprocess: there is nothing in our graphs to fuse."""
     logging.disable(logging.WARNING)
     try:
         yield

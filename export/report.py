@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-from export.runtime import ModelError
-from stylecore.files import replacing
+from stylecore.files import write_file
+from stylecore.report import Table, chart, document, new_figure, plain_ticks
+from stylecore.report.charts import COLORS, GREY
+
+from .precisions import PRECISIONS
+from .runtime import ModelError
 
 COLUMNS = {
     "name": "{}",
@@ -36,7 +37,7 @@ COLUMNS = {
     "session_s": "{:.3f}",
     "first_run_s": "{:.3f}",
 }
-MARKERS = {"fp32": "o", "fp16": "s", "int8": "^", "float32": "o", "bfloat16": "D"}  # of the picture, by precision
+TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
 NO_ERROR = 1e-4  # of the picture: the least that is shown
 P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
@@ -96,75 +97,62 @@ def _summary(row: dict[str, Any], baseline_ms: float | None) -> dict[str, Any]:
     }
 
 
-def _cells(summary: dict[str, Any]) -> list[str]:
-    return ["" if summary[name] is None else form.format(summary[name]) for name, form in COLUMNS.items()]
-
-
 def table(record: dict[str, Any]) -> Table:
-    """For a terminal."""
-    view = Table(*COLUMNS, box=None)
-    for summary in summarize(record):
-        view.add_row(*_cells(summary))
-    return view
-
-
-def to_csv(record: dict[str, Any]) -> str:
-    """With a header, full precision."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(summarize(record))
-    return text.getvalue()
+    """The rows by `COLUMNS`."""
+    rows = ([summary[name] for name in COLUMNS] for summary in summarize(record))
+    return Table.of(COLUMNS, rows, left=("encoder", "precision", "asked", "actual", "mode"))
 
 
 def to_markdown(record: dict[str, Any]) -> str:
     """The table, with where and how it was measured, and what was not run."""
     environment, rules = record["environment"], record["rules"]
-    rows = [list(COLUMNS), ["---"] * len(COLUMNS), *(_cells(summary) for summary in summarize(record))]
-    lines = [
+    not_run = "\n".join(f"- {row['provider']} ({row['reason']})" for row in record["not_run"])
+    return document(
         f"{environment['cpu']}, {environment['system']}; onnxruntime {environment['onnxruntime']}, torch "
         f"{environment['torch']}. At least {rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in "
         "turns, one image at a time. `error` is the largest relative error of any layer and image against the full "
         "encoder in torch float32; `speedup` is against onnxruntime float32 of the full encoder.",
-        "",
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
-        "Not run: "
-        + ("; ".join(f"{row['provider']} ({row['reason']})" for row in record["not_run"]) or "nothing")
-        + ".",
-    ]
-    return "\n".join(lines) + "\n"
+        table(record),
+        "Not run:" if not_run else "All providers were run.",
+        not_run,
+    )
 
 
-def save_picture(record: dict[str, Any], path: Path) -> None:
+@chart
+def picture(record: dict[str, Any]) -> Any:
     """Median latency against error: a panel for each number of threads, a colour for each encoder, a marker for each
-    precision; the frontier joins the variants that nothing beats in both."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
-
+    precision (hollow: torch); the frontier joins the variants that nothing beats in both."""
     summaries = summarize(record)
     threads = sorted({summary["threads"] for summary in summaries})
     encoders = list(dict.fromkeys(summary["encoder"] for summary in summaries))
-    figure = Figure(figsize=(1.5 + 4 * len(threads), 4.5), layout="constrained")
-    panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
+    figure, (panels,) = new_figure(2.5 + 4 * len(threads), 4.6, 1, len(threads), sharey=True)
     for axes, number in zip(panels, threads, strict=True):
         points = [summary for summary in summaries if summary["threads"] == number]
+        axes.plot(*zip(*_frontier(points), strict=True), color=GREY, alpha=0.5, drawstyle="steps-post")
         for point in points:
-            label = f"{point['encoder']} {point['precision']}" + (" (torch)" if point["asked"] == "torch" else "")
-            look = {"color": f"C{encoders.index(point['encoder'])}", "marker": MARKERS[point["precision"]], "s": 70}
-            is_hollow = {"facecolors": "none"} if point["asked"] == "torch" else {}
-            axes.scatter(point["p50_ms"], _shown_error(point), label=label, **look | is_hollow)
-        axes.plot(*zip(*_frontier(points), strict=True), color="0.7", zorder=0, drawstyle="steps-post")
+            is_torch = point["asked"] == "torch"
+            color = COLORS[encoders.index(point["encoder"]) % len(COLORS)]
+            axes.scatter(
+                point["p50_ms"],
+                _shown_error(point),
+                s=70,
+                marker=_marker(point["precision"]),
+                edgecolors=color,
+                facecolors="none" if is_torch else color,
+                label=f"{point['encoder']} {point['precision']}{' (torch)' * is_torch}",
+                zorder=3,
+            )
         axes.set(xscale="log", yscale="log", xlabel="median latency, ms")
-        axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 4, 6)))
-        for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            formatter("{x:.0f}")
         axes.set_title(f"{number} thread{'s' * (number > 1)}")
-        axes.grid(visible=True, which="both", alpha=0.2)
+        plain_ticks(axes.xaxis)
     panels[0].set_ylabel(f"largest relative error ({NO_ERROR:g}: at most)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def _marker(precision: str) -> str:
+    """For a precision that has left the registry, a cross."""
+    return PRECISIONS[precision].marker if precision in PRECISIONS else TORCH_MARKERS.get(precision, "x")
 
 
 def _shown_error(summary: dict[str, Any]) -> float:
@@ -173,7 +161,7 @@ def _shown_error(summary: dict[str, Any]) -> float:
 
 
 def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """(ms, error) of what nothing is faster and nearer than, fastest first."""
+    """(ms, error) of the variants that none is both faster and nearer than, fastest first."""
     best: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: point["p50_ms"]):
         if not best or _shown_error(point) < best[-1][1]:
@@ -183,8 +171,11 @@ def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 def write_views(record: dict[str, Any], folder: Path) -> None:
     """bench.json, the record; and its views bench.csv, bench.md and bench.png."""
-    texts = {"json": json.dumps(record) + "\n", "csv": to_csv(record), "md": to_markdown(record)}
-    for suffix, text in texts.items():
-        with replacing(folder / f"bench.{suffix}") as file:
-            file.write(text.encode())
-    save_picture(record, folder / "bench.png")
+    views = {
+        "json": json.dumps(record).encode() + b"\n",
+        "csv": table(record).csv().encode(),
+        "md": to_markdown(record).encode(),
+        "png": picture(record),
+    }
+    for suffix, data in views.items():
+        write_file(folder / f"bench.{suffix}", data)

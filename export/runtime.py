@@ -34,11 +34,11 @@ LEVELS = 255.0
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
 MAX_PIXELS = 100_000_000
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
-SMALLEST = 1e-12  # square of a target that a term is divided by: a black picture's is 0
+SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
 
 
 class ModelError(Exception):
-    """What a user can mend: a file that is missing, damaged or foreign, an option out of range. One sentence."""
+    """What a user can mend, in one sentence: a file that is missing, damaged or foreign, an option out of range."""
 
 
 def open_session(
@@ -51,7 +51,7 @@ def open_session(
     """An onnxruntime session; 0 threads: one a core. Raises a ModelError for whatever keeps a file from running."""
     if not path.is_file():
         raise ModelError(f"There is no model file '{path}'.")
-    ort.set_default_logger_severity(4)  # the errors are told below; onnxruntime would print them as well
+    ort.set_default_logger_severity(4)  # errors are raised below; onnxruntime would print them as well
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = num_threads
@@ -137,7 +137,7 @@ class Step:
 
 
 class Bundle:
-    """A folder that `python -m export bundle` wrote, checked against its manifest.
+    """A folder that `stylecore export bundle` wrote, checked against its manifest.
 
     Args:
         folder: with manifest.json and the files it names.
@@ -154,10 +154,10 @@ class Bundle:
             if self.manifest["format"] != FORMAT:
                 raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
             self.config: dict[str, Any] = self.manifest["config"]
-            self.state: dict[str, dict[str, str]] = self.manifest["state"]
+            self.slots: dict[str, dict[str, str]] = self.manifest["state"]  # as `StateSlot` of optimizers.py has it
             checksums: dict[str, str] = self.manifest["files"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"'{folder}' is no bundle: make one with python -m export bundle -o DIR.") from error
+            raise ModelError(f"'{folder}' is no bundle: make one with stylecore export bundle -o DIR.") from error
         for name, checksum in checksums.items():
             _check_file(folder / name, checksum)
         # A pattern is made after a first run and held beside what that took: 200 MiB at 256 px, for 2 % of the time.
@@ -194,7 +194,7 @@ class Bundle:
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
                 values = self._step(state | fixed)
-                state = {name: values[kept["next"]] for name, kept in self.state.items()}
+                state = {name: values[slot["next"]] for name, slot in self.slots.items()}
                 index += 1
                 image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
                 yield Step(index, total, image, float(values["loss"]))
@@ -205,17 +205,17 @@ class Bundle:
         return content if self.config["init"] == "content" else _noise(content.shape, seed)
 
     def _first_state(self, image: Array) -> Values:
-        """What the step's inputs that change are fed with at the first step from `image`, in 8-bit levels."""
+        """The step's inputs that change, before the first step from `image` (1, 3, H, W), in 8-bit levels."""
         sides = {"height": image.shape[2], "width": image.shape[3]}
         shapes = {node.name: [sides.get(side, side) for side in node.shape] for node in self.step.get_inputs()}
         return {
-            name: image if kept["start"] == "image" else np.zeros(shapes[name], np.float32)
-            for name, kept in self.state.items()
+            name: image if slot["start"] == "image" else np.zeros(shapes[name], np.float32)
+            for name, slot in self.slots.items()
         }
 
     def _step(self, inputs: Values) -> Values:
         """One step: its inputs, and what it made of them. Handing OrtValues over instead of arrays was no faster."""
-        outputs = [kept["next"] for kept in self.state.values() if kept["next"] not in self.state] + ["loss"]
+        outputs = [slot["next"] for slot in self.slots.values() if slot["next"] not in self.slots] + ["loss"]
         return inputs | dict(zip(outputs, self.step.run(outputs, inputs), strict=True))
 
     def _targets(self, content: Array, style: Array, style_weight: float) -> Values:
@@ -233,8 +233,8 @@ class Bundle:
             name, gram = f"gram_{layer}", of_style[f"gram_{layer}"]
             targets |= self._weight(name, style_weight * config["style_weight"] * weight, gram)
             if config["loss"] == "pca":
-                kept = self.manifest["num_components"][layer]
-                basis = fit_basis(gram[0], of_style[f"mean_{layer}"][0], kept, config["centered"])
+                count = self.manifest["num_components"][layer]
+                basis = fit_basis(gram[0], of_style[f"mean_{layer}"][0], count, config["centered"])
                 targets |= {f"components_{layer}": basis}
                 gram = basis.T @ gram @ basis
             targets |= {name: gram}
@@ -248,7 +248,7 @@ class Bundle:
 
 def _check_file(path: Path, checksum: str) -> None:
     if not path.is_file():
-        raise ModelError(f"The bundle lacks '{path.name}': make it again with python -m export bundle.")
+        raise ModelError(f"The bundle lacks '{path.name}': make it again with stylecore export bundle.")
     if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
         raise ModelError(f"'{path.name}' is damaged or not of this bundle: its checksum is not the manifest's.")
 
@@ -291,8 +291,8 @@ def plan_stages(
 ) -> list[tuple[int, int]]:
     """(longer side in px, steps) of each stage, as the library plans them for a content image of `shape`.
 
-    Stages before the last that would be too small to tell a style are left out; the steps are divided by the shares of
-    the others, with at least one for the last; who gets none is left out too.
+    Stages before the last that would be too small to show a style are left out. The steps are divided among the others
+    by their shares, with at least one for the last; a stage that gets no step is left out too.
     """
     sides = [max(1, round(longer_side * stage["scale"])) for stage in stages]
     shorter = min(shape[2:]) / max(shape[2:])
@@ -304,7 +304,7 @@ def plan_stages(
 
 
 def peak_memory_mib() -> float | None:
-    """The most memory that this process has held; None where the system does not tell.
+    """The most memory that this process has held, in MiB; None where the system does not say.
 
     Not `getrusage` on Linux: there a process inherits the peak of the one that started it.
     """
@@ -338,7 +338,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """Stylize and save; returns the record that `--json` prints, with the keys of `stylecore stylize`.
 
     Raises:
-        ModelError: bad input, told before anything slow is done.
+        ModelError: bad input, before anything slow is done.
     """
     started = time.perf_counter()
     _check_job(job)
@@ -383,7 +383,7 @@ def _check_job(job: Job) -> None:
 
 
 def sentence(record: dict[str, Any]) -> str:
-    """A record for people."""
+    """A record in words."""
     height, width = record["size_px"]
     return f"{record['output']}: {width}x{height} px, {record['num_steps']} steps in {record['seconds']:.1f} s."
 

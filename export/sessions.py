@@ -1,23 +1,22 @@
-"""onnxruntime sessions: opened with clear errors, and made to prove on what they run. Needs no torch."""
+"""onnxruntime sessions: opened with clear errors, and proof of where they run. Needs no torch."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
-from export.runtime import ModelError, open_session
+from .runtime import ModelError, Values, open_session
 
 METADATA_PREFIX = "stylecore."  # before every key of ours in a file's metadata
 
-# What onnxruntime can run on, as typed -> its name.
+# What onnxruntime can run on: as typed on the command line -> its own name.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -44,7 +43,7 @@ def is_built_in(provider: str) -> bool:
 def session_on(
     path: Path, provider: str = "cpu", num_threads: int = 1, options: Mapping[str, str] | None = None
 ) -> ort.InferenceSession:
-    """A session that was asked to run on `provider`; onnxruntime may have fallen back to the CPU, see `ran_on`."""
+    """A session that was asked to run on `provider`. It may have fallen back to the CPU, see `profile_providers`."""
     return open_session(path, num_threads, _providers(provider, options or {}))
 
 
@@ -54,39 +53,43 @@ def _providers(provider: str, options: Mapping[str, str]) -> list[Any]:
     return [asked] if provider == "cpu" else [asked, (PROVIDERS["cpu"], {})]
 
 
-def facts(session: ort.InferenceSession) -> dict[str, str]:
-    """What the project wrote into the file's metadata; empty for another's file."""
+def read_metadata(session: ort.InferenceSession) -> dict[str, str]:
+    """What this project wrote into the file's metadata; empty for any other file."""
     pairs = session.get_modelmeta().custom_metadata_map.items()
     return {key.removeprefix(METADATA_PREFIX): value for key, value in pairs if key.startswith(METADATA_PREFIX)}
 
 
-def extractor_facts(session: ort.InferenceSession, path: Path) -> dict[str, str]:
-    """`facts` of an extractor. Raises a ModelError for anything else."""
-    found = facts(session)
-    if found.get("kind") != "extractor":
-        raise ModelError(f"'{path}' is no extractor of this project: make one with python -m export extractor.")
-    return found
+def read_extractor_metadata(session: ort.InferenceSession, path: Path) -> dict[str, str]:
+    """`read_metadata` of an extractor. Raises a ModelError for anything else."""
+    metadata = read_metadata(session)
+    if metadata.get("kind") != "extractor":
+        raise ModelError(f"'{path}' is no extractor of this project: make one with stylecore export extractor.")
+    return metadata
 
 
-def ran_on(path: Path, provider: str, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+def profile_providers(path: Path, provider: str, feeds: Values) -> dict[str, int]:
     """Microseconds of kernels by the provider that really executed them, as onnxruntime's profiler saw one run.
 
     `get_available_providers` lists what was compiled in, and `get_providers` what a session tried: only the profile of
-    a run tells where its nodes were.
+    a run proves where its nodes ran.
     """
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(path, 1, _providers(provider, {}), str(Path(folder) / "profile"))
-        session.run(None, dict(feeds))
+        session.run(None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    spent: Counter[str] = Counter()
+    return _sum_by_provider(events)
+
+
+def _sum_by_provider(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    microseconds: Counter[str] = Counter()
     for event in events:
         if event.get("cat") == "Node" and "provider" in event.get("args", {}):
-            spent[event["args"]["provider"]] += max(1, event["dur"])
-    return dict(spent)
+            microseconds[event["args"]["provider"]] += max(1, event["dur"])
+    return dict(microseconds)
 
 
-def actual_provider(spent: Mapping[str, int]) -> str:
+def busiest_provider(microseconds: Mapping[str, int]) -> str:
     """The provider that did most of the work, as typed on the command line."""
     names = {name: provider for provider, name in PROVIDERS.items()}
-    name = max(spent, key=lambda key: spent[key])
+    name = max(microseconds, key=lambda key: microseconds[key])
     return names.get(name, name)

@@ -1,22 +1,23 @@
-"""`python -m export verify`: does a file compute what it says?"""
+"""`stylecore export verify`: does a file compute what it says?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from export.extractor import ExtractorOptions
-from export.runtime import ModelError
-from export.sessions import extractor_facts, session_on
 from stylecore.encoders.vgg import load_encoder
 from stylecore.images import ImageTensor, resize_image
-from stylecore.photos import EVALUATION, load_photo
+from stylecore.sample_images import EVALUATION, load_photo
 
-# Largest relative error |F - F_ref|_F / |F_ref|_F against the same network in torch.
-TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.05}
+from .extractor import ExtractorOptions
+from .precisions import PRECISIONS
+from .runtime import Array, ModelError
+from .sessions import read_extractor_metadata, session_on
+
 DYNAMIC_SIZES = ((256, 256), (192, 320), (333, 250))  # (height, width) in px
 
 
@@ -38,7 +39,7 @@ class Verification:
 
     @property
     def tolerance(self) -> float:
-        return TOLERANCES[self.options.precision]
+        return PRECISIONS[self.options.precision].tolerance
 
     @property
     def passed(self) -> bool:
@@ -52,31 +53,34 @@ def verify(path: Path) -> Verification:
         ModelError: the file is missing, damaged, no extractor of ours, or made from other weights.
     """
     session = session_on(path)
-    facts = extractor_facts(session, path)
+    metadata = read_extractor_metadata(session, path)
     if path.suffix == ".onnx":
-        try:
-            onnx.checker.check_model(str(path), full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ModelError(f"'{path}' is no valid ONNX model: {' '.join(str(error).split())[:200]}.") from error
-    options = ExtractorOptions.from_metadata(facts)
+        _check_form(path)
+    options = ExtractorOptions.from_metadata(metadata)
     encoder = load_encoder(options.encoder)
-    if encoder.checksum != facts["weights_checksum"]:
+    if encoder.checksum != metadata["weights_checksum"]:
         raise ModelError(f"'{path}' was made from other weights of {options.encoder}: export it again.")
-    of_same = options.reference(encoder)
-    of_full = options.reference(load_encoder(encoder.architecture))
-    errors = [
-        [
-            (relative_error(value, same), relative_error(value, full))
-            for value, same, full in zip(
-                session.run(None, options.feeds(image)), of_same(image), of_full(image), strict=True
-            )
-        ]
-        for image in check_images(options)
-    ]
+    references = options.reference(encoder), options.reference(load_encoder(encoder.architecture))
+    errors = [_errors(session.run(None, options.feeds(x)), *(f(x) for f in references)) for x in check_images(options)]
     largest = np.max(np.array(errors), axis=0)
     return Verification(
         options, [OutputCheck(layer, *map(float, row)) for layer, row in zip(options.layers, largest, strict=True)]
     )
+
+
+def _check_form(path: Path) -> None:
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"'{path}' is no valid ONNX model: {' '.join(str(error).split())[:200]}.") from error
+
+
+def _errors(outputs: Sequence[Array], of_same: Sequence[Array], of_full: Sequence[Array]) -> list[tuple[float, float]]:
+    """Of each output, the relative error against the same network and against the full one."""
+    return [
+        (relative_error(output, same), relative_error(output, full))
+        for output, same, full in zip(outputs, of_same, of_full, strict=True)
+    ]
 
 
 def check_images(options: ExtractorOptions) -> list[ImageTensor]:
@@ -88,7 +92,7 @@ def check_images(options: ExtractorOptions) -> list[ImageTensor]:
     return [*photos, photos[0].flip(3)]
 
 
-def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
+def relative_error(value: Array, reference: Array) -> float:
     """|F - F_ref|_F / |F_ref|_F; infinite where shapes differ."""
     if value.shape != reference.shape:
         return float("inf")

@@ -6,9 +6,14 @@ import argparse
 import time
 from collections.abc import Iterable
 
-from studies import costs, document, kernels, layers, shuffle, sweep, weights
-from studies.settings import FULL, QUICK, ROOT, encoder, recipe
-from studies.store import Store
+from studies import costs, kernels, layers, shuffle, sweep, weights
+from studies.claims import broken
+from studies.findings import Study
+from studies.render import TEMPLATE, render
+from studies.settings import FULL, QUICK, ROOT, recipe
+from studies.store import Store, read
+from stylecore.encoders.vgg import load_encoder
+from stylecore.files import write_file
 from stylecore.profiling import warm_up
 
 EXPERIMENTS = {module.NAME: module for module in (costs, sweep, shuffle, kernels, layers, weights)}
@@ -27,14 +32,18 @@ def main(arguments: list[str] | None = None) -> None:
     records = folder / "study" / "records.json" if options.quick else RECORDS
     target = folder / "study.md" if options.quick else DOCUMENT
     if not options.render:
-        experiments(Store(records, folder / "images", QUICK if options.quick else FULL), options.only or EXPERIMENTS)
-    document.write(records, target)
+        store = Store(records, folder / "images", QUICK if options.quick else FULL, load_encoder("vgg16"))
+        experiments(store, options.only or EXPERIMENTS)
+    study = Study(read(records))
+    write_file(target, render(study).encode())
     print(f"wrote {target.relative_to(ROOT)}", flush=True)
+    for sentence in () if options.quick else broken(study):
+        print(f"The records no longer bear this out, so {TEMPLATE.name} has to say something else: {sentence}")
 
 
 def experiments(store: Store, names: Iterable[str]) -> None:
     """Run and draw the experiments of these names."""
-    warm_up(encoder(), recipe(store.settings))
+    warm_up(store.encoder, recipe(store.settings))
     for name in names:
         started = time.perf_counter()
         print(name, flush=True)

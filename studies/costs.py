@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from studies import figures
-from studies.settings import ROOT, Settings, encoder, photo, recipe, scaled, style
+from studies.findings import Costs
+from studies.settings import ROOT, Settings, photo, recipe, scaled, style
 from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS, load_encoder
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
 from stylecore.losses import LayerTargets, LossOptions, StyleLoss, make_style_loss
 from stylecore.profiling import STAGES, seconds_by_stage
 
@@ -39,7 +40,7 @@ def run(store: Store) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         store.part(NAME, f"loss stage {name}", partial(loss_stage, settings, dtype))
-    store.part(NAME, "evaluation", partial(evaluations, settings))
+    store.part(NAME, "evaluation", partial(evaluations, settings, store.encoder))
     store.part(NAME, "memory", partial(memory, settings))
 
 
@@ -92,7 +93,7 @@ def _ratio(full: Sequence[float], reduced: Sequence[float]) -> dict[str, float]:
     return {"low": round(low, 3), "median": round(middle, 3), "high": round(high, 3)}
 
 
-def evaluations(settings: Settings) -> Record:
+def evaluations(settings: Settings, encoder: Encoder) -> Record:
     """Milliseconds of the stages of one evaluation by loss: medians over rounds, the losses in turns.
 
     Encoder and optimiser do the same work whatever the loss: their medians are over all losses' rounds.
@@ -103,7 +104,7 @@ def evaluations(settings: Settings) -> Record:
     for _ in range(settings.cost_rounds):
         for name, options in EVALUATIONS.items():
             config = recipe(settings, size=settings.cost_size_px, **options)
-            rounds[name].append(seconds_by_stage(image, content, [picture], config, encoder(), num_repeats=3))
+            rounds[name].append(seconds_by_stage(image, content, [picture], config, encoder, num_repeats=3))
     everything = [one for found in rounds.values() for one in found]
     return {
         "milliseconds": {
@@ -160,4 +161,4 @@ def memory(settings: Settings) -> Record:
 
 
 def draw(store: Store) -> None:
-    figures.draw_costs(store.content["experiments"][NAME], store.path.parent / "costs.png")
+    store.write_figure("costs.png", figures.costs_png(Costs(store.parts(NAME))))

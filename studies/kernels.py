@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from studies import figures
-from studies.race import race, report
-from studies.settings import encoder, photo, recipe, style, texture_recipe
-from studies.store import Record, Store
+from studies.race import race_record
+from studies.settings import photo, recipe, style, texture_recipe
+from studies.store import Record, Store, style_picture
+from stylecore.report import Picture
 
 NAME = "kernels"
 LOSSES = ("gram", "mmd-poly", "mmd-gaussian", "bn", "mmd-linear")
@@ -25,25 +25,18 @@ def compare(store: Store, content_name: str, style_name: str) -> Record:
     picture = style(style_name)
     content, make = (picture, texture_recipe) if content_name == TEXTURE else (photo(content_name), recipe)
     configs = {loss: make(store.settings, loss=loss) for loss in LOSSES}
-    runners = race(content, picture, configs, encoder(), "seconds")
-    return report(runners, content, picture, store.images, f"{NAME}-{content_name}+{style_name}")
+    return race_record(store, f"{NAME}-{content_name}+{style_name}", content, picture, configs, "seconds")
 
 
 def draw(store: Store) -> None:
     rows = []
-    for key, record in store.content["experiments"][NAME].items():
+    for key, record in store.parts(NAME).items():
         content_name, style_name = key.split("+")
-        picture = figures.style_cell(style_name, "texture of" if content_name == TEXTURE else "style:")
-        cells = [
-            figures.Cell(
-                store.images / result["image"],
-                [
-                    loss,
-                    f"{result['num_steps']} evaluations",
-                    f"style {result['style']:.3f}, witness {result['witness']:.3f}",
-                ],
-            )
-            for loss, result in record["results"].items()
-        ]
-        rows.append([picture, *cells])
-    figures.sheet(rows, store.path.parent / "kernels.jpg", cell_px=180)
+        first = style_picture(style_name, "texture of" if content_name == TEXTURE else "style:")
+        rows.append([first, *(_picture(store, *found) for found in record["results"].items())])
+    store.write_sheet("kernels.jpg", rows, cell_px=180)
+
+
+def _picture(store: Store, loss: str, result: Record) -> Picture:
+    distances = f"style {result['style']:.3f}, witness {result['witness']:.3f}"
+    return store.picture(result["image"], loss, f"{result['num_steps']} evaluations", distances)

@@ -6,13 +6,14 @@ from functools import partial
 
 import torch
 
-from studies import figures
-from studies.race import race, report
-from studies.settings import encoder, photo, recipe, scaled, style, texture_recipe
-from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS
+from studies.findings import ALL_LAYERS
+from studies.race import race_record
+from studies.settings import photo, recipe, scaled, style, texture_recipe
+from studies.store import Record, Store, style_picture
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, load_image
 from stylecore.losses.statistics import gram_matrix
+from stylecore.report import Picture
 
 NAME = "layers"
 PHOTO, STYLE = "astronaut", "woodblock_waves"
@@ -28,37 +29,31 @@ def one_by_one(store: Store, kind: str) -> Record:
     """The style term restricted to each layer in turn, and all five, with equal evaluations."""
     picture = style(STYLE)
     content, make = (photo(PHOTO), recipe) if kind == "stylized" else (picture, texture_recipe)
-    configs = {"all five": make(store.settings)}
+    configs = {ALL_LAYERS: make(store.settings)}
     configs |= {layer: make(store.settings, style_layers=(layer,)) for layer in STYLE_LAYERS}
-    runners = race(content, picture, configs, encoder(), "evaluations")
-    record = report(runners, content, picture, store.images, f"{NAME}-{kind}")
+    record = race_record(store, f"{NAME}-{kind}", content, picture, configs, "evaluations")
     for result in record["results"].values():
-        result["by_layer"] = layer_distances(load_image(store.images / result["image"]), picture)
+        result["by_layer"] = layer_distances(load_image(store.images / result["image"]), picture, store.encoder)
     return record
 
 
-def layer_distances(image: ImageTensor, picture: ImageTensor) -> dict[str, float]:
+def layer_distances(image: ImageTensor, picture: ImageTensor, encoder: Encoder) -> dict[str, float]:
     """|G - A| / |A| at each style layer: the yardstick before its mean."""
     with torch.no_grad():
-        found = encoder()(image, STYLE_LAYERS)
-        target = encoder()(scaled(picture, max(image.shape[2:])), STYLE_LAYERS)
+        found = encoder(image, STYLE_LAYERS)
+        target = encoder(scaled(picture, max(image.shape[2:])), STYLE_LAYERS)
     grams = {layer: (gram_matrix(found[layer]), gram_matrix(target[layer])) for layer in STYLE_LAYERS}
     return {layer: round(float((g - a).norm() / a.norm()), 5) for layer, (g, a) in grams.items()}
 
 
 def draw(store: Store) -> None:
-    rows = []
-    for kind in KINDS:
-        results = store.content["experiments"][NAME][kind]["results"]
-        first = figures.style_cell(STYLE, "style:")
-        rows.append(
-            [first]
-            + [
-                figures.Cell(
-                    store.images / results[name]["image"],
-                    [name + " alone" * (name != "all five"), f"style {results[name]['style']:.3f}"],
-                )
-                for name in (*STYLE_LAYERS, "all five")
-            ]
-        )
-    figures.sheet(rows, store.path.parent / "layers.jpg", cell_px=160)
+    store.write_sheet("layers.jpg", [_row(store, store.parts(NAME)[kind]["results"]) for kind in KINDS], cell_px=160)
+
+
+def _row(store: Store, results: Record) -> list[Picture]:
+    titles = {layer: f"{layer} alone" for layer in STYLE_LAYERS} | {ALL_LAYERS: ALL_LAYERS}
+    pictures = [
+        store.picture(results[name]["image"], title, f"style {results[name]['style']:.3f}")
+        for name, title in titles.items()
+    ]
+    return [style_picture(STYLE, "style:"), *pictures]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from studies.store import Record, Store
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder
 from stylecore.engine import Step, stylize_steps
@@ -80,19 +80,24 @@ def race(
     return runners
 
 
-def report(
-    runners: Mapping[str, Runner], content: ImageTensor, style: ImageTensor, folder: Path, prefix: str
-) -> dict[str, Any]:
-    """Measure and save every runner's image.
+def race_record(
+    store: Store,
+    prefix: str,
+    content: ImageTensor,
+    style: ImageTensor,
+    configs: Mapping[str, StylizeConfig],
+    equal: Equal,
+) -> Record:
+    """Race, then measure and save every runner's last image.
 
     Returns:
         {"results": {name: {seconds, num_steps, style, content, witness, energy, detail, image, diverged}},
         "images": [file names]}; `detail` is relative to the first runner's image.
     """
-    results: dict[str, dict[str, Any]] = {}
-    for name, runner in runners.items():
+    results: dict[str, Record] = {}
+    for name, runner in race(content, style, configs, store.encoder, equal).items():
         file = f"{prefix}-{name}.png".replace("%", "pct").replace(":", "-").replace(" ", "-")
-        save_image(runner.image, folder / file, {"config": runner.config.to_dict()})
+        save_image(runner.image, store.images / file, {"config": runner.config.to_dict()})
         results[name] = measure(runner.image, content, style) | {
             "seconds": round(runner.seconds, 3),
             "num_steps": runner.num_steps,
@@ -105,7 +110,7 @@ def report(
     return {"results": results, "images": [result["image"] for result in results.values()]}
 
 
-def measure(image: ImageTensor, content: ImageTensor, style: ImageTensor) -> dict[str, Any]:
+def measure(image: ImageTensor, content: ImageTensor, style: ImageTensor) -> Record:
     """The yardstick's distances of an image and its high-frequency energy."""
     distances = Yardstick(content, [style], image_size(image)).measure(image)
     rounded = {name: round(value, 5) for name, value in dataclasses.asdict(distances).items()}

@@ -7,14 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder, load_encoder
-from stylecore.images import ImageTensor, fit_image, load_image
-from stylecore.photos import EVALUATION, load_photo
+from stylecore.images import ImageTensor, fit_image
 from stylecore.presets import make_config
+from stylecore.sample_images import EVALUATION, STYLES, load_photo, load_style
 
 ROOT = Path(__file__).parents[1]
-STYLE_FOLDER = ROOT / "examples" / "styles"
-STYLES = ("flow_strokes", "stained_glass", "woodblock_waves", "pointillism", "ink_marbling")
 PHOTOS = tuple(EVALUATION)
 
 Pair = tuple[str, str]  # photo and style
@@ -60,12 +57,6 @@ QUICK = Settings(
 )
 
 
-@lru_cache(maxsize=1)
-def encoder() -> Encoder:
-    """The bundled VGG-16 in float32 on the CPU, which every experiment uses."""
-    return load_encoder("vgg16")
-
-
 @lru_cache(maxsize=16)
 def photo(name: str) -> ImageTensor:
     return load_photo(name)
@@ -73,7 +64,7 @@ def photo(name: str) -> ImageTensor:
 
 @lru_cache(maxsize=16)
 def style(name: str) -> ImageTensor:
-    return load_image(STYLE_FOLDER / f"{name}.jpg")
+    return load_style(name)
 
 
 def scaled(image: ImageTensor, longer_side: int) -> ImageTensor:

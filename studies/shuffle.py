@@ -7,8 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from studies import figures
-from studies.settings import Settings, encoder, scaled, style, texture_recipe
+from studies.settings import Settings, scaled, style, texture_recipe
 from studies.store import Record, Store
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.engine import initial_image
@@ -21,7 +20,13 @@ from stylecore.optimizers import make_optimizer
 
 NAME = "shuffle"
 STYLE = "stained_glass"
-PANELS = ("style", "features", "from the style", "from shuffled features", "shuffled pixels")
+PANELS = {
+    "style": "the style",
+    "features": "its relu1_1 features, shuffled",
+    "from the style": "texture from the style",
+    "from shuffled features": "texture from shuffled features",
+    "shuffled pixels": "for contrast: shuffled pixels",
+}
 
 
 def run(store: Store) -> None:
@@ -29,12 +34,12 @@ def run(store: Store) -> None:
 
 
 def shuffle(store: Store) -> Record:
-    picture = scaled(style(STYLE), store.settings.size_px)
+    picture, encoder = scaled(style(STYLE), store.settings.size_px), store.encoder
     images = {
         "style": picture,
-        "features": shown_features(shuffled(encoder()(picture, ["relu1_1"])["relu1_1"])),
-        "from the style": synthesise(store.settings, picture, encoder(), shuffling=False),
-        "from shuffled features": synthesise(store.settings, picture, encoder(), shuffling=True),
+        "features": shown_features(shuffled(encoder(picture, ["relu1_1"])["relu1_1"])),
+        "from the style": synthesise(store.settings, picture, encoder, shuffling=False),
+        "from shuffled features": synthesise(store.settings, picture, encoder, shuffling=True),
         "shuffled pixels": shuffled(picture),
     }
     files = {name: f"{NAME}-{name.replace(' ', '-')}.png" for name in images}
@@ -42,7 +47,7 @@ def shuffle(store: Store) -> Record:
         save_image(image, store.images / files[name])
     measured = {name: round(style_distance(image, picture), 5) for name, image in images.items() if name != "features"}
     return {
-        "layers": permutation_distances(picture, encoder()),
+        "layers": permutation_distances(picture, encoder),
         "style_distance": measured,
         "files": files,
         "images": list(files.values()),
@@ -101,17 +106,9 @@ def shown_features(features: Features) -> ImageTensor:
 
 
 def draw(store: Store) -> None:
-    record = store.content["experiments"][NAME][STYLE]
-    titles = {
-        "style": "the style",
-        "features": "its relu1_1 features, shuffled",
-        "from the style": "texture from the style",
-        "from shuffled features": "texture from shuffled features",
-        "shuffled pixels": "for contrast: shuffled pixels",
+    record = store.parts(NAME)[STYLE]
+    distances = {
+        name: f"style {distance:.3f}" for name, distance in record["style_distance"].items() if name != "style"
     }
-    row = []
-    for name in PANELS:
-        distance = record["style_distance"].get(name)
-        note = "" if distance is None or name == "style" else f"style {distance:.3f}"
-        row.append(figures.Cell(store.images / record["files"][name], [titles[name], note]))
-    figures.sheet([row], store.path.parent / "shuffle.jpg", cell_px=200)
+    row = [store.picture(record["files"][name], title, distances.get(name, "")) for name, title in PANELS.items()]
+    store.write_sheet("shuffle.jpg", [row], cell_px=200)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from studies import figures
-from studies.race import measure, race, report
-from studies.settings import STYLES, Pair, Settings, encoder, photo, recipe, scaled, style
+from studies.findings import Sweep
+from studies.race import measure, race_record
+from studies.settings import STYLES, Pair, Settings, photo, recipe, scaled, style
 from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.images import save_image
 from stylecore.losses.basis import Components, fit_basis
+from stylecore.report import Picture
 
 NAME = "sweep"
 
@@ -18,7 +20,7 @@ NAME = "sweep"
 def run(store: Store) -> None:
     for pair in store.settings.sweep_pairs:
         store.part(NAME, "+".join(pair), partial(sweep, store, pair))
-    store.part(NAME, "explained", partial(explained_variance, store.settings))
+    store.part(NAME, "explained", partial(explained_variance, store.settings, store.encoder))
 
 
 def sweep(store: Store, pair: Pair) -> Record:
@@ -28,9 +30,7 @@ def sweep(store: Store, pair: Pair) -> Record:
     configs = {"gram": recipe(settings)}
     configs |= {f"pca {share}": recipe(settings, loss="pca", components=share) for share in settings.shares}
     configs |= {f"svd {limit}": recipe(settings, loss="svd", threshold=limit) for limit in settings.thresholds}
-    record = report(
-        race(content, picture, configs, encoder(), "evaluations"), content, picture, store.images, f"{NAME}-{name}"
-    )
+    record = race_record(store, f"{NAME}-{name}", content, picture, configs, "evaluations")
     # Without a style term the content start is the optimum already.
     start = scaled(content, settings.size_px)
     file = f"{NAME}-{name}-photo.png"
@@ -42,14 +42,14 @@ def sweep(store: Store, pair: Pair) -> Record:
     return record
 
 
-def explained_variance(settings: Settings) -> Record:
+def explained_variance(settings: Settings, encoder: Encoder) -> Record:
     """Explained variance by layer and K, the mean over the styles."""
     explained: dict[str, dict[str, float]] = {}
     everything = Components(share=1.0)
     for layer in STYLE_LAYERS:
         ratios: dict[str, list[float]] = {share: [] for share in settings.shares}
         for name in STYLES:
-            features = encoder()(scaled(style(name), settings.size_px), [layer])[layer]
+            features = encoder(scaled(style(name), settings.size_px), [layer])[layer]
             values = fit_basis([features], [1.0], everything, layer=layer).eigenvalues.clamp_min(0)
             for share in settings.shares:
                 kept = Components.parse(share).number(values, layer)
@@ -59,18 +59,13 @@ def explained_variance(settings: Settings) -> Record:
 
 
 def draw(store: Store) -> None:
-    parts = store.content["experiments"][NAME]
-    figures.draw_sweep(parts, store.settings, store.path.parent / "sweep.png")
-    rows = []
-    for pair in store.settings.sweep_pairs:
-        results = parts["+".join(pair)]["results"]
-        shown = ["pca 0%", *(f"pca {share}" for share in store.settings.shares), "gram"]
-        rows.append([_cell(store, name, results[name]) for name in shown])
-    figures.sheet(rows, store.path.parent / "sweep_pictures.jpg", cell_px=150)
+    findings = Sweep(store.parts(NAME), store.content["settings"])
+    store.write_figure("sweep.png", figures.sweep_png(findings))
+    names = ["pca 0%", *(f"pca {share}" for share in store.settings.shares), "gram"]
+    rows = [[_picture(store, name, part["results"][name]) for name in names] for part in findings.parts.values()]
+    store.write_sheet("sweep_pictures.jpg", rows, cell_px=150)
 
 
-def _cell(store: Store, name: str, result: Record) -> figures.Cell:
+def _picture(store: Store, name: str, result: Record) -> Picture:
     title = "photo (K = 0)" if name == "pca 0%" else name.replace("pca ", "K = ").replace("%", " % of N")
-    return figures.Cell(
-        store.images / result["image"], [title, f"style {result['style']:.3f}", f"detail {result['detail']:.2f}"]
-    )
+    return store.picture(result["image"], title, f"style {result['style']:.3f}", f"detail {result['detail']:.2f}")

@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 from studies import figures
-from studies.race import race, report
-from studies.settings import Pair, encoder, photo, recipe, style
-from studies.store import Record, Store
+from studies.findings import Weights
+from studies.race import race_record
+from studies.settings import Pair, photo, recipe, style
+from studies.store import Record, Store, style_picture
+from stylecore.report import Picture
 
 NAME = "weights"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -29,20 +31,18 @@ def compare(store: Store, pair: Pair) -> Record:
     """All weightings in the seconds that `gram` took."""
     content, picture = photo(pair[0]), style(pair[1])
     configs = {name: recipe(store.settings, **options) for name, options in VARIANTS.items()}
-    runners = race(content, picture, configs, encoder(), "seconds")
-    return report(runners, content, picture, store.images, f"{NAME}-{'+'.join(pair)}")
+    return race_record(store, f"{NAME}-{'+'.join(pair)}", content, picture, configs, "seconds")
 
 
 def draw(store: Store) -> None:
-    parts = store.content["experiments"][NAME]
+    findings = Weights(store.parts(NAME))
+    store.write_figure("weights.png", figures.weights_png(findings))
     rows = []
-    for key, record in parts.items():
-        cells = [
-            figures.Cell(
-                store.images / result["image"], [name, f"style {result['style']:.3f}, witness {result['witness']:.3f}"]
-            )
-            for name, result in record["results"].items()
-        ]
-        rows.append([figures.style_cell(key.split("+")[1], "style:"), *cells])
-    figures.sheet(rows, store.path.parent / "weights_pictures.jpg", cell_px=180)
-    figures.draw_weights(parts, store.path.parent / "weights.png")
+    for key, record in findings.parts.items():
+        pictures = (_picture(store, *found) for found in record["results"].items())
+        rows.append([style_picture(key.split("+")[1], "style:"), *pictures])
+    store.write_sheet("weights_pictures.jpg", rows, cell_px=180)
+
+
+def _picture(store: Store, name: str, result: Record) -> Picture:
+    return store.picture(result["image"], name, f"style {result['style']:.3f}, witness {result['witness']:.3f}")

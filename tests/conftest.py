@@ -1,8 +1,10 @@
 """Shared fixtures. Importing stylecore here, under jaxtyping's hook, checks every annotated shape in every test."""
 
+import copy
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
@@ -11,21 +13,22 @@ with install_import_hook("stylecore", "typechecker.check"):
     import stylecore  # noqa: F401
 
 import torch
+from paths import free_port
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
-from stylecore.images import load_image
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo, load_style
 
-ROOT = Path(__file__).parent.parent
+# Stays installed: only the tests that need the extra `export` import what it covers.
+install_import_hook("stylecore_export", "typechecker.check")
 
 
 def pytest_configure() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_image() -> Callable[..., Tensor]:
     """make_image(height, width, seed) -> a smooth random image (1, 3, H, W) in [0, 1]."""
 
@@ -43,9 +46,9 @@ def one_conv_encoder() -> Encoder:
     return Encoder("vgg16", {"conv1_1": nn.Conv2d(3, 8, 3, padding=1)})
 
 
-@pytest.fixture
-def tiny_encoder() -> Encoder:
-    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds."""
+@pytest.fixture(scope="session")
+def shared_tiny_encoder() -> Encoder:
+    """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds. Not to be changed."""
     torch.manual_seed(0)
     widths = [3] + [6] * len(conv_names("vgg16"))
     pairs = zip(conv_names("vgg16"), widths, widths[1:], strict=False)
@@ -53,6 +56,12 @@ def tiny_encoder() -> Encoder:
     for conv in convs.values():
         nn.init.kaiming_normal_(conv.weight)
     return Encoder("vgg16", convs, normalization="torchvision")
+
+
+@pytest.fixture
+def tiny_encoder(shared_tiny_encoder: Encoder) -> Encoder:
+    """A copy for one test."""
+    return copy.deepcopy(shared_tiny_encoder)
 
 
 @pytest.fixture
@@ -81,4 +90,39 @@ def astronaut() -> Tensor:
 @pytest.fixture(scope="session")
 def flow_strokes() -> Tensor:
     """A drawn style, (1, 3, 614, 768)."""
-    return load_image(ROOT / "examples" / "styles" / "flow_strokes.jpg")
+    return load_style("flow_strokes")
+
+
+@pytest.fixture(scope="module")
+def quick_export() -> Iterator[None]:
+    """The demo's models are measured on two images, and its bundle paints with four steps."""
+    from demo.server.export_package import import_export
+
+    benchmark, bundle = import_export("benchmark"), import_export("bundle")
+    images = benchmark.bench_images
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "bench_images", lambda size_px: images(size_px)[:2])
+        patch.setitem(bundle.DEFAULTS["projected"], "num_steps", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def serve_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SimpleNamespace]]:
+    """serve_demo(**options of launch) -> a demo served here until the module ends: app, url, public_url, its folder."""
+    from demo.app import build_app, launch
+    from demo.server.settings import Settings
+
+    apps = []
+
+    def serve(**options: Any) -> SimpleNamespace:
+        folder = tmp_path_factory.mktemp("demo")
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
+        settings = Settings.read(shared_results=folder / "shared_results", models=folder / "models")
+        apps.append(build_app(settings))
+        url, public_url = launch(apps[-1], settings, host="127.0.0.1", port=free_port(), **options)
+        return SimpleNamespace(app=apps[-1], url=url.rstrip("/"), public_url=public_url, folder=folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield serve
+        for app in apps:
+            app.close()

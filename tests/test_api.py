@@ -17,7 +17,7 @@ ORDER = (
     "errors",
     "files",
     "images",
-    "photos",
+    "sample_images",
     "devices",
     "color",
     "losses",

@@ -1,7 +1,7 @@
 """The bench: references and presets in turns, and a report that says nothing the records do not."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,35 +12,37 @@ from stylecore.bench import (
     Bench,
     BenchOptions,
     Pair,
+    baseline,
     bench_figure,
     bench_markdown,
     default_pairs,
     measure,
     parse_pair,
-    plain,
     read_bench,
     write_bench,
 )
 from stylecore.cli import main
 from stylecore.encoders.vgg import load_encoder
-from stylecore.errors import OptionError, OutputError
+from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
 from stylecore.optimizers import LBFGS
-from stylecore.photos import EVALUATION, EVALUATION_STYLES
 from stylecore.presets import make_config
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES
 
 MakeImage = Callable[..., Tensor]
 
 
-@pytest.fixture
-def short_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def short_presets() -> Iterator[None]:
     """Every preset and the reference with a handful of evaluations."""
     make = make_config
-    monkeypatch.setattr(measure, "make_config", lambda preset, **options: make(preset, **{"num_steps": 4} | options))
-    monkeypatch.setattr(measure, "ENOUGH_S", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "make_config", lambda preset, **options: make(preset, **{"num_steps": 4} | options))
+        patch.setattr(measure, "ENOUGH_S", 0.0)
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bench(short_presets: None, make_image: MakeImage) -> Bench:  # noqa: ARG001 - for its effect
     pairs = [Pair("photo:style", make_image(64, 64), make_image(64, 80, seed=1))]
     options = BenchOptions(
@@ -59,7 +61,7 @@ def test_what_is_measured_is_in_the_records(bench: Bench, tmp_path: Path) -> Non
         assert len(run["seconds"]) == 1
         assert run["curve"][-1][1] == pytest.approx(run["style"], abs=1e-3)
     assert {record["preset"]: len(record["seconds"]) for record in records["evaluations"]} == {
-        "plain": 4, "gatys": 4, "draft": 4, "standard": 4,
+        "baseline": 4, "gatys": 4, "draft": 4, "standard": 4,
     }  # fmt: skip
     assert [record["loss"] for record in records["losses"]] == list(measure.REDUCED_LOSSES)
     assert "torch" in records["environment"]
@@ -82,7 +84,7 @@ def test_the_losses_race_within_the_presets_own_seconds(bench: Bench) -> None:
         assert 1 <= record["num_steps"] <= measure.MORE_STEPS * 4
 
 
-def test_the_plain_loop_is_the_reference_in_other_words(make_image: MakeImage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_baseline_is_the_reference_in_other_words(make_image: MakeImage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loss falls as ours does: the first steps differ by design, the first loss does not."""
     encoder, config = load_encoder(), make_config("gatys", size=64)
     content, style = make_image(64, 64), make_image(64, 64, seed=1)
@@ -98,7 +100,7 @@ def test_the_plain_loop_is_the_reference_in_other_words(make_image: MakeImage, m
         return step(self, noted)
 
     monkeypatch.setattr(torch.optim.LBFGS, "step", watched)
-    assert len(plain.plain_seconds(encoder, content, style, 5)) == 5
+    assert len(baseline.baseline_seconds(encoder, content, style, 5)) == 5
     ours = float(measure.Objective(encoder, content, [style], config)(content).total)
     assert seen[0] == pytest.approx(ours, rel=1e-4)
     assert isinstance(measure.make_optimizer(config), LBFGS)
@@ -117,7 +119,7 @@ def test_pairs_are_names_or_files(tmp_path: Path, make_image: MakeImage) -> None
     for wrong in ("astronaut", "astronaut:", ":flow_strokes"):
         with pytest.raises(OptionError, match="PHOTO:STYLE"):
             parse_pair(wrong)
-    with pytest.raises(OutputError, match="nowhere"):
+    with pytest.raises(ImageError, match="nowhere"):
         parse_pair("nowhere.jpg:flow_strokes")
 
 

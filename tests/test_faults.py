@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder
@@ -85,7 +85,7 @@ REAL_SHORTAGE = """
 import psutil, resource
 from pathlib import Path
 from stylecore import NotEnoughMemoryError, load_encoder, stylize
-from stylecore.photos import load_photo
+from stylecore.sample_images import load_photo
 import stylecore.engine as engine
 
 photo, encoder = load_photo("astronaut"), load_encoder("vgg16")
@@ -145,7 +145,7 @@ def test_a_full_disk_keeps_the_old_picture_and_leaves_nothing_half_written(
 def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: str
 ) -> None:
-    gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+    gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install -e '.[demo]'")
     from demo.server import uploads as serving
     from demo.server.shared_results import KeptResults
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("onnx", reason="models need their extra: pip install 'stylecore[export]'")
+pytest.importorskip("onnx", reason="models need their extra: pip install -e '.[export]'")
 
 import onnx
+from stylecore_export.runtime import FORMAT, Bundle, ModelError, open_session
+from stylecore_export.sessions import session_on
 
-from export.runtime import FORMAT, Bundle, ModelError, open_session
-from export.sessions import session_on
 from stylecore.encoders.vgg import load_encoder, read_weights
 from stylecore.errors import WeightsError
 

@@ -4,12 +4,13 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,58 +18,42 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 import gradio.networking
 import httpx
-from conftest import ROOT
+from paths import ROOT, free_port
 from torch import Tensor
 
-from demo.app import build_app, launch
 from stylecore.images import save_image
 from tools.push_space import space_readme
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
-def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[str, str | None]]]:
-    """serve(**options of launch) -> the local and the public address."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    app = build_app(tmp_path / "kept", tmp_path / "models")
-    yield lambda **options: launch(app, host="127.0.0.1", port=free_port(), **options)
-    app.close()
-
-
 def test_without_a_tunnel_the_page_is_served_locally(
-    serve: Callable[..., tuple[str, str | None]], monkeypatch: pytest.MonkeyPatch
+    serve_demo: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_tunnel(*_: object, **__: object) -> str:
         raise OSError("no network")
 
     monkeypatch.setattr(gradio.networking, "setup_tunnel", no_tunnel)
-    url, public_url = serve(share=True)
-    assert public_url is None
-    assert httpx.get(url).status_code == 200
+    served = serve_demo(share=True)
+    assert served.public_url is None
+    assert httpx.get(served.url).status_code == 200
 
 
-def test_login_keeps_others_out(serve: Callable[..., tuple[str, str | None]]) -> None:
-    url, _ = serve(login=("ada", "secret"))
-    assert httpx.get(f"{url}config").status_code == 401
+def test_login_keeps_others_out(serve_demo: Callable[..., SimpleNamespace]) -> None:
+    url = serve_demo(login=("ada", "secret")).url
+    assert httpx.get(f"{url}/config").status_code == 401
     with httpx.Client() as visitor:
-        answer = visitor.post(f"{url}login", data={"username": "ada", "password": "secret"})
+        answer = visitor.post(f"{url}/login", data={"username": "ada", "password": "secret"})
         assert answer.status_code == 200
-        assert visitor.get(f"{url}config").status_code == 200
+        assert visitor.get(f"{url}/config").status_code == 200
 
 
 def test_who_is_logged_in_has_the_same_limits(
-    serve: Callable[..., tuple[str, str | None]],
+    serve_demo: Callable[..., SimpleNamespace],
     make_image: Callable[..., Tensor],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STYLECORE_CLIENT_JOBS", "1")
-    url, _ = serve(login=("ada", "secret"))
+    url = serve_demo(login=("ada", "secret")).url
     picture = save_image(make_image(), tmp_path / "photo.png").read_bytes()
     with httpx.Client(base_url=url) as visitor:
         assert visitor.post("/gradio_api/upload", files={"files": ("photo.png", picture)}).status_code == 401
@@ -78,12 +63,12 @@ def test_who_is_logged_in_has_the_same_limits(
         job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60]}
         statuses = [visitor.post("/gradio_api/call/stylize", json=job).status_code for _ in range(2)]
         assert statuses == [200, 429]
-    assert httpx.post(f"{url}gradio_api/call/stylize", json={"data": []}).status_code in (401, 429)
+    assert httpx.post(f"{url}/gradio_api/call/stylize", json={"data": []}).status_code in (401, 429)
 
 
-def test_language_models_get_the_public_endpoints_as_tools(serve: Callable[..., tuple[str, str | None]]) -> None:
-    url, _ = serve(mcp=True)
-    tools = httpx.get(f"{url}gradio_api/mcp/schema").json()
+def test_language_models_get_the_public_endpoints_as_tools(serve_demo: Callable[..., SimpleNamespace]) -> None:
+    url = serve_demo(mcp=True).url
+    tools = httpx.get(f"{url}/gradio_api/mcp/schema").json()
     assert sorted(tool["name"].rpartition("_")[2] for tool in tools) == ["benchmark", "compare", "stylize"]
     assert all(tool["description"] for tool in tools)
 
@@ -105,8 +90,15 @@ def test_a_space_finds_its_settings_and_its_app() -> None:
 
 def test_the_container_copies_what_the_demo_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    needed = {"stylecore", "demo", "export", "examples", "docs", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    needed = {"stylecore", "demo", "export", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
     assert not needed & set(ignored)
+
+
+def test_a_space_installs_what_the_project_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == wanted
 
 
 @pytest.mark.slow

@@ -16,14 +16,15 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 import gradio as gr
 from torch import Tensor
 
-from demo.server import cleanup as housekeeping
+from demo.server import cleanup
 from demo.server.models import Models
-from demo.server.shared_results import KeptResults
+from demo.server.settings import Settings
+from demo.server.shared_results import SharedResults
 from stylecore.errors import ImageError
 from stylecore.images import load_image, save_image
 from tools.demo_server import DemoServer
 
-OLD_S = 2 * housekeeping.KEEP_FILES_S
+OLD_S = 2 * cleanup.MAX_AGE_S
 SETTINGS = {"config": {}}
 
 
@@ -53,16 +54,16 @@ def test_a_server_killed_in_a_job_finds_all_it_stored_again(
     server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
-    tokens = [server.press("_keep", picture)[0] for _ in range(5)]
+    tokens = [server.press("_share", picture)[0] for _ in range(5)]
     begin_job(server, picture)
     server.kill()
-    assert sorted(path.stem for path in server.kept.glob("*.png")) == sorted(tokens)
+    assert sorted(path.stem for path in server.shared_results.glob("*.png")) == sorted(tokens)
     server.start()
-    for path in server.kept.iterdir():
+    for path in server.shared_results.iterdir():
         load_image(path)
     for token in tokens:
         assert httpx.get(f"{server.url}/?result={token}").status_code == 200
-        shown, *_ = server.press("_show_kept", token)
+        shown, *_ = server.press("_show_shared", token)
         shared = httpx.get(f"{server.url}/gradio_api/file={shown['value']['path']}").content
         assert load_image(shared).shape == (1, 3, 48, 64)
     begin_job(server, upload(server, tmp_path / "photo.png"))
@@ -72,14 +73,14 @@ def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
     server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
-    server.press("_keep", picture)
+    server.press("_share", picture)
     begin_job(server, picture)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
     assert "Traceback" not in server.log.read_text(encoding="utf-8")
     assert not Path(picture["path"]).exists()
     assert not list(server.uploads.rglob("*_photo.png"))
-    assert len(list(server.kept.iterdir())) == 1
+    assert len(list(server.shared_results.iterdir())) == 1
     assert not list(tmp_path.glob("stylecore-*"))
 
 
@@ -94,25 +95,25 @@ def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_a_killed_server_left_is_deleted_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     monkeypatch.setattr("demo.server.cleanup.tempfile.gettempdir", lambda: str(tmp_path))
-    kept = KeptResults(tmp_path / "kept", keep_s=OLD_S / 2)
+    shared = SharedResults(Settings(shared_results=tmp_path / "shared"), max_age_s=OLD_S / 2)
     left = [
         tmp_path / "uploads" / ("a" * 32) / "frame.jpg",
         tmp_path / "uploads" / ("b" * 64) / "photo.png",
         tmp_path / "stylecore-compare-x" / "1.png",
-        kept.folder / ".stylecore-0123456789abcdef.part",
+        shared.folder / ".stylecore-0123456789abcdef.part",
     ]
     others = [tmp_path / "uploads" / "notes" / "mine.txt", tmp_path / "uploads" / ("c" * 64) / "example.jpg"]
     for path in left + others:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     app = SimpleNamespace(blocks={1: SimpleNamespace(keep_in_cache={str(others[1])}), 2: gr.Number()})
-    kept.delete_old()
-    housekeeping.delete_leftovers(app)  # type: ignore[arg-type]
+    shared.delete_old()
+    cleanup.delete_leftovers(app)  # type: ignore[arg-type]
     assert all(path.exists() for path in left + others), "nothing is old yet"
     for path in left:
         aged(path, monkeypatch)
-    kept.delete_old()
-    housekeeping.delete_leftovers(app)  # type: ignore[arg-type]
+    shared.delete_old()
+    cleanup.delete_leftovers(app)  # type: ignore[arg-type]
     assert [path for path in left + others if path.exists()] == others
     assert not left[0].parent.exists()
 
@@ -146,7 +147,7 @@ def test_a_bundle_that_was_not_finished_is_made_again(
 @pytest.mark.parametrize("data", [b"", b"\x89PNG....", b"<html>"])
 def test_only_results_can_be_shared(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "any.png").write_bytes(data)
-    kept = KeptResults(tmp_path / "kept")
+    shared = SharedResults(Settings(shared_results=tmp_path / "shared"))
     with pytest.raises(ImageError, match=r"^The image"):
-        kept.keep(tmp_path / "any.png")
-    assert not list(kept.folder.iterdir())
+        shared.add(tmp_path / "any.png")
+    assert not list(shared.folder.iterdir())

@@ -5,8 +5,8 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
-from conftest import ROOT
 from packaging.requirements import Requirement
+from paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")

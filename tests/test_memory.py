@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from stylecore import make_config
 from stylecore.encoders.vgg import Encoder

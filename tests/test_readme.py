@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from torch import Tensor
 
 import stylecore

@@ -14,7 +14,7 @@ from stylecore.encoders.vgg import ENCODERS, STYLE_LAYERS, Encoder, conv_names, 
 from stylecore.engine import stylize
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import fit_image
-from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_style
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_style
 
 MakeImage = Callable[..., Tensor]
 REDUCED = [name for name in ENCODERS if "-" in name]

@@ -17,17 +17,24 @@ from torch import Tensor
 from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, make_variants
 from stylecore.encoders.vgg import Encoder
-from stylecore.report.page import (
+from stylecore.report import (
+    Column,
+    Picture,
+    Table,
+    chart,
+    contact_sheet,
     curves_png,
-    heading,
-    pictures,
+    document,
+    new_figure,
+    results_table,
     seconds_text,
-    sheet_png,
     speed_up,
     sweep_png,
+    sweep_results_table,
     write_report,
     write_sweep_figure,
 )
+from stylecore.report.page import heading, pictures, sheet_png
 from stylecore.sweep import sweep_table, sweep_variants
 
 SMALL: dict[str, Any] = {"size": 64, "num_steps": 2, "dtype": "float32", "device": "cpu"}
@@ -203,6 +210,79 @@ def test_a_sweep_is_drawn_with_a_panel_for_each_option(build: Callable[..., Comp
     comparison = build(sweep_variants(SMALL, ["0", "50%"], ["energy:0.9", "mean:0.5"]), results_name="sweep.json")
     rows = sweep_table(comparison)
     assert write_sweep_figure(comparison, rows).name == "sweep.png"
+    assert len(sweep_results_table(rows).cells) == len(rows) == 5
     both = Image.open(comparison.folder / "sweep.png").width
     one = Image.open(io.BytesIO(sweep_png([row for row in rows if row["loss"] != "svd"]))).width
     assert one < both
+
+
+# The parts, whatever they show
+
+SMALL_TABLE = Table.of(
+    {"what": "`{}`", "ms": "{:.1f}", "note": "{}"}, [("a|b", 1.26, None), ("c", None, "[red]")], ["note"]
+)
+
+
+def test_a_table_reads_the_same_everywhere() -> None:
+    assert SMALL_TABLE.columns[1] == Column("ms", "{:.1f}", "right")
+    assert SMALL_TABLE.markdown().splitlines() == [
+        "| what | ms | note |", "| --- | ---: | --- |", r"| `a\|b` | 1.3 |  |", "| `c` |  | [red] |",
+    ]  # fmt: skip
+    assert SMALL_TABLE.csv() == "what,ms,note\na|b,1.26,\nc,,[red]\n", "full precision"
+    view = SMALL_TABLE.rich()
+    assert [column.justify for column in view.columns] == ["left", "right", "left"]
+    assert [str(cell) for cell in view.columns[2].cells] == ["", "[red]"], "brackets are no markup"
+
+
+def test_a_row_that_lacks_a_value_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Table.of(["a", "b"], [("only one",)]).markdown()
+
+
+def test_a_document_wraps_its_sentences_and_nothing_else() -> None:
+    long = "word " * 40
+    text = document(f"# {long}", f"{long} 12 %", f"- {long}\n- short", Table.of([long], [(long,)]), f"![{long}](x.png)")
+    heading_, paragraph, items, table, picture = text.strip().split("\n\n")
+    assert len(heading_) > 120 < len(picture)
+    assert max(map(len, paragraph.splitlines())) <= 120
+    assert [line[:2] for line in items.splitlines()] == ["- ", "  ", "- "]
+    assert len(table.splitlines()) == 3
+    for width in range(100, 121):  # wherever the line ends
+        assert "\n%" not in document("x" * width + " 1 % of it " + long)
+
+
+def test_a_chart_leaves_matplotlibs_settings_alone() -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+
+    @chart
+    def one_line(number: int) -> Any:
+        figure, ((axes,),) = new_figure(2, 1)
+        axes.plot(range(number))
+        return figure
+
+    image = Image.open(io.BytesIO(one_line(3)))
+    assert image.size == (320, 160)
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_sheet_without_captions_is_pictures_and_gaps_alone() -> None:
+    picture = Picture(Image.new("RGB", (30, 20), "red"))
+    sheet = contact_sheet([[picture, picture], [picture]], 30, margin_px=0, gap_px=6)
+    assert sheet.size == (66, 46)
+    assert sheet.getpixel((65, 19)) == (255, 0, 0)
+    assert sheet.getpixel((65, 30)) != (255, 0, 0)
+
+
+def test_rows_of_a_sheet_are_as_high_as_their_own_pictures() -> None:
+    tall, flat = (Picture(Image.new("RGB", size, "red"), "t", ("line",)) for size in ((10, 40), (40, 10)))
+    both = contact_sheet([[tall], [flat]], 40).height
+    assert contact_sheet([[tall], [tall]], 40).height - both == both - contact_sheet([[flat], [flat]], 40).height == 30
+
+
+def test_the_results_table_marks_what_diverged(build: Callable[..., Comparison]) -> None:
+    (record,) = build(make_variants(SMALL, ["gram"])).records
+    table = results_table([record, dataclasses.replace(record, name="pca", diverged=True, detail=None)])
+    assert [cells[0] for cells in table.cells] == ["gram", "pca (diverged)"]
+    assert [cells[-1] for cells in table.cells] == ["1.00", ""]

@@ -15,7 +15,7 @@ from stylecore.encoders.vgg import STYLE_LAYERS, load_encoder
 from stylecore.images import fit_image
 from stylecore.losses.statistics import gram_matrix
 from stylecore.losses.weighted import PHOTO_STATISTICS
-from stylecore.photos import FITTING, load_photo
+from stylecore.sample_images import FITTING, load_photo
 
 SIZE_PX = 256
 

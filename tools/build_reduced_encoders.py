@@ -20,9 +20,11 @@ from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import num_multiplications, reduce_encoder, refit_end, save_encoder
 from stylecore.encoders.vgg import BUNDLED, STYLE_LAYERS, Encoder, load_encoder
 from stylecore.engine import stylize
+from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, fit_image
-from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
 from stylecore.presets import make_config
+from stylecore.report import Table, document
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
 
 # name -> how many times fewer multiplications, and how many convolutions at the end are then made whole again: the last
 # but one of x2 saved a seventh.
@@ -69,26 +71,28 @@ def measure(student: Encoder, teacher: Encoder) -> dict[str, float]:
     return {layer: round(error, 3) for layer, error in errors.items()}
 
 
-def table(records: dict[str, dict[str, Any]]) -> str:
-    """The records as Markdown."""
-    lines = [
+def to_markdown(records: dict[str, dict[str, Any]]) -> str:
+    """The records as a page."""
+    columns = {"encoder": "{}", "multiplications": "{}", "MB": "{}", "after": "{}"}
+    columns |= dict.fromkeys(STYLE_LAYERS, "{:.3f}")
+    return document(
         "# The reduced encoders",
-        "",
-        "Made by `python -m tools.build_reduced_encoders`: relative Gram error of each layer against the full",
-        "VGG-16, the mean over images that were never used in fitting, after the regression, after each round of",
-        "distillation, and with the end fitted anew. `vgg16-r99` is of an earlier method, principal",
-        "components of the responses, which the script no longer makes.",
-        "",
-        f"| encoder | multiplications | MB | | {' | '.join(STYLE_LAYERS)} |",
-        f"|---|---:|---:|---|{'---:|' * len(STYLE_LAYERS)}",
+        "Made by `python -m tools.build_reduced_encoders`: relative Gram error of each layer against the full VGG-16, "
+        "the mean over images that were never used in fitting, after the regression, after each round of "
+        "distillation, and with the end fitted anew. `vgg16-r99` is of an earlier method, principal components of the "
+        "responses, which the script no longer makes.",
+        Table.of(columns, (row for item in records.items() for row in _rows(*item)), left=["after"]),
+    )
+
+
+def _rows(name: str, record: dict[str, Any]) -> list[list[Any]]:
+    """A row for each time at which the encoder was measured; what is the same in all stands in the first."""
+    head = [f"`{name}`", f"1/{record['cheaper']}", record["megabytes"]]
+    errors = {when: found for when, found in record.items() if isinstance(found, dict)}
+    return [
+        [*(head if number == 0 else [None] * len(head)), when, *(found[layer] for layer in STYLE_LAYERS)]
+        for number, (when, found) in enumerate(errors.items())
     ]
-    for name, record in records.items():
-        times = [key for key in record if isinstance(record[key], dict)]
-        for when in times:
-            errors = " | ".join(f"{record[when][layer]:.3f}" for layer in STYLE_LAYERS)
-            head = f"| `{name}` | 1/{record['cheaper']} | {record['megabytes']} |" if when == times[0] else "| | | |"
-            lines.append(f"{head} {when} | {errors} |")
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -100,8 +104,8 @@ def main() -> None:
         record = build(name, teacher, images, photos)
         # Read again: another process may have built another one meanwhile.
         records = (json.loads(RECORDS.read_text()) if RECORDS.exists() else {}) | {name: record}
-        RECORDS.write_text(json.dumps(records, indent=1) + "\n")
-        RECORDS.with_suffix(".md").write_text(table(records))
+        write_json(RECORDS, records)
+        write_file(RECORDS.with_suffix(".md"), to_markdown(records).encode())
 
 
 if __name__ == "__main__":

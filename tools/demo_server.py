@@ -21,7 +21,9 @@ class DemoServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kept, self.models, self.uploads = (folder / name for name in ("kept", "models", "uploads"))
+        self.shared_results, self.models, self.uploads = (
+            folder / name for name in ("shared_results", "models", "uploads")
+        )
         self.log = folder / "log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -38,7 +40,7 @@ class DemoServer:
 
     def start(self) -> None:
         """Come back when the page is served."""
-        options = [f"--port={self.port}", f"--kept={self.kept}", f"--models={self.models}"]
+        options = [f"--port={self.port}", f"--shared-results={self.shared_results}", f"--models={self.models}"]
         command = [sys.executable, "-m", "demo", *options]
         environment = os.environ | {"TMPDIR": str(self.folder), "GRADIO_TEMP_DIR": str(self.uploads)}
         with self.log.open("ab") as log:
@@ -59,7 +61,7 @@ class DemoServer:
         self.process.wait()
 
     def press(self, name: str, *data: Any) -> list[Any]:
-        """What a function that is only the page's answers: `_keep` shares a result, `_show_kept` shows one."""
+        """What a function that is only the page's answers: `_share` shares a result, `_show_shared` shows one."""
         body = {"data": data, "fn_index": self.function(name), "session_hash": "script"}
         answer = httpx.post(f"{self.url}/gradio_api/run/predict", json=body, timeout=60)
         return list(answer.raise_for_status().json()["data"])

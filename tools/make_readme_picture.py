@@ -1,44 +1,40 @@
 """Draw docs/images/readme.jpg: one photo in the manner of three of the project's own pictures.
 
-python tools/make_readme_picture.py     # a few minutes on two cores
+python -m tools.make_readme_picture     # a few minutes on two cores
 """
 
 from pathlib import Path
 
-from PIL import Image
-
-from stylecore import load_image, stylize
-from stylecore.images import fit_image, to_uint8
-from stylecore.photos import load_photo
+from stylecore import stylize
+from stylecore.files import write_file
+from stylecore.images import fit_image
+from stylecore.report import Picture, contact_sheet, picture_of
+from stylecore.report.sheets import jpeg
+from stylecore.sample_images import load_photo, load_style
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "images" / "readme.jpg"
 PHOTO, STYLES = "chelsea", ("flow_strokes", "stained_glass", "woodblock_waves")
-RECIPE = {"preset": "gatys", "size": 384, "style_weight": 0.1}
-INSET_PX, GAP_PX = 96, 6
+SIZE_PX, INSET_PX, FRAME_PX = 384, 96, 2
+RECIPE = {"preset": "gatys", "size": SIZE_PX, "style_weight": 0.1}
 
 
-def panel(style: str) -> Image.Image:
-    """The stylized photo with its style as a small inset."""
-    photo, picture = load_photo(PHOTO), load_image(ROOT / "examples" / "styles" / f"{style}.jpg")
-    result = Image.fromarray(to_uint8(stylize(photo, picture, **RECIPE).image))
-    inset = Image.fromarray(to_uint8(fit_image(picture, INSET_PX)))
-    frame = Image.new("RGB", (inset.width + 4, inset.height + 4), "white")
-    frame.paste(inset, (2, 2))
-    result.paste(frame, (result.width - frame.width - 6, result.height - frame.height - 6))
+def panel(style: str) -> Picture:
+    """The stylized photo with its style as a small framed inset."""
+    picture = load_style(style)
+    result = picture_of(stylize(load_photo(PHOTO), picture, **RECIPE).image)
+    inset = picture_of(fit_image(picture, INSET_PX)).image
+    left, top = (outer - inner - 8 for outer, inner in zip(result.image.size, inset.size, strict=True))
+    frame = (left - FRAME_PX, top - FRAME_PX, left + inset.width + FRAME_PX, top + inset.height + FRAME_PX)
+    result.image.paste("white", frame)
+    result.image.paste(inset, (left, top))
     return result
 
 
 def main() -> None:
-    photo = load_photo(PHOTO)
-    panels = [Image.fromarray(to_uint8(fit_image(photo, RECIPE["size"])))]
-    panels += [panel(style) for style in STYLES]
-    width, height = panels[0].size
-    sheet = Image.new("RGB", (2 * width + GAP_PX, 2 * height + GAP_PX), "white")
-    for index, picture in enumerate(panels):
-        sheet.paste(picture, ((index % 2) * (width + GAP_PX), (index // 2) * (height + GAP_PX)))
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(TARGET, quality=88)
+    first, second, third, fourth = (picture_of(fit_image(load_photo(PHOTO), SIZE_PX)), *map(panel, STYLES))
+    sheet = contact_sheet([[first, second], [third, fourth]], SIZE_PX, margin_px=0, gap_px=6)
+    write_file(TARGET, jpeg(sheet, quality=88))
 
 
 if __name__ == "__main__":

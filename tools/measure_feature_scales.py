@@ -5,8 +5,8 @@ python tools/measure_feature_scales.py
 
 from stylecore.encoders.vgg import load_encoder
 from stylecore.images import fit_image
-from stylecore.photos import FITTING, load_photo
 from stylecore.presets import TUTORIAL_SCALES
+from stylecore.sample_images import FITTING, load_photo
 
 SIZE_PX = 256
 

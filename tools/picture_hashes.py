@@ -21,7 +21,7 @@ import torch
 
 import stylecore
 from stylecore.images import to_uint8
-from stylecore.photos import load_photo, load_style
+from stylecore.sample_images import load_photo, load_style
 
 MAX_LEVELS, MAX_DISTANCE = 1, 0.003
 EARLY = 5  # evaluations after which pixels are compared: later, rounding grows into another picture

@@ -13,6 +13,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.app import build_app, launch
+from demo.server.settings import Settings
 
 TARGET = Path(__file__).parent.parent / "docs" / "images"
 WIDTH_PX, HEIGHT_PX, PHONE_PX = 1280, 860, 390
@@ -70,12 +71,13 @@ def shoot(browser: Browser, url: str, name: str) -> None:
 
 
 def main() -> None:
-    with socket.socket() as free, tempfile.TemporaryDirectory() as kept:
+    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        app = build_app(Path(kept))
-        url, _ = launch(app, host="127.0.0.1", port=port)
+        settings = Settings.read(shared_results=Path(folder))
+        app = build_app(settings)
+        url, _ = launch(app, settings, host="127.0.0.1", port=port)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             for name in SHOTS:

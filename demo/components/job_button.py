@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from demo.components import progress as watching
-from demo.server.uploads import AT_ONCE, ONE_JOB
+from ..server.queue import AT_ONCE, JobQueue
+from . import progress
 
 
 class JobButton:
@@ -19,7 +19,8 @@ class JobButton:
     `cancels` would do for both, but shows an error whenever a frame is on its way at that moment.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, jobs: JobQueue) -> None:
+        self.jobs = jobs
         self.start = gr.Button(label, variant="primary", size="lg")
         self.stop_waiting = gr.Button("Stop", variant="stop", size="lg", visible=False)
         self.stop_running = gr.Button("Stop", variant="stop", size="lg", visible=False)
@@ -37,20 +38,21 @@ class JobButton:
     ) -> Any:
         """Wire the button to a generator of `{component: value}`, and return the event that ends well.
 
-        The job yields `running()` first, and ends early but well when `is_stopped`. `at_start` gives what the
-        outputs show from the click on, before the job's turn has come.
+        The job yields `running()` first, and ends early but well when `is_stopped`. `at_start` gives what the outputs
+        show between the click and the job's turn.
         """
 
         def begin() -> dict[Any, Any]:
             return self._show(self.stop_waiting) | at_start()
 
         def fail(request: gr.Request) -> dict[Any, Any]:
-            return self._idle(request) | {status: watching.message(watching.FAILED)}
+            return self._idle(request) | {status: progress.message(progress.FAILED)}
 
         # On a phone the result is far below the button. Braces, for what a function returns would become an input.
-        look = f"() => {{ document.getElementById('{status.elem_id}').scrollIntoView({{block: 'nearest'}}); }}"
-        begun = self.start.click(begin, None, [*outputs, *self._all], js=look, **AT_ONCE)
-        running = begun.then(
+        scroll = f"() => {{ document.getElementById('{status.elem_id}').scrollIntoView({{block: 'nearest'}}); }}"
+        begun = self.start.click(begin, None, [*outputs, *self._all], js=scroll, **AT_ONCE)
+        running = self.jobs.wire(
+            begun.then,
             job,
             inputs,
             [*outputs, *self._all],
@@ -58,7 +60,6 @@ class JobButton:
             show_progress="minimal",
             show_progress_on=status,  # the place in the queue
             api_visibility="private",
-            **ONE_JOB,
         )
         running.failure(fail, None, [*self._all, status], **AT_ONCE)  # which `then` would not follow
         self.stop_waiting.click(self._idle, None, self._all, cancels=[running], **AT_ONCE)

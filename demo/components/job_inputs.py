@@ -8,34 +8,32 @@ from typing import Any
 
 import gradio as gr
 
-from demo import examples
-from demo.components.url_state import Control, field_control, number_control, picture_control
-from demo.live import Job, allowed_ranges, read_config
-from demo.server.uploads import AT_ONCE, BESIDE_JOBS, friendly_errors, read_inputs, uploaded
 from stylecore import PRESETS, StylizeConfig, make_config, read_settings
 from stylecore.config import LOSSES_WITH_BASIS
 from stylecore.devices import find_device
 from stylecore.job import Inputs
-from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import DEFAULT_PRESET
+
+from .. import examples
+from ..live import Job
+from ..server.queue import AT_ONCE, BESIDE_JOBS
+from ..server.settings import Settings
+from ..server.uploads import friendly_errors, read_inputs, uploaded
+from . import fields
+from .url_state import Control, field_control, number_control, picture_control
 
 SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
 STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
 COMPONENTS = ["3%", "6%", "12.5%", "25%", "50%", "var:0.95"]
 MAX_STYLES = 3
 RECIPE = ("loss", "components", "num_steps", "init")  # fields that a preset sets, all others are the visitor's
-STARTS = [("the photo", "content"), ("noise", "noise"), ("the photo, recoloured", "style_statistics")]
-KEEP_COLORS = [
-    ("no", "none"),
-    ("the photo's colours in the result", "luminance"),
-    ("recolour the style first", "match"),
-]
 
 
 class JobInputs:
     """Its components, and how they become a job; made inside a `gr.Blocks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         with gr.Row():
             self.photo = _picture("Photo", examples.PHOTOS, "astronaut")
             self.styles = [_picture("Style", examples.STYLES, "flow_strokes")]
@@ -53,7 +51,9 @@ class JobInputs:
             suffix = "" if number == 1 else str(number)
             controls[f"style{suffix}"] = picture_control(style)
             controls[f"share{suffix}"] = number_control(share, 0, 1)
-        return controls | {name: field_control(component, name) for name, component in self.fields.items()}
+        return controls | {
+            name: field_control(component, name, self.settings) for name, component in self.fields.items()
+        }
 
     @property
     def components(self) -> set[Any]:
@@ -64,8 +64,8 @@ class JobInputs:
         """A link's values with the recipe of the preset that it names, as far as it does not say otherwise."""
         if "preset" not in values:
             return values
-        config = make_config(values["preset"])
-        return {name: getattr(config, name) for name in RECIPE} | values
+        config = make_config(values["preset"]).to_dict()
+        return {name: config[name] for name in RECIPE} | values
 
     def read_options(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Preset and fields of the config. The style weights are those of the styles there are."""
@@ -80,32 +80,19 @@ class JobInputs:
 
     def read_job(self, values: Mapping[Any, Any]) -> Job:
         """Config first: what is wrong there is said before a picture is opened."""
-        config = read_config(**self.read_options(values))
+        config = self.read_config(values)
         return Job(self.read_inputs(values), config)
 
+    def read_config(self, values: Mapping[Any, Any]) -> StylizeConfig:
+        """The settings. Raises an OptionError for what this server does not do."""
+        return self.settings.make_config(**self.read_options(values))
+
     def _lay_out_settings(self) -> None:
-        default = make_config(DEFAULT_PRESET)
-        smallest, largest = allowed_ranges()["size"]
+        size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
         with gr.Row():
-            self.fields["preset"] = gr.Dropdown(
-                list(PRESETS), value=default.preset, label="Preset", info="The recipe", min_width=130
-            )
-            self.fields["size"] = gr.Slider(
-                smallest,
-                largest,
-                value=min(largest, SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX),
-                step=32,
-                label="Size",
-                info="Longer side, px",
-                min_width=130,
-            )
-        self.fields["style_weight"] = gr.Radio(
-            STYLE_WEIGHTS,
-            value=1,
-            label="Style weight",
-            info="Less keeps the photo, more lets the style take over.",
-            elem_id="style-weight",
-        )
+            self.fields["preset"] = fields.dropdown("preset", DEFAULT_PRESET, list(PRESETS), min_width=130)
+            self.fields["size"] = fields.slider("size", size, self.settings, step=32, min_width=130)
+        self.fields["style_weight"] = fields.radio("style_weight", 1, STYLE_WEIGHTS, elem_id="style-weight")
 
     def _lay_out_more_styles(self) -> None:
         with gr.Accordion("Mix in more styles", open=False):
@@ -120,25 +107,25 @@ class JobInputs:
                 ]
 
     def _lay_out_advanced(self) -> None:
-        default = make_config(DEFAULT_PRESET)
+        default = make_config(DEFAULT_PRESET).to_dict()
+        components = list(dict.fromkeys([*COMPONENTS, default["components"]]))
         with gr.Accordion("Advanced", open=False):
             with gr.Row():
-                self.fields["loss"] = gr.Dropdown(
-                    list(STYLE_LOSSES), value=default.loss, label="Style loss", info="How the style is compared"
-                )
-                self.fields["components"] = gr.Dropdown(
-                    list(dict.fromkeys([*COMPONENTS, default.components])),
-                    value=default.components,
-                    label="Components",
-                    info="Kept by the pca losses",
+                self.fields["loss"] = fields.dropdown("loss", default["loss"])
+                self.fields["components"] = fields.dropdown(
+                    "components",
+                    default["components"],
+                    components,
                     allow_custom_value=True,
-                    interactive=default.loss in LOSSES_WITH_BASIS,
+                    interactive=default["loss"] in LOSSES_WITH_BASIS,
                 )
-            self.fields["keep_colors"] = gr.Dropdown(KEEP_COLORS, value=default.keep_colors, label="Keep colours")
+            self.fields["keep_colors"] = fields.dropdown("keep_colors", default["keep_colors"], info=None)
             with gr.Row():
-                self.fields["num_steps"] = gr.Number(default.num_steps, label="Steps", precision=0, min_width=90)
-                self.fields["init"] = gr.Dropdown(STARTS, value=default.init, label="Start from", min_width=150)
-                self.fields["seed"] = gr.Number(0, label="Seed", precision=0, min_width=90)
+                self.fields["num_steps"] = fields.whole_number(
+                    "num_steps", default["num_steps"], self.settings, info=None, min_width=90
+                )
+                self.fields["init"] = fields.dropdown("init", default["init"], info=None, min_width=150)
+                self.fields["seed"] = fields.whole_number("seed", 0, self.settings, info=None, min_width=90)
             self.load = gr.UploadButton("Load settings from a PNG made here", file_types=[".png"], size="sm")
 
     def _wire(self) -> None:
@@ -154,8 +141,8 @@ class JobInputs:
         self.load.upload(self._load_settings, self.load, outputs, preprocess=False, **BESIDE_JOBS)
 
     def _show_recipe(self, preset: str) -> dict[Any, Any]:
-        config = make_config(preset)
-        return {self.fields[name]: getattr(config, name) for name in RECIPE}
+        config = make_config(preset).to_dict()
+        return {self.fields[name]: config[name] for name in RECIPE}
 
     def _load_settings(self, upload: Any) -> dict[Any, Any]:
         """Settings of a saved PNG; its pictures too, where they are examples."""
@@ -163,11 +150,12 @@ class JobInputs:
             saved = read_settings(uploaded(upload, "PNG").read_bytes())
             config = StylizeConfig.from_dict(saved.get("config", {}))
             preset = config.preset if config.preset in PRESETS else DEFAULT_PRESET
-            shown = read_config(preset, **{name: getattr(config, name) for name in self.fields if name != "preset"})
+            given = {name: getattr(config, name) for name in self.fields if name != "preset"}
+            shown = self.settings.make_config(preset, **given)
         gr.Info(f"The settings were loaded{_without_control(config, shown)}.")
         names = [Path(record["name"]).stem for record in saved.get("inputs", [])]
         return (
-            {component: getattr(shown, name) for name, component in self.fields.items()}
+            {component: shown.to_dict()[name] for name, component in self.fields.items()}
             | self._known_pictures(names)
             | dict(zip(self.shares, config.style_weights, strict=False))
         )
@@ -180,8 +168,8 @@ class JobInputs:
 
 def _without_control(config: StylizeConfig, shown: StylizeConfig) -> str:
     """What the page cannot show, and leaves to the preset."""
-    fields = [field for field in config.to_dict() if getattr(config, field) != getattr(shown, field)]
-    words = [field.replace("_", " ") for field in fields if field not in ("preset", "style_weights")]
+    differ = [field for field in config.to_dict() if getattr(config, field) != getattr(shown, field)]
+    words = [field.replace("_", " ") for field in differ if field not in ("preset", "style_weights")]
     return f", but not {', '.join(words)}, for which this page has no control" if words else ""
 
 

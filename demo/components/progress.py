@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from demo.live import DistancePoint, Frame, LossPoint
+from ..live import DistancePoint, Frame, LossPoint
 
 TERMS = ("style", "content")
 MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and its first steps would flatten the rest

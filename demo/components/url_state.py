@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, urlencode
 import gradio as gr
 from gradio.components import Component
 
-from demo import examples
-from demo.live import read_config
-from demo.server.uploads import AT_ONCE
 from stylecore import OptionError
 from stylecore.config import parse_field
 from stylecore.errors import unknown
 from stylecore.presets import DEFAULT_PRESET
+
+from .. import examples
+from ..server.queue import AT_ONCE
+from ..server.settings import Settings
 
 OWN_PICTURE = "own"  # stands for a picture that only its owner's browser has
 SETTLED_MS = 300  # after the last change, the address gets a new entry in the browser's history
@@ -33,8 +34,8 @@ READ = """() => {
     return location.search;
 }"""
 WRITE = f"""(query) => {{
-    clearTimeout(window.addressTimer);
-    window.addressTimer = setTimeout(() => {{
+    clearTimeout(window.urlTimer);
+    window.urlTimer = setTimeout(() => {{
         if ("?" + query === location.search) return;
         history[location.search ? "pushState" : "replaceState"](null, "", "?" + query);
     }}, {SETTLED_MS});
@@ -72,13 +73,12 @@ def picture_control(component: Component) -> Control:
     return Control(component, read, write)
 
 
-def field_control(component: Component, field: str) -> Control:
+def field_control(component: Component, field: str, settings: Settings) -> Control:
     """A field of `StylizeConfig`, checked as for a job."""
 
     def read(text: str) -> Any:
-        value = parse_field(field, text)
-        read_config(DEFAULT_PRESET if field != "preset" else value, **({} if field == "preset" else {field: value}))
-        return value
+        config = settings.make_config(**{"preset": DEFAULT_PRESET, field: parse_field(field, text)})
+        return config.to_dict()[field]
 
     return Control(component, read)
 
@@ -133,11 +133,11 @@ def from_query(controls: Mapping[str, Control], query: str) -> tuple[dict[str, A
     return values, complaints
 
 
-class Address:
+class UrlState:
     """Keeps the browser's address and the controls equal; made inside a `gr.Blocks`, after all controls.
 
     `complete` adds to a link's values those that follow from them. `notice` shows what was wrong with a link: a message
-    that vanishes would need a place in the jobs' queue.
+    that vanishes by itself would need a place in the jobs' queue.
     """
 
     def __init__(

@@ -13,29 +13,30 @@ from threading import Thread
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from demo.server.shared_results import KeptResults
+from .gradio_internals import example_files
+from .shared_results import SharedResults
 
 EVERY_S = 10 * 60
-KEEP_FILES_S = 60 * 60  # uploads, frames and results
-FOLDER = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # of `serving.new_file`, and of Gradio's uploads and copies
+MAX_AGE_S = 60 * 60  # of uploads, frames and results
+FOLDER = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # of `uploads.new_file`, and of Gradio's uploads and copies
 COMPARISONS = "stylecore-compare-"  # temporary folders of running ones
 
 
-def start(app: gr.Blocks, kept: KeptResults) -> None:
+def start(app: gr.Blocks, shared_results: SharedResults) -> None:
     """Delete what is old now, and from now on, as long as the process lives."""
 
     def work() -> None:
         while True:
-            kept.delete_old()
+            shared_results.delete_old()
             delete_leftovers(app)
             time.sleep(EVERY_S)
 
-    Thread(target=work, name="housekeeping", daemon=True).start()
+    Thread(target=work, name="cleanup", daemon=True).start()
 
 
 def delete_leftovers(app: gr.Blocks) -> None:
     """Delete old files of the upload folder. Gradio does so, but only with those that its own process has put there."""
-    examples = {file for block in app.blocks.values() for file in getattr(block, "keep_in_cache", ())}
+    examples = example_files(app)
     for folder in Path(get_upload_folder()).glob("*/"):
         if FOLDER.fullmatch(folder.name):
             for path in folder.iterdir():
@@ -51,5 +52,5 @@ def delete_leftovers(app: gr.Blocks) -> None:
 
 def _is_old(path: Path) -> bool:
     with suppress(FileNotFoundError):
-        return time.time() - path.lstat().st_ctime > KEEP_FILES_S
+        return time.time() - path.lstat().st_ctime > MAX_AGE_S
     return False

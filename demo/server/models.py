@@ -1,6 +1,6 @@
 """The exported models on this server: which there can be, which there are, and how fast they are here.
 
-`export` and onnxruntime are imported only where they are used: the page starts without them.
+What exports and measures them is imported only then: the page starts without onnxruntime.
 """
 
 from __future__ import annotations
@@ -13,18 +13,12 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import torch
 
-from demo.server.uploads import own_folder
-from stylecore.encoders.vgg import ENCODERS, architecture_of
 from stylecore.errors import OptionError, unknown
 from stylecore.files import replacing
 
-# name -> (encoder, precision). Those of the bundled architecture alone: another's weights would have to be downloaded.
-MODELS: dict[str, tuple[str, str]] = {
-    f"{encoder}-{precision}": (encoder, precision)
-    for encoder in ENCODERS
-    for precision in ("fp32", "fp16", "int8")
-    if architecture_of(encoder) == "vgg16"
-}
+from .export_package import import_export
+from .uploads import own_folder
+
 DEFAULT_RUNS, MAX_RUNS, MAX_SECONDS = 8, 64, 2.0  # of one model; the rules of a serious bench take minutes
 
 
@@ -38,38 +32,35 @@ class Models:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or own_folder(self, "models")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.variants: dict[str, tuple[str, str]] = import_export("precisions").variants()  # encoder and precision
 
     def path(self, name: str) -> Path:
         """Where a model is or will be. Raises an OptionError that suggests the nearest name."""
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
+        if name not in self.variants:
+            raise unknown("model", name, self.variants)
         return self.folder / f"{name}.onnx"
 
     def make(self, name: str) -> Path:
         """Export a model, if it is not there yet."""
         path = self.path(name)
         if not path.is_file():
-            from export.extractor import ExtractorOptions, export_extractor
-
-            encoder, precision = MODELS[name]
-            export_extractor(ExtractorOptions(encoder=encoder, precision=precision), path)  # type: ignore[arg-type]
+            extractor = import_export("extractor")
+            encoder, precision = self.variants[name]
+            extractor.export_extractor(extractor.ExtractorOptions(encoder=encoder, precision=precision), path)
         return path
 
     def measure(self, name: str, num_runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:
-        """Time a model that is there, and torch beside it; the rows of `export.report.summarize`."""
+        """Time a model that is there, and torch beside it; the rows of the export package's `report.summarize`."""
         if not 1 <= num_runs <= MAX_RUNS:
             raise OptionError(f"runs must be between 1 and {MAX_RUNS}, not {num_runs}.")
-        from export.benchmark import Rules, run_bench
-        from export.report import summarize
-
-        path = self.path(name)
+        benchmark, path = import_export("benchmark"), self.path(name)
         provider = "cuda" if torch.cuda.is_available() else "cpu"
-        rules = Rules(num_runs=num_runs, seconds=min(MAX_SECONDS, 0.1 * num_runs))
+        rules = benchmark.Rules(num_runs=num_runs, seconds=min(MAX_SECONDS, 0.1 * num_runs))
         # What really ran is shown, so a fallback to the CPU misleads nobody.
-        record = run_bench(
+        record = benchmark.run_bench(
             [path], providers=[provider], threads=[os.cpu_count() or 1], rules=rules, allow_fallback=True
         )
-        rows = summarize(record)
+        rows: list[dict[str, Any]] = import_export("report").summarize(record)
         with replacing(path.with_suffix(".json")) as file:
             file.write(json.dumps(rows).encode())
         return rows
@@ -88,9 +79,8 @@ class Models:
         """The folder that stylizes without torch, made if it is not there yet, with a ZIP of it beside it."""
         folder = self.bundle_zip.with_suffix("")
         if not self.bundle_zip.is_file():
-            from export.bundle import bundle_config, export_bundle
-
-            export_bundle(bundle_config(), folder)
+            bundle = import_export("bundle")
+            bundle.export_bundle(bundle.bundle_config(), folder)
             with replacing(self.bundle_zip) as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
                 for path in sorted(folder.rglob("*")):
                     archive.write(path, path.relative_to(folder))

@@ -1,50 +1,59 @@
-"""One thread computes all jobs: of every thread that ever did, glibc, MKL and oneDNN keep memory for its next time."""
+"""How events wait: jobs one at a time, in one thread and within their visitor's quota, all else beside them."""
 
 from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import gradio as gr
+from .gradio_internals import current_visitor
+from .quota import Quota
+from .settings import Settings
 
-from demo.server.uploads import jobs_of
+# One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
+ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
+BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+# Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 T = TypeVar("T")
+Job = Callable[..., Any]  # a generator function; Gradio wants endpoints annotated with what they yield
 
 
-class Worker:
-    """The thread. Gradio would run each step of a job in whichever of its forty is free."""
+class JobQueue:
+    """Wires jobs: generator functions that compute between their yields.
 
-    def __init__(self) -> None:
+    One thread computes them all: of every thread that ever did, glibc, MKL and oneDNN keep memory for its next time,
+    and Gradio would run each step of a job in whichever of its forty is free.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.quota = Quota(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
 
-    def put_on(self, app: gr.Blocks) -> None:
-        """Let every job of the app compute here."""
-        for function in jobs_of(app):
-            function.fn = self._stepwise(function.fn) if function.types_generator else self._whole(function.fn)
+    def wire(self, listen: Callable[..., T], job: Job, *arguments: Any, **options: Any) -> T:
+        """Hand a job to an event's listener or to `gr.api`, and return what that returns."""
+        return listen(self.as_job(job), *arguments, **options, **ONE_JOB)
 
-    def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Run it in the thread, with the caller's context: Gradio's messages find their visitor by it."""
-        return self._thread.submit(contextvars.copy_context().run, function, *arguments, **options).result()
+    def as_job(self, job: Job) -> Callable[..., Iterator[Any]]:
+        """The job in the one thread, charged to the visitor who started it."""
 
-    def _whole(self, job: Callable[..., T]) -> Callable[..., T]:
-        @functools.wraps(job)
-        def run(*arguments: Any, **options: Any) -> T:
-            return self._call(job, *arguments, **options)
-
-        return run
-
-    def _stepwise(self, job: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         @functools.wraps(job)
         def run(*arguments: Any, **options: Any) -> Iterator[Any]:
-            frames, end = job(*arguments, **options), object()
-            try:
-                while (frame := self._call(next, frames, end)) is not end:
-                    yield frame
-            finally:
-                self._call(frames.close)  # type: ignore[attr-defined]
+            yield from self.quota.charge(current_visitor(), self._in_thread(job(*arguments, **options)))
 
         return run
+
+    def _in_thread(self, frames: Generator[T, None, None]) -> Generator[T, None, None]:
+        end = object()
+        try:
+            while (frame := self._call(next, frames, end)) is not end:
+                yield frame
+        finally:
+            self._call(frames.close)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run it in the thread, with the caller's context: Gradio's messages find their visitor by it."""
+        return self._thread.submit(contextvars.copy_context().run, function, *arguments).result()

@@ -1,56 +1,71 @@
-"""What one visitor, and all of them together, may ask of this server."""
+"""What one visitor, and all of them together, may ask of this server, and where it stores files."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from stylecore.config import MIN_SIZE_PX
+from pydantic import PositiveFloat, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stylecore import StylizeConfig, make_config
+from stylecore.config import RANGES
 from stylecore.errors import OptionError
 
+ENV_PREFIX = "STYLECORE_"
 DISK_IS_FULL = "The server's disk is full for now: try again later."
+MAX_NUM_STEPS = 1000  # one job blocks everybody else's, so the page allows less than the library
 
 
-@dataclass(frozen=True)
-class Limits:
+class Settings(BaseSettings):
     """Each field can be set by the environment: `STYLECORE_` and its name in capitals."""
 
-    client_jobs: float = 4  # of one address, waiting and running
-    job_pixels: float = 1024 * 1024  # of a result, if it is square: the longer side is what is limited
-    job_seconds: float = 1800  # of computing, as all below
-    client_seconds: float = 3600  # of one address, within an hour
-    total_seconds: float = 3600  # of all, within an hour
-    free_disk_mib: float = 1024  # below it, nothing is uploaded or shared
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
 
-    @property
-    def job_size_px(self) -> int:
-        """Longer side of a result, at most."""
-        return max(MIN_SIZE_PX, math.isqrt(int(min(self.job_pixels, 2**62))))
-
-    def has_room(self, folder: str | Path) -> bool:
-        """Whether the disk of a folder has that much left."""
-        return shutil.disk_usage(folder).free >= self.free_disk_mib * 2**20
+    client_jobs: PositiveFloat = 4  # of one address, waiting and running
+    job_pixels: PositiveFloat = 1024 * 1024  # of a square result: the longer side of any is limited
+    job_seconds: PositiveFloat = 1800  # of computing, as all below
+    client_seconds: PositiveFloat = 3600  # of one address, within an hour
+    total_seconds: PositiveFloat = 3600  # of all, within an hour
+    free_disk_mib: PositiveFloat = 1024  # below it, nothing is uploaded or shared
+    shared_results: Path | None = None  # folder; None: a temporary one of this server's own
+    models: Path | None = None  # folder of exported models; None: a temporary one of this server's own
 
     @classmethod
-    def from_environment(cls) -> Limits:
-        """Raises an OptionError for a value that is no positive number."""
-        given = {}
-        for field in dataclasses.fields(cls):
-            variable = f"STYLECORE_{field.name.upper()}"
-            if variable in os.environ:
-                given[field.name] = _positive(variable, os.environ[variable])
-        return cls(**given)
+    def read(cls, **options: Any) -> Settings:
+        """From the environment, with options laid over it; None leaves a field to the environment.
 
+        Raises:
+            OptionError: a limit that is no positive number.
+        """
+        try:
+            return cls(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            variable = f"{ENV_PREFIX}{problem['loc'][0]}".upper()
+            raise OptionError(f"{variable} must be a number above 0, not '{problem['input']}'.") from error
 
-def _positive(variable: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise OptionError(f"{variable} must be a number above 0, not '{text}'.")
-    return value
+    def range(self, field: str) -> tuple[float, float]:
+        """(lowest, highest) of a numeric field of the config: the library's, or what this server makes of it."""
+        low, high = RANGES[field]
+        highest = {"num_steps": MAX_NUM_STEPS, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
+        return low, max(low, min(high, highest.get(field, high)))
+
+    def make_config(self, preset: str, **options: Any) -> StylizeConfig:
+        """The preset with options laid over it, as `stylecore.make_config` does; None leaves a field to the preset.
+
+        Raises:
+            OptionError: a value of the wrong kind, or beyond what one page for all can do.
+        """
+        config = make_config(preset, **options)
+        for field in ("size", "num_steps"):
+            (low, high), value = self.range(field), getattr(config, field)
+            if not low <= value <= high:
+                raise OptionError(f"{field} must be between {low} and {high} on this page, not {value}.")
+        return config
+
+    def has_room(self, folder: str | Path) -> bool:
+        """Whether enough of the disk of a folder is free."""
+        return shutil.disk_usage(folder).free >= self.free_disk_mib * 2**20

@@ -3,8 +3,8 @@
 import errno
 import secrets
 import shutil
-import sys
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,42 +16,31 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from pydantic import ValidationError
 
-from demo.live import Frame, read_picture
-from demo.server.settings import DISK_IS_FULL
-from stylecore import ImageError, StylecoreError, save_image
-from stylecore.images import ImageTensor, resize_image, to_uint8
+from stylecore import ImageError, ImageNote, StylecoreError, load_image, save_image
+from stylecore.images import ImageTensor, to_uint8
 from stylecore.job import Inputs, checksum
 
-# One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
-ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
-BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-# Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
-AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+from .export_package import export_errors
+from .settings import DISK_IS_FULL
+
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
 
 
-def jobs_of(app: gr.Blocks) -> list[Any]:
-    """Gradio's records of the functions that are `ONE_JOB`, whether the page or a program calls them."""
-    named = (each for each in app.fns.values() if each.concurrency_id == ONE_JOB["concurrency_id"])
-    return [function for function in named if function.fn is not None]
-
-
-def host_of(address: Any) -> str:
-    """A visitor's, of a Starlette address or the pair that ASGI has for it; "" for none."""
-    return address[0] if address else ""
-
-
 @contextmanager
 def friendly_errors() -> Iterator[None]:
-    """What stylecore and export say to the user, or that the disk is full, without a traceback."""
+    """Show what stylecore and export say to the user, or that the disk is full, without a traceback."""
     try:
         yield
     except _user_errors() as error:
-        raise gr.Error(said(error), print_exception=False) from error
+        raise gr.Error(message_of(error), print_exception=False) from error
 
 
-def said(error: Exception) -> str:
+def _user_errors() -> tuple[type[Exception], ...]:
+    return StylecoreError, OSError, *export_errors()
+
+
+def message_of(error: Exception) -> str:
     """What a visitor is told: of a full disk without the server's folders. Raises OSErrors that mean something else."""
     cause = error if isinstance(error, OSError) else error.__cause__
     if isinstance(cause, OSError) and cause.errno in FULL_DISK:
@@ -61,14 +50,8 @@ def said(error: Exception) -> str:
     return str(error)
 
 
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Export's own can only have been raised if it was imported, and importing it here would slow the start."""
-    runtime = sys.modules.get("export.runtime")
-    return (StylecoreError, OSError, runtime.ModelError) if runtime else (StylecoreError, OSError)
-
-
 def read_inputs(content: Any, styles: Sequence[Any]) -> Inputs:
-    """A photo and its styles from uploads as Gradio hands them over; what was converted is told to the user.
+    """A photo and its styles from uploads as Gradio hands them over; the user is told what was converted.
 
     Raises:
         ImageError: a picture that is missing, no upload, or no image; `friendly_errors` makes it a message.
@@ -105,17 +88,25 @@ def _open(path: Path, role: str) -> ImageTensor:
     return image
 
 
+def read_picture(path: Path, role: str) -> tuple[ImageTensor, list[str]]:
+    """A file as a tensor, and notes for the user; `role` says which of the pictures a note or error is about."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ImageNote)
+        try:
+            # The bytes, not the path: messages would name the server's folders.
+            image = load_image(path.read_bytes())
+        except FileNotFoundError as error:
+            raise ImageError(f"The {role} is not on the server any more: choose it again.") from error
+        except ImageError as error:
+            raise ImageError(f"The {role} cannot be used. {error}") from error
+    return image, [f"About the {role}: {warning.message}" for warning in caught]
+
+
 def save_frame(image: ImageTensor) -> str:
     """A live frame as a JPEG that Gradio serves."""
     path = new_file("frame.jpg")
     Image.fromarray(to_uint8(image)).save(path, quality=FRAME_QUALITY, subsampling=0)
     return str(path)
-
-
-def save_before_and_after(frame: Frame) -> tuple[str, str]:
-    """Photo and result, of one size, as PNGs that Gradio serves; the result has its settings inside."""
-    before = resize_image(frame.job.inputs.content, *frame.job.size)
-    return save_png(before, "photo.png"), save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
 
 
 def save_png(image: ImageTensor, name: str, settings: Mapping[str, Any] | None = None) -> str:

@@ -9,19 +9,23 @@ from typing import Any
 
 import gradio as gr
 
-from demo.components import progress as watching
-from demo.components.job_button import JobButton
-from demo.components.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS, JobInputs
-from demo.components.url_state import Control, choice_control, list_control
-from demo.live import at_watchable_pace, make_grid, read_variants
-from demo.server.cleanup import COMPARISONS
-from demo.server.uploads import AT_ONCE, friendly_errors, publish, save_frame, save_png
-from demo.theme import picture_slider
 from stylecore import PRESETS, OptionError
 from stylecore.compare import Comparison, Progress, Record
 from stylecore.images import fit_size, image_size, resize_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import seconds_text, speed_up, write_report
+
+from ..components import progress
+from ..components.job_button import JobButton
+from ..components.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS
+from ..components.url_state import Control, choice_control, list_control
+from ..live import throttle
+from ..server.cleanup import COMPARISONS
+from ..server.queue import AT_ONCE
+from ..server.uploads import friendly_errors, publish, save_frame, save_png
+from ..theme import picture_slider
+from ..variants import make_grid, make_variants
+from .base import Tab
 
 NOTHING = "nothing"
 # What can be compared: field of the config -> its values, as the page offers them.
@@ -37,16 +41,10 @@ READY = "Ready. Press Compare: the same photo, style and start for all of them."
 MAX_COLUMNS = 3  # of the sheet, but for grids of two axes
 
 
-class CompareTab:
-    """Its components, and what they do; made inside a `gr.Tab`."""
+class CompareTab(Tab):
+    """The sheet of results, and under it their times and distances."""
 
-    def __init__(self, inputs: JobInputs) -> None:
-        self.inputs = inputs
-        with gr.Row():
-            self.axes = [_Axis("Compare", [*AXES], "loss"), _Axis("with each", [NOTHING, *AXES], NOTHING)]
-        self.button = JobButton("Compare")
-        self._lay_out_results()
-        self._wire()
+    name, label = "compare", "Compare"
 
     @property
     def controls(self) -> dict[str, Control]:
@@ -58,8 +56,12 @@ class CompareTab:
             "ys": list_control(self.axes[1].values),
         }
 
-    def _lay_out_results(self) -> None:
-        self.status = gr.HTML(watching.message(READY), elem_id="compare-status")
+    def lay_out(self) -> None:
+        """What to compare, then the sheet, then what is shown when all variants are done."""
+        with gr.Row():
+            self.axes = [_Axis("Compare", [*AXES], "loss"), _Axis("with each", [NOTHING, *AXES], NOTHING)]
+        self.button = JobButton("Compare", self.services.jobs)
+        self.status = gr.HTML(progress.message(READY), elem_id="compare-status")
         self.sheet = gr.Gallery(
             label="Results",
             columns=MAX_COLUMNS,
@@ -82,7 +84,8 @@ class CompareTab:
             self.download = gr.DownloadButton("Download all of it as one HTML file")
         self.pictures = gr.State({})  # name -> PNG that Gradio serves
 
-    def _wire(self) -> None:
+    def wire(self) -> None:
+        """The button starts the comparison; two names choose what the slider shows."""
         outputs = [self.status, self.sheet, self.finished, self.left, self.right, self.slider]
         outputs += [self.table, self.plot, self.download, self.pictures]
         inputs = self.inputs.components | {part for axis in self.axes for part in (axis.field, axis.values)}
@@ -107,21 +110,21 @@ class CompareTab:
         """The sheet as it fills in, then what can be done with it; a stopped comparison keeps what is finished."""
         with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
             axes = self.read_axes(values)
-            variants = read_variants(self._shared_options(values, axes), make_grid(axes))
+            options = self._shared_options(values, axes)
+            variants = make_variants(self.services.settings, options, make_grid(axes))
             inputs = self.inputs.read_inputs(values)
             columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
             yield self.button.running() | {self.sheet: gr.Gallery(columns=columns)}
             comparison = Comparison(inputs.content, inputs.styles, variants, folder, inputs=inputs.records)
             started = time.monotonic()
             pictures = {"photo": _photo(comparison)}
-            for progress in at_watchable_pace(comparison.run(), must_show=lambda event: event.record is not None):
+            for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
                 if self.button.is_stopped(request):
                     break
-                if progress.record:
-                    path = comparison.folder / progress.record.image
-                    pictures[progress.record.name] = publish(path)
-                status = _status(comparison, progress, time.monotonic() - started)
-                yield {self.sheet: _sheet(comparison, pictures, progress), self.status: status}
+                if event.record:
+                    pictures[event.record.name] = publish(comparison.folder / event.record.image)
+                status = _status(comparison, event, time.monotonic() - started)
+                yield {self.sheet: _sheet(comparison, pictures, event), self.status: status}
             yield self._show_finished(comparison, pictures)
 
     def _forget_results(self) -> dict[Any, Any]:
@@ -130,7 +133,7 @@ class CompareTab:
     def _show_finished(self, comparison: Comparison, pictures: dict[str, str]) -> dict[Any, Any]:
         records = comparison.records
         done = f"{len(records)} of {len(comparison.variants)} variants are done."
-        status = {self.status: watching.message(done, len(records) / len(comparison.variants))}
+        status = {self.status: progress.message(done, len(records) / len(comparison.variants))}
         if not records:
             return status
         _, plot, page = (publish(path) for path in write_report(comparison))
@@ -178,14 +181,12 @@ def _photo(comparison: Comparison) -> str:
     return save_png(resize_image(comparison.content, *size), "photo.png")
 
 
-def _sheet(
-    comparison: Comparison, pictures: Mapping[str, str], progress: Progress | None = None
-) -> list[tuple[str, str]]:
+def _sheet(comparison: Comparison, pictures: Mapping[str, str], event: Progress | None = None) -> list[tuple[str, str]]:
     """Finished variants with their captions, then the one at work."""
     records = {record.name: record for record in comparison.records}
     sheet = [(path, _caption(records[name])) for name, path in pictures.items() if name in records]
-    if progress and progress.step:
-        sheet.append((save_frame(progress.step.image), f"{progress.variant.name} · at work"))
+    if event and event.step:
+        sheet.append((save_frame(event.step.image), f"{event.variant.name} · at work"))
     return sheet
 
 
@@ -193,13 +194,13 @@ def _caption(record: Record) -> str:
     return f"{record.name} · {seconds_text(record.seconds)} · style {record.style_distance:.2f}"
 
 
-def _status(comparison: Comparison, progress: Progress, seconds: float) -> str:
+def _status(comparison: Comparison, event: Progress, seconds: float) -> str:
     """Where the comparison is, and by the pace so far how long it will take."""
     names = [variant.name for variant in comparison.variants]
-    number = names.index(progress.variant.name)
-    share = (number + (progress.step.index / progress.step.total if progress.step else 1.0)) / len(names)
-    left = watching.duration(seconds * (1 - share) / share)
-    return watching.message(f"{number + 1} of {len(names)}: {progress.variant.name} · about {left} left", share)
+    number = names.index(event.variant.name)
+    share = (number + (event.step.index / event.step.total if event.step else 1.0)) / len(names)
+    left = progress.duration(seconds * (1 - share) / share)
+    return progress.message(f"{number + 1} of {len(names)}: {event.variant.name} · about {left} left", share)
 
 
 def _row(record: Record, records: list[Record]) -> list[str]:

@@ -10,15 +10,18 @@ from typing import Any
 import gradio as gr
 import torch
 
-from demo.components import progress as watching
-from demo.components.job_button import JobButton
-from demo.components.job_inputs import JobInputs
-from demo.live import at_watchable_pace, read_config
-from demo.server.models import MODELS, Models
-from demo.server.uploads import AT_ONCE, friendly_errors, save_frame, save_png
-from demo.theme import picture_slider
 from stylecore import Result, StylizeConfig, Yardstick, stylize
 from stylecore.images import ImageTensor, image_size
+
+from ..components import progress
+from ..components.job_button import JobButton
+from ..components.url_state import UrlState
+from ..live import throttle
+from ..server.export_package import import_export
+from ..server.queue import AT_ONCE
+from ..server.uploads import friendly_errors, save_frame, save_png
+from ..theme import picture_slider
+from .base import Tab
 
 HEADERS = ["model", "MiB", "error", "median ms", "against fp32", "ran on", "runs"]
 INTRODUCTION = """
@@ -33,40 +36,45 @@ torch does the same beside it.
 """
 
 
-class EdgeTab:
-    """Its components, and what they do; made inside a `gr.Tab`."""
+class EdgeTab(Tab):
+    """Two jobs: measure a model, and stylize by the bundle."""
 
-    def __init__(self, inputs: JobInputs, models: Models) -> None:
-        self.inputs, self.models = inputs, models
-        gr.set_static_paths([models.folder])  # served as they are, without a copy for every visitor
+    name, label = "edge", "Edge"
+
+    def lay_out(self) -> None:
+        """The table of models, and below it the picture that is made without torch."""
+        self.models = self.services.models
+        gr.set_static_paths([self.models.folder])  # served as they are, without a copy for every visitor
         self._lay_out_models()
         self._lay_out_bundle()
 
     def _lay_out_models(self) -> None:
         gr.Markdown(INTRODUCTION)
         self.table = gr.Dataframe(headers=HEADERS, label="Models", interactive=False, elem_classes="table")
-        self.name = gr.Dropdown(list(MODELS), label="Model")
-        self.measure_button = JobButton("Measure it here, now")
-        self.status = gr.HTML(watching.message("A model that is not there yet is made first."), elem_id="edge-status")
+        self.model = gr.Dropdown(list(self.models.variants), label="Model")
+        self.measure_button = JobButton("Measure it here, now", self.services.jobs)
+        self.status = gr.HTML(progress.message("A model that is not there yet is made first."), elem_id="edge-status")
         self.download = gr.DownloadButton("Download the ONNX file", interactive=False)
-        self.measure_button.runs(
-            self.run_model,
-            {self.name},
-            [self.table, self.status, self.download],
-            status=self.status,
-            at_start=lambda: {self.download: gr.DownloadButton(interactive=False)},
-        )
-        self.name.change(self._show_download, self.name, self.download, **AT_ONCE)
 
     def _lay_out_bundle(self) -> None:
         gr.Markdown(WITHOUT_TORCH)
-        self.stylize_button = JobButton("Stylize without torch")
+        self.stylize_button = JobButton("Stylize without torch", self.services.jobs)
         self.live = gr.Image(
             label="Without torch", interactive=False, height=400, elem_id="edge-live", buttons=[], visible=False
         )
         self.slider = picture_slider("Torch, and without torch", 400, visible=False)
-        self.words = gr.HTML(watching.message("It takes the first of your styles."), elem_id="bundle-status")
+        self.words = gr.HTML(progress.message("It takes the first of your styles."), elem_id="bundle-status")
         self.bundle = gr.DownloadButton("Download the folder as a ZIP", interactive=False)
+
+    def wire(self) -> None:
+        """The two buttons start their jobs."""
+        self.measure_button.runs(
+            self.run_model,
+            {self.model},
+            [self.table, self.status, self.download],
+            status=self.status,
+            at_start=lambda: {self.download: gr.DownloadButton(interactive=False)},
+        )
         self.stylize_button.runs(
             self.run_bundle,
             self.inputs.components,
@@ -74,46 +82,45 @@ class EdgeTab:
             status=self.words,
             at_start=dict,
         )
+        self.model.change(self._show_download, self.model, self.download, **AT_ONCE)
 
-    def show_on(self, event: Any) -> None:
-        """Show what models there are by now when an event happens: the page's loading."""
-        event.then(self._show_models, self.name, [self.table, self.download], **AT_ONCE)
+    def connect(self, url_state: UrlState) -> None:
+        """Show what models there are by now when the page is loaded."""
+        url_state.restored.then(self._show_models, self.model, [self.table, self.download], **AT_ONCE)
 
     def run_model(self, values: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
         """Make the model where it is missing, then time it."""
-        name = values[self.name]
+        name = values[self.model]
         with friendly_errors():
             yield self.measure_button.running() | {
-                self.status: watching.message(f"Making {name} where it is missing…", 0.2)
+                self.status: progress.message(f"Making {name} where it is missing…", 0.2)
             }
             self.models.make(name)
-            yield {self.status: watching.message(f"Measuring {name}, and torch beside it…", 0.6)}
+            yield {self.status: progress.message(f"Measuring {name}, and torch beside it…", 0.6)}
             _, *of_torch = self.models.measure(name)
         beside = ", ".join(f"{row['name'].removeprefix('torch-')} {row['p50_ms']:.0f} ms" for row in of_torch)
-        said = {self.status: watching.message(f"Measured. Torch on the same threads: {beside}.", 1.0)}
-        yield said | self._show_models(name)
+        done = progress.message(f"Measured. Torch on the same threads: {beside}.", 1.0)
+        yield {self.status: done} | self._show_models(name)
 
     def run_bundle(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames of the torch-free runtime, then torch's result of the same recipe beside its own."""
-        from export.runtime import Bundle
-
         with friendly_errors():
             inputs = self.inputs.read_inputs(values)
-            config = read_config(**self.inputs.read_options(values))  # of which the bundle takes what it can
+            config = self.inputs.read_config(values)  # of which the bundle takes what it can
             yield self.stylize_button.running() | self._show_beginning()
-            bundle = Bundle(self.models.make_bundle())
+            bundle = import_export("runtime").Bundle(self.models.make_bundle())
             recipe: dict[str, Any] = {"size": config.size, "style_weight": config.style_weight, "seed": config.seed}
             started = time.perf_counter()
             steps = bundle.stylize_steps(inputs.content.numpy(), inputs.styles[0].numpy(), **recipe)
-            for step in at_watchable_pace(steps, must_show=lambda step: step.index == step.total):
+            for step in throttle(steps, must_show=lambda step: step.index == step.total):
                 if self.stylize_button.is_stopped(request):
-                    yield {self.words: watching.message(f"Stopped after {step.index} of {step.total} steps.")}
+                    yield {self.words: progress.message(f"Stopped after {step.index} of {step.total} steps.")}
                     return
                 words = f"Step {step.index} of {step.total}, by onnxruntime"
                 image = torch.from_numpy(step.image)
-                yield {self.live: save_frame(image), self.words: watching.message(words, step.index / step.total)}
+                yield {self.live: save_frame(image), self.words: progress.message(words, step.index / step.total)}
             seconds = time.perf_counter() - started
-            yield {self.words: watching.message("The same by torch…", 1.0)}
+            yield {self.words: progress.message("The same by torch…", 1.0)}
             by_torch = stylize(inputs.content, inputs.styles[0], StylizeConfig.from_dict(bundle.config | recipe))
             yield self._show_both(by_torch, image, seconds)
 
@@ -121,25 +128,25 @@ class EdgeTab:
         return {
             self.slider: gr.ImageSlider(visible=False),
             self.live: gr.Image(visible=True),
-            self.words: watching.message("Making the folder where it is missing…"),
+            self.words: progress.message("Making the folder where it is missing…"),
         }
 
     def _show_both(self, by_torch: Result, image: ImageTensor, seconds: float) -> dict[Any, Any]:
         style_distance = Yardstick(by_torch.content, by_torch.styles, image_size(image)).measure(image).style
         words = (
-            f"Without torch {watching.duration(seconds)}, style distance {style_distance:.2f}; "
-            f"with torch {watching.duration(by_torch.seconds)}, style distance {by_torch.style_distance:.2f}."
+            f"Without torch {progress.duration(seconds)}, style distance {style_distance:.2f}; "
+            f"with torch {progress.duration(by_torch.seconds)}, style distance {by_torch.style_distance:.2f}."
         )
         both = save_png(by_torch.image, "torch.png"), save_png(image, "without_torch.png")
         return {
             self.live: gr.Image(visible=False),
             self.slider: gr.ImageSlider(both, visible=True),
-            self.words: watching.message(words, 1.0),
+            self.words: progress.message(words, 1.0),
             self.bundle: gr.DownloadButton(value=str(self.models.bundle_zip), interactive=True),
         }
 
     def _show_models(self, name: str) -> dict[Any, Any]:
-        rows = [[each, *_numbers(self.models.measured(each), self.models.path(each))] for each in MODELS]
+        rows = [[each, *_numbers(self.models.measured(each), self.models.path(each))] for each in self.models.variants]
         return {self.table: rows, self.download: self._show_download(name)}
 
     def _show_download(self, name: str) -> gr.DownloadButton:
@@ -148,7 +155,7 @@ class EdgeTab:
 
 
 def _numbers(row: Mapping[str, Any] | None, path: Path) -> list[str]:
-    """A model's cells after its name; `row` is of `export.report.summarize`."""
+    """A model's cells after its name; `row` is one of `Models.measure`."""
     if row is None:
         return [f"{path.stat().st_size / 2**20:.1f}" if path.is_file() else "not made yet", *[""] * (len(HEADERS) - 2)]
     speed_up = "" if row["speedup"] is None else f"{row['speedup']:.2f}"

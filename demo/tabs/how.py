@@ -1,14 +1,16 @@
-"""The How it works tab: the losses in a few sentences, then what the study in docs/ found, in its own words."""
+"""The How it works tab: the losses in a few sentences, then what the study found, in its own words."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import gradio as gr
 
-from demo.examples import ROOT
+from .base import Tab
 
-STUDY = ROOT / "docs" / "study.md"
+# Copies of docs/study.md and of these figures, made by tools/copy_study.py: a wheel has no docs.
+STUDY = Path(__file__).parent.parent / "study" / "study.md"
 FIGURES = ("sweep_pictures", "shuffle", "kernels", "costs")
 
 EXPLANATION = """
@@ -40,17 +42,20 @@ first and raises the second.
 """
 
 
-class HowTab:
-    """Text and figures; made inside a `gr.Tab`."""
+class HowTab(Tab):
+    """Text and figures."""
 
-    def __init__(self) -> None:
+    name, label = "how", "How it works"
+
+    def lay_out(self) -> None:
+        """The explanation, the study's short findings, and some of its figures with their captions."""
         study = STUDY.read_text(encoding="utf-8")
         gr.Markdown(EXPLANATION)
         gr.Markdown("## What we measured\n" + section(study, "In short"))
         for name in FIGURES:
             picture, caption = figure(study, name)
             gr.Image(
-                str(STUDY.parent / picture),
+                str(STUDY.parent / Path(picture).name),
                 show_label=False,
                 interactive=False,
                 buttons=["fullscreen"],
@@ -66,6 +71,6 @@ def section(text: str, heading: str) -> str:
 
 
 def figure(text: str, name: str) -> tuple[str, str]:
-    """(path beside the study, caption) of one of its figures."""
+    """(path beside docs/study.md, caption) of one of its figures."""
     ((picture, caption),) = re.findall(rf"!\[[^]]*\]\((study/{name}\.\w+)\)\n\n\*(.*?)\*", text, re.DOTALL)
     return picture, " ".join(caption.split())

@@ -7,35 +7,36 @@ from typing import Any
 
 import gradio as gr
 
-from demo.components import progress as watching
-from demo.components.job_button import JobButton
-from demo.components.job_inputs import JobInputs
-from demo.components.url_state import Address, Control
-from demo.live import Frame, run_job
-from demo.server.shared_results import KEEP_HOURS, KeptResults
-from demo.server.uploads import AT_ONCE, friendly_errors, publish, said, save_before_and_after, save_frame, uploaded
-from demo.theme import picture_slider
 from stylecore import StylecoreError
+from stylecore.images import resize_image
+
+from ..components import progress
+from ..components.job_button import JobButton
+from ..components.url_state import Control, UrlState
+from ..live import Frame, run_job
+from ..server.queue import AT_ONCE
+from ..server.shared_results import SHARED_HOURS
+from ..server.uploads import friendly_errors, message_of, publish, save_frame, save_png, uploaded
+from ..theme import picture_slider
+from .base import Tab
 
 HEIGHT_PX = 440
 LINK = "(query) => location.origin + location.pathname + '?' + query"
 
 
-class StylizeTab:
-    """Its components, and what they do; made inside a `gr.Tab`."""
+class StylizeTab(Tab):
+    """One job, and the link under which its result is shared."""
 
-    def __init__(self, inputs: JobInputs, kept: KeptResults) -> None:
-        self.inputs, self.kept = inputs, kept
-        self.button = JobButton("Stylize")
-        self._lay_out()
-        self._wire()
+    name, label = "stylize", "Stylize"
 
     @property
     def controls(self) -> dict[str, Control]:
         """What of it is in the address: the shared result."""
         return {"result": Control(self.token, write=lambda token: token or None)}
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """The button, the live picture and the slider in one place, the status, and what can be done with a result."""
+        self.button = JobButton("Stylize", self.services.jobs)
         self.live = gr.Image(
             label="Result",
             interactive=False,
@@ -51,13 +52,13 @@ class StylizeTab:
             slider_position=20,  # most of it is the result
             visible=False,
         )
-        self.status = gr.HTML(watching.message(watching.READY), elem_id="status")
+        self.status = gr.HTML(progress.message(progress.READY), elem_id="status")
         with gr.Row():
             self.download = gr.DownloadButton("Download PNG with its settings", interactive=False)
             self.share = gr.Button("Share this result", interactive=False)
         self.link = gr.Textbox(
             label="Link",
-            info=f"Whoever has it sees this result and its settings, for {KEEP_HOURS} hours.",
+            info=f"Whoever has it sees this result and its settings, for {SHARED_HOURS} hours.",
             buttons=["copy"],
             max_lines=2,
             interactive=False,
@@ -67,18 +68,19 @@ class StylizeTab:
         self.curves = gr.HTML(visible=False, label="Curves", show_label=True, container=True, padding=True)
         self.token = gr.Textbox("", visible=False)
 
-    def _wire(self) -> None:
+    def wire(self) -> None:
+        """The button starts the job."""
         outputs = [self.live, self.slider, self.status, self.download, self.share, self.curves]
         outputs += [self.link, self.token]
         self.button.runs(self.run, self.inputs.components, outputs, status=self.status, at_start=self._forget_result)
 
-    def link_with(self, address: Address) -> None:
+    def connect(self, url_state: UrlState) -> None:
         """Share puts the result into the address; an address with a result shows it."""
-        shown = [self.token, self.link, self.status]
-        kept = self.share.click(self._keep, self.download, shown, preprocess=False, **AT_ONCE)
-        address.write_after(kept).success(None, address.query, self.link, js=LINK)
+        told = [self.token, self.link, self.status]
+        shared = self.share.click(self._share, self.download, told, preprocess=False, **AT_ONCE)
+        url_state.write_after(shared).success(None, url_state.query, self.link, js=LINK)
         shown = [self.live, self.slider, self.status, self.download, self.curves]
-        address.restored.then(self._show_kept, self.token, shown, **AT_ONCE)
+        url_state.restored.then(self._show_shared, self.token, shown, **AT_ONCE)
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames, then the result; a stopped job's result is its last frame."""
@@ -95,8 +97,8 @@ class StylizeTab:
                     break
                 yield {
                     self.live: save_frame(frame.image),
-                    self.status: watching.status(frame),
-                    self.curves: gr.HTML(watching.curves(frame), visible=bool(frame.losses)),
+                    self.status: progress.status(frame),
+                    self.curves: gr.HTML(progress.curves(frame), visible=bool(frame.losses)),
                 }
             if frame.trouble:
                 gr.Warning(frame.trouble)
@@ -112,33 +114,36 @@ class StylizeTab:
         }
 
     def _show_result(self, frame: Frame, ending: str) -> dict[Any, Any]:
-        before, after = save_before_and_after(frame)
+        job = frame.job
+        before = save_png(resize_image(job.inputs.content, *job.size), "photo.png")
+        after = save_png(frame.image, f"{job.name}.png", job.settings)
         return {
             self.live: gr.Image(visible=False),
             self.slider: gr.ImageSlider((before, after), visible=True),
-            self.status: watching.status(frame, ending),
-            self.curves: watching.curves(frame),
+            self.status: progress.status(frame, ending),
+            self.curves: progress.curves(frame),
             self.download: gr.DownloadButton(value=after, interactive=True),
             self.share: gr.Button(interactive=True),
         }
 
-    def _keep(self, result: Any) -> dict[Any, Any]:
+    def _share(self, result: Any) -> dict[Any, Any]:
         try:
-            return {self.token: self.kept.keep(uploaded(result, "result")), self.link: gr.Textbox(visible=True)}
+            token = self.services.shared_results.add(uploaded(result, "result"))
         except (StylecoreError, OSError) as error:
-            return {self.status: watching.message(said(error))}
+            return {self.status: progress.message(message_of(error))}
+        return {self.token: token, self.link: gr.Textbox(visible=True)}
 
-    def _show_kept(self, token: str) -> dict[Any, Any]:
+    def _show_shared(self, token: str) -> dict[Any, Any]:
         if not token:
             return {self.live: gr.skip()}
         try:
-            path = publish(self.kept.find(token), "shared_result.png")
+            path = publish(self.services.shared_results.find(token), "shared_result.png")
         except StylecoreError as error:
-            return {self.status: watching.message(str(error))}
+            return {self.status: progress.message(str(error))}
         return {
             self.live: gr.Image(path, visible=True),
             self.slider: gr.ImageSlider(visible=False),
-            self.status: watching.message(watching.SHARED, 1.0),
+            self.status: progress.message(progress.SHARED, 1.0),
             self.download: gr.DownloadButton(value=path, interactive=True),
             self.curves: gr.HTML(visible=False),
         }

@@ -15,7 +15,7 @@ from stylecore.images import ImageTensor
 CONTENT_LAYER = "relu4_2"
 
 
-def plain_seconds(encoder: Encoder, content: ImageTensor, style: ImageTensor, num_evaluations: int) -> list[float]:
+def baseline_seconds(encoder: Encoder, content: ImageTensor, style: ImageTensor, num_evaluations: int) -> list[float]:
     """Seconds of each evaluation of Gatys' recipe with `torch.optim.LBFGS`, its own step included.
 
     Args:

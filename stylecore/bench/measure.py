@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from stylecore.bench.baseline import plain_seconds
+from stylecore.bench.baseline import baseline_seconds
 from stylecore.bench.pairs import Pair
 from stylecore.compare import curve_steps
 from stylecore.config import StylizeConfig
@@ -33,6 +33,7 @@ from stylecore.presets import make_config
 from stylecore.profiling import seconds_by_stage, warm_up
 
 REFERENCE = "gatys"
+BASELINE = "baseline"  # the reference as anybody would write it with torch alone
 PARTS = ("evaluations", "runs", "losses", "scale")  # of the records
 REDUCED_LOSSES = {
     "gram": {"loss": "gram"},
@@ -52,7 +53,7 @@ class BenchOptions:
 
     presets: tuple[str, ...] = ("draft", "preview", "standard", "full")
     size: int = 256  # longer side, px
-    num_evaluations: int = 20  # of each preset, one by one, beside the plain loop's
+    num_evaluations: int = 20  # of each preset, one by one, beside the baseline's
     num_reference_pairs: int | None = None  # pairs on which what takes as long as the reference is run; None: all
     reduced_in: tuple[str, ...] = ("draft", "preview")  # presets inside which the losses race at equal time
     max_scale_px: int = 2048  # 0: no scaling part
@@ -168,9 +169,9 @@ def race_losses(pair: Pair, config: StylizeConfig) -> Iterator[dict[str, Any]]:
 def interleaved_evaluations(
     pair: Pair, configs: Mapping[str, StylizeConfig], num_evaluations: int
 ) -> dict[str, list[float]]:
-    """Seconds of single evaluations and steps by preset, in turns, and of the plain loop under "plain".
+    """Seconds of single evaluations and steps by preset, in turns, and of the baseline.
 
-    The plain loop cannot be interrupted after each evaluation: its turns take several at once.
+    The baseline cannot be interrupted after each evaluation: its turns take several at once.
     """
     config = configs[REFERENCE]
     device = find_device(config.device)
@@ -181,10 +182,10 @@ def interleaved_evaluations(
     for name, each in configs.items():
         jobs[name] = (Objective(prepare_encoder(each), content, [style], each), make_optimizer(each))
     variables = dict.fromkeys(configs, content * LEVELS)
-    samples: dict[str, list[float]] = {name: [] for name in ("plain", *configs)}
+    samples: dict[str, list[float]] = {name: [] for name in (BASELINE, *configs)}
     turns, block = 4, max(1, num_evaluations // 4)
     for _ in range(turns):
-        samples["plain"] += plain_seconds(full, content, style, block)
+        samples[BASELINE] += baseline_seconds(full, content, style, block)
         for _ in range(block):
             for name, (objective, optimizer) in jobs.items():
                 synchronize(device)
@@ -240,8 +241,10 @@ def read_bench(path: str | Path) -> dict[str, Any]:
     """What `write_bench` wrote. Raises an OptionError if it is no such file."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {
-            key: content[key] for key in ("environment", "options", "pairs", "evaluations", "runs", "losses", "scale")
-        }
+        records = {key: content[key] for key in ("environment", "options", "pairs", *PARTS)}
+        for record in records["evaluations"]:
+            if record["preset"] == "plain":  # what the baseline was called in records of 0.1
+                record["preset"] = BASELINE
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(f"'{path}' holds no records of a bench: make them with stylecore bench --json.") from error
+    return records

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stylecore.errors import OptionError
 from stylecore.images import ImageTensor, load_image
-from stylecore.photos import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_photo, load_style
+from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, PHOTOS, STYLES, load_photo, load_style
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ def parse_pair(text: str) -> Pair:
     photo, separator, style = text.partition(":")
     if not (photo and separator and style):
         raise OptionError(f"A pair is PHOTO:STYLE, names or files, such as astronaut:flow_strokes, not '{text}'.")
-    content = load_photo(photo) if photo in FITTING | EVALUATION else load_image(photo)
-    painting = load_style(style) if style in FITTING_STYLES + EVALUATION_STYLES else load_image(style)
+    content = load_photo(photo) if photo in PHOTOS else load_image(photo)
+    painting = load_style(style) if style in STYLES else load_image(style)
     return Pair(f"{Path(photo).stem}:{Path(style).stem}", content, painting)

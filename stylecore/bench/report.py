@@ -2,140 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from stylecore.bench.measure import REFERENCE
-from stylecore.report.page import COLORS, INK, figure_png, new_figure
+from stylecore.bench.measure import BASELINE, REFERENCE
+from stylecore.report import Table, chart, document, new_figure, plain_ticks
+from stylecore.report.charts import COLORS, INK
 
-Records = Mapping[str, Any]
+Record = Mapping[str, Any]
 
 
-def bench_markdown(records: Records, figure: str) -> str:
+def bench_markdown(records: Record, figure: str) -> str:
     """The whole report; `figure` is the name of `bench_figure`'s file beside it."""
     environment = ", ".join(f"{key} {value}" for key, value in records["environment"].items())
-    parts = [
+    sections = {
+        "Presets": _presets_table(records),
+        "Each pair": _pairs_table(records),
+        "One evaluation": _evaluations_table(records),
+        "Losses inside a preset, at equal time": _losses_table(records),
+        "Cost against size": _scale_table(records),
+    }
+    return document(
         "# Benchmarks",
         "Made by `stylecore bench --json FILE` and drawn by `stylecore bench --report FILE`; every number is from the "
         f"records beside this page. Measured on: {environment}.",
         f"All at {records['options']['size']} px, in one process, in turns. Ratios are to `{REFERENCE}` on the same "
-        "pair; distances are means over the pairs.",
+        f"pair; distances are means over the pairs. `{BASELINE}` is the same recipe written with torch alone.",
         f"![Style distance against time]({figure})",
-        *_section("Presets", _presets_table(records)),
-        *_section("Each pair", _pairs_table(records)),
-        *_section("One evaluation", _evaluations_table(records)),
-        *_section("Losses inside a preset, at equal time", _losses_table(records)),
-        *_section("Cost against size", _scale_table(records)),
-    ]
-    return "\n\n".join(parts) + "\n"
+        *(part for title, table in sections.items() if table.rows for part in (f"## {title}", table)),
+    )
 
 
-def _section(title: str, table: Sequence[Sequence[str]]) -> list[str]:
-    """A heading and a table whose first row is its head; nothing for a table without rows."""
-    if len(table) < 2:
-        return []
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    rule = "|---" + "|---:" * (len(table[0]) - 1) + "|"
-    return [f"## {title}", "\n".join([lines[0], rule, *lines[1:]])]
+def _names(records: Iterable[Record], key: str = "preset") -> list[str]:
+    return list(dict.fromkeys(record[key] for record in records))
 
 
-def _names(runs: Iterable[Mapping[str, Any]], key: str = "preset") -> list[str]:
-    return list(dict.fromkeys(run[key] for run in runs))
+def _mean(records: Iterable[Record], key: str) -> float:
+    return fmean(record[key] for record in records)
 
 
-def speed_ups(records: Records, preset: str) -> list[float]:
-    """Seconds of the reference over the preset's, of each pair that has both."""
-    reference = {run["pair"]: median(run["seconds"]) for run in records["runs"] if run["preset"] == REFERENCE}
-    runs = [run for run in records["runs"] if run["preset"] == preset and run["pair"] in reference]
-    return [reference[run["pair"]] / median(run["seconds"]) for run in runs]
-
-
-def _presets_table(records: Records) -> list[list[str]]:
-    rows = [["preset", "times faster", "style distance", "reference's", "content / reference's", "witness", "pairs"]]
+def _with_reference(records: Record, preset: str) -> list[tuple[Record, Record]]:
+    """Each run of a preset, and the reference's of the same pair."""
     reference = {run["pair"]: run for run in records["runs"] if run["preset"] == REFERENCE}
+    runs = [run for run in records["runs"] if run["preset"] == preset and run["pair"] in reference]
+    return [(run, reference[run["pair"]]) for run in runs]
+
+
+def speed_ups(records: Record, preset: str) -> list[float]:
+    """Seconds of the reference over the preset's, of each pair that has both."""
+    return [
+        median(reference["seconds"]) / median(run["seconds"]) for run, reference in _with_reference(records, preset)
+    ]
+
+
+def _presets_table(records: Record) -> Table:
+    columns = {"preset": "`{}`", "times faster": "{:.1f}", "style distance": "{:.3f}", "reference's": "{:.3f}"}
+    columns |= {"content / reference's": "{:.3f}", "witness": "{:.3f}", "pairs": "{}"}
+    rows = []
     for preset in _names(records["runs"]):
-        runs = [run for run in records["runs"] if run["preset"] == preset and run["pair"] in reference]
-        mean = _mean_of(runs)
-        of_reference = _mean_of([reference[run["pair"]] for run in runs])
-        ratio = fmean(run["content"] / reference[run["pair"]]["content"] for run in runs)
-        speed = fmean(speed_ups(records, preset))
-        row = [speed, mean("style"), of_reference("style"), ratio, mean("witness")]
-        rows.append([f"`{preset}`", f"{row[0]:.1f}", *(f"{value:.3f}" for value in row[1:]), str(len(runs))])
-    return rows
+        runs, references = zip(*_with_reference(records, preset), strict=True)
+        content = fmean(run["content"] / other["content"] for run, other in zip(runs, references, strict=True))
+        distances = (_mean(runs, "style"), _mean(references, "style"), content, _mean(runs, "witness"))
+        rows.append((preset, fmean(speed_ups(records, preset)), *distances, len(runs)))
+    return Table.of(columns, rows)
 
 
-def _mean_of(runs: Sequence[Mapping[str, Any]]) -> Callable[[str], float]:
-    return lambda key: fmean(run[key] for run in runs)
-
-
-def _pairs_table(records: Records) -> list[list[str]]:
+def _pairs_table(records: Record) -> Table:
     presets = _names(records["runs"])
-    rows = [["pair", *(f"`{preset}`" for preset in presets)]]
-    found = {(run["pair"], run["preset"]): run for run in records["runs"]}
-    for pair in _names(records["runs"], "pair"):
-        cells = []
-        for preset in presets:
-            run = found.get((pair, preset))
-            text = "" if run is None else f"{run['style']:.3f} / {run['witness']:.3f}, {median(run['seconds']):.2f} s"
-            cells.append(text)
-        rows.append([pair, *cells])
-    rows[0][0] = "pair: style / witness distance, seconds"
-    return rows if len(rows) > 1 else []
+    texts = {
+        (run["pair"], run["preset"]): f"{run['style']:.3f} / {run['witness']:.3f}, {median(run['seconds']):.2f} s"
+        for run in records["runs"]
+    }
+    rows = [[pair, *(texts.get((pair, preset)) for preset in presets)] for pair in _names(records["runs"], "pair")]
+    return Table.of(["pair: style / witness distance, seconds", *(f"`{preset}`" for preset in presets)], rows)
 
 
-def _evaluations_table(records: Records) -> list[list[str]]:
-    stages = list(records["evaluations"][0].get("seconds_by_stage", {})) if records["evaluations"] else []
-    for record in records["evaluations"]:
-        stages = stages or list(record.get("seconds_by_stage", {}))
-    rows = [["recipe", "times faster than plain", *(f"{stage.replace('_', ' ')}, %" for stage in stages)]]
+def _evaluations_table(records: Record) -> Table:
     medians = {record["preset"]: median(record["seconds"]) for record in records["evaluations"]}
-    for record in records["evaluations"]:
-        parts = record.get("seconds_by_stage", {})
-        shares = [f"{100 * parts[stage] / sum(parts.values()):.0f}" if parts else "" for stage in stages]
-        rows.append([f"`{record['preset']}`", f"{medians['plain'] / medians[record['preset']]:.2f}", *shares])
-    return rows
+    shares = {record["preset"]: _shares(record.get("seconds_by_stage", {})) for record in records["evaluations"]}
+    stages = list(dict.fromkeys(stage for found in shares.values() for stage in found))
+    columns = {"recipe": "`{}`", f"times faster than `{BASELINE}`": "{:.2f}"}
+    columns |= {f"{stage.replace('_', ' ')}, %": "{:.0f}" for stage in stages}
+    rows = [
+        [name, medians[BASELINE] / medians[name], *(shares[name].get(stage) for stage in stages)] for name in medians
+    ]
+    return Table.of(columns, rows)
 
 
-def _losses_table(records: Records) -> list[list[str]]:
+def _shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Per cent of the sum."""
+    return {name: 100 * value / sum(seconds.values()) for name, value in seconds.items()}
+
+
+def _losses_table(records: Record) -> Table:
     losses = _names(records["losses"], "loss")
-    rows = [["preset: style distance (evaluations)", *losses]]
+    rows = []
     for preset in _names(records["losses"]):
-        cells = []
-        for loss in losses:
-            runs = [run for run in records["losses"] if (run["preset"], run["loss"]) == (preset, loss)]
-            cells.append(f"{_mean_of(runs)('style'):.3f} ({_mean_of(runs)('num_steps'):.0f})" if runs else "")
-        rows.append([f"`{preset}`", *cells])
-    return rows
+        runs = [[run for run in records["losses"] if (run["preset"], run["loss"]) == (preset, loss)] for loss in losses]
+        texts = [f"{_mean(found, 'style'):.3f} ({_mean(found, 'num_steps'):.0f})" if found else None for found in runs]
+        rows.append([f"`{preset}`", *texts])
+    return Table.of(["preset: style distance (evaluations)", *losses], rows)
 
 
-def _scale_table(records: Records) -> list[list[str]]:
+def _scale_table(records: Record) -> Table:
     presets = _names(records["scale"])
-    rows = [["px, square", *(f"`{preset}`: {what}" for preset in presets for what in ("cost / 256 px's", "peak GiB"))]]
     found = {(record["preset"], record["size_px"]): record for record in records["scale"]}
-    for size in sorted({size for _, size in found}):
-        cells = []
-        for preset in presets:
-            record, base = found.get((preset, size)), found.get((preset, 256))
-            seconds = "seconds_per_evaluation"
-            cells.append(f"{record[seconds] / base[seconds]:.2f}" if record and base else "")
-            cells.append(f"{record['peak_memory_mib'] / 1024:.2f}" if record else "does not fit")
-        rows.append([str(size), *cells])
-    return rows
+    columns = [f"`{preset}`: {what}" for preset in presets for what in ("cost / 256 px's", "peak GiB")]
+    sizes = sorted({size for _, size in found})
+    rows = [[size, *(cell for preset in presets for cell in _scale_cells(found, preset, size))] for size in sizes]
+    return Table.of(["px, square", *columns], rows)
 
 
-def bench_figure(records: Records) -> bytes:
-    """PNG of style distance against seconds, both on log axes, every pair a thin line and the mean's end a dot."""
-    figure, axes = new_figure(8.5, 5.2)
+def _scale_cells(found: Mapping[tuple[str, int], Record], preset: str, size: int) -> tuple[str | None, str]:
+    """Cost against 256 px, and peak memory."""
+    record, base = found.get((preset, size)), found.get((preset, 256))
+    if record is None:
+        return None, "does not fit"
+    key = "seconds_per_evaluation"
+    return f"{record[key] / base[key]:.2f}" if base else None, f"{record['peak_memory_mib'] / 1024:.2f}"
+
+
+@chart
+def bench_figure(records: Record) -> Any:
+    """Style distance against seconds, both on log axes, every pair a thin line and the mean's end a dot."""
+    figure, ((axes,),) = new_figure(8.5, 5.2)
     for color, preset in zip(COLORS, _names(records["runs"]), strict=False):
-        runs = [run for run in records["runs"] if run["preset"] == preset]
+        runs: Sequence[Record] = [run for run in records["runs"] if run["preset"] == preset]
         for run in runs:
             axes.plot(*zip(*run["curve"], strict=True), color=color, alpha=0.35, linewidth=1)
-        seconds, distance = fmean(median(run["seconds"]) for run in runs), _mean_of(runs)("style")
-        axes.plot([seconds], [distance], "o", color=color, markersize=9, label=preset)
-        axes.annotate(preset, (seconds, distance), (8, 6), textcoords="offset points", color=INK, fontsize=10)
+        end = fmean(median(run["seconds"]) for run in runs), _mean(runs, "style")
+        axes.plot(*end, "o", color=color, markersize=9, zorder=3)
+        axes.annotate(preset, end, (8, 6), textcoords="offset points", color=INK, fontsize=10)
     axes.set(xscale="log", yscale="log", xlabel="seconds", ylabel="style distance")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
     axes.xaxis.set_major_formatter("{x:g}")
-    return figure_png(figure)
+    plain_ticks(axes.yaxis)
+    return figure

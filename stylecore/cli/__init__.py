@@ -28,12 +28,14 @@ from stylecore.cli.console import (
     print_note,
 )
 from stylecore.cli.encoders import reduce_encoder_command
+from stylecore.cli.plugins import PluginGroup
 from stylecore.cli.stylize import stylize_command, texture_command
 from stylecore.devices import describe_devices
 from stylecore.errors import DivergenceError, StylecoreError
 from stylecore.images import ImageNote, read_settings
 
 app = typer.Typer(
+    cls=PluginGroup,
     help="Paint a photo in the manner of a picture.",
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""`stylecore reduce-encoder`: a cheaper encoder, fitted to one's own images or the bundled photos."""
+"""`stylecore reduce-encoder`: a cheaper encoder, fitted to one's own images or the photos of an extra."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError
 from stylecore.files import check_writable
 from stylecore.images import ImageTensor, load_image
-from stylecore.photos import FITTING, load_photo
+from stylecore.sample_images import FITTING, load_photo
 
 NUM_CROPS, CROP_PX = 36, 192
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
@@ -27,7 +27,7 @@ def reduce_encoder_command(
     encoder: Annotated[str, typer.Option(help="vgg16 or vgg19.")] = "vgg16",
     cheaper: Annotated[float, typer.Option(help="How many times fewer multiplications.")] = 3.0,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: the bundled fitting photos).")
+        Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: those of the extra photos).")
     ] = None,
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:

@@ -3,36 +3,32 @@
 import csv
 import io
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
-from export_fixtures import refused, tiny_everywhere, without  # noqa: F401 - a fixture
 from PIL import Image
+from stylecore_export import report, sessions
+from stylecore_export.benchmark import Rules, in_turns, run_bench
+from stylecore_export.cli import main
+from stylecore_export.footprint import measure
+from stylecore_export.runtime import ModelError
 
-from export import report, sessions
-from export.benchmark import Rules, run_bench
-from export.cli import main
-from export.footprint import measure
-from export.runtime import ModelError
+from stylecore.encoders.vgg import Encoder
+
+Refused = Callable[..., str]
+RunWithout = Callable[..., Any]
 
 BRIEF = Rules(num_runs=8, seconds=0.0, size_px=64)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what is made once: tracing takes seconds."""
-    return tmp_path_factory.mktemp("built")
-
-
 @pytest.fixture
-def file(tiny_everywhere: Any, built: Path) -> Path:  # noqa: F811, ARG001
-    path = built / "tiny.onnx"
-    if not path.exists():
-        assert main(["extractor", "-o", str(path)]) == 0
-    return path
+def file(tiny_file: Path, tiny_everywhere: Encoder) -> Path:  # noqa: ARG001 - torch beside it is tiny, too
+    return tiny_file
 
 
 @pytest.fixture
@@ -55,10 +51,12 @@ def test_the_record_holds_every_sample_and_where_it_comes_from(record: dict[str,
     assert {row["provider"] for row in record["not_run"]} >= {"coreml", "xnnpack"}
 
 
-def test_the_footprint_is_of_a_process_without_torch(file: Path) -> None:
+def test_the_footprint_is_of_a_process_without_torch(file: Path, run_without: RunWithout) -> None:
     """Far less than this process holds, whose peak a child would inherit in getrusage."""
-    script = "from export import footprint; print(footprint.measure(footprint.Path(sys.argv[1]), 'cpu', 1, 64))"
-    done = without(["torch", "stylecore"], script, file)
+    script = (
+        "from stylecore_export import footprint; print(footprint.measure(footprint.Path(sys.argv[1]), 'cpu', 1, 64))"
+    )
+    done = run_without(["torch", "stylecore"], script, file)
     assert done.returncode == 0, done.stderr
     of_fresh_process = run_bench([file], threads=[1], rules=BRIEF)["rows"][0]["peak_memory_mib"]
     assert measure(file, "cpu", 1, 64)["peak_memory_mib"] > 1.5 * of_fresh_process
@@ -67,30 +65,31 @@ def test_the_footprint_is_of_a_process_without_torch(file: Path) -> None:
 def test_a_profile_proves_what_ran(file: Path) -> None:
     """Only the profile of a run tells: the list of available providers is that of the build."""
     feeds = {"image": np.zeros((1, 3, 64, 64), np.float32)}
-    spent = sessions.ran_on(file, "cpu", feeds)
-    assert set(spent) == {"CPUExecutionProvider"}
-    assert sessions.actual_provider({"CPUExecutionProvider": 10, "CUDAExecutionProvider": 90}) == "cuda"
+    assert set(sessions.profile_providers(file, "cpu", feeds)) == {"CPUExecutionProvider"}
+    assert sessions.busiest_provider({"CPUExecutionProvider": 10, "CUDAExecutionProvider": 90}) == "cuda"
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="a build without CUDA")
-def test_a_fallback_to_the_cpu_is_a_failure(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fallback_to_the_cpu_is_a_failure(file: Path, refused: Refused) -> None:
     """onnxruntime-gpu lists CUDA also where there is no GPU, and then runs on the CPU without an error."""
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("CUDA really runs here")
     assert sessions.is_built_in("cuda")
-    error = refused(capsys, "bench", file, "--providers", "cuda", "--threads", "1", "--quick", "--size", "64")
+    error = refused("bench", file, "--providers", "cuda", "--threads", "1", "--quick", "--size", "64")
     assert "asked to run on cuda but ran on cpu" in error
     row = run_bench([file], providers=["cuda"], threads=[1], rules=BRIEF, allow_fallback=True)["rows"][0]
     assert (row["provider"], row["actual"]) == ("cuda", "cpu")
 
 
-def test_bad_options_are_told_in_one_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'cuda'" in refused(capsys, "bench", file, "--providers", "cud")
-    assert "--threads" in refused(capsys, "bench", file, "--threads", "two")
-    assert "no folder" in refused(capsys, "bench", file, "-o", file.parent / "none")
-    assert "no record" in refused(capsys, "views", file)
+def test_bad_options_are_said_in_one_line(file: Path, refused: Refused) -> None:
+    assert "did you mean 'cuda'" in refused("bench", file, "--providers", "cud")
+    assert "--threads" in refused("bench", file, "--threads", "two")
+    assert "no folder" in refused("bench", file, "-o", file.parent / "none")
+    assert "no record" in refused("views", file)
+    assert "--all" in refused("bench")
+    assert "--all" in refused("bench", file, "--all")
 
 
 def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) -> None:
@@ -110,10 +109,15 @@ def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) 
     assert (tmp_path / "bench.md").read_text() == before
 
 
-def test_the_command_line_starts_without_torch() -> None:
-    done = without(["torch", "stylecore", "onnx"], "from export.cli import main; sys.exit(main([]))")
-    assert done.returncode == 0, done.stderr
-    assert "stylize" in done.stdout
+def test_in_turns_goes_on_until_each_has_enough() -> None:
+    calls: list[str] = []
+    runs = [lambda: calls.append("a"), lambda: calls.append("b")]
+    samples = in_turns(runs, min_runs=3, warm_up=1, turn=2)
+    assert "".join(calls) == "ab" + "aabb" * 2
+    assert [len(seconds) for seconds in samples] == [4, 4]
+    samples = in_turns([lambda: time.sleep(0.005), lambda: time.sleep(0.001)], min_runs=1, min_seconds=0.01)
+    assert min(map(sum, samples)) >= 0.01
+    assert len(samples[1]) > len(samples[0])
 
 
 def test_unknown_providers_are_no_session() -> None:

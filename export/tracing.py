@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 import stylecore
-from export.sessions import METADATA_PREFIX
 from stylecore.encoders.vgg import Encoder
-from stylecore.errors import OptionError
-from stylecore.files import replacing
+from stylecore.files import write_file
+
+from .sessions import METADATA_PREFIX
 
 OPSET = 20
 LICENCES = (
@@ -29,15 +29,15 @@ LICENCES = (
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TraceInputs:
     """What a module is traced with."""
 
-    values: tuple[Any, ...]  # tensors and lists of tensors, as its forward takes them
-    names: Sequence[str]  # of all tensors in `values`, lists flattened
+    values: tuple[Any, ...]  # as its forward takes them: tensors, and dictionaries of tensors
+    names: Sequence[str]  # of all tensors in `values`, dictionaries flattened
     axes: tuple[Any, ...]  # like `values`, with {axis: name} of the dynamic axes in the place of each tensor
 
 
-def trace(module: nn.Module, inputs: Inputs, output_names: Sequence[str]) -> onnx.ModelProto:
+def trace(module: nn.Module, inputs: TraceInputs, output_names: Sequence[str]) -> onnx.ModelProto:
     """The module as an ONNX graph that names nothing of this machine."""
     with _quiet_exporter():
         program = torch.onnx.export(
@@ -57,7 +57,7 @@ def trace(module: nn.Module, inputs: Inputs, output_names: Sequence[str]) -> onn
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's talk about axis names that several inputs share, and about its own deprecations."""
+    """Without the exporter's warnings about axis names that several inputs share, and about its own deprecations."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -72,8 +72,8 @@ def _strip_traces(model: onnx.ModelProto) -> None:
         part.ClearField("metadata_props")
 
 
-def describe(model: onnx.ModelProto, encoder: Encoder, facts: Mapping[str, str]) -> None:
-    """Put what the file is into its metadata, as text: the encoder's facts and `facts`, after METADATA_PREFIX."""
+def add_metadata(model: onnx.ModelProto, encoder: Encoder, metadata: Mapping[str, str]) -> None:
+    """Say in the model itself what it is: the encoder's properties and `metadata`, each key after METADATA_PREFIX."""
     of_encoder = {
         "version": stylecore.__version__,
         "opset": str(OPSET),
@@ -83,19 +83,10 @@ def describe(model: onnx.ModelProto, encoder: Encoder, facts: Mapping[str, str])
         "weights_checksum": encoder.checksum,
         "licence": LICENCES,
     }
-    onnx.helper.set_model_props(
-        model, {f"{METADATA_PREFIX}{key}": value for key, value in (of_encoder | dict(facts)).items()}
-    )
+    properties = of_encoder | dict(metadata)
+    onnx.helper.set_model_props(model, {f"{METADATA_PREFIX}{key}": value for key, value in properties.items()})
 
 
-def check_folder(path: Path) -> None:
-    """Raise an OptionError now if there is no folder to write `path` to later."""
-    if not path.parent.is_dir():
-        raise OptionError(f"There is no folder '{path.parent}' to write '{path.name}' to.")
-
-
-def write(model: onnx.ModelProto, path: Path) -> Path:
-    """Write one file; an old one is replaced only by a complete new one."""
-    with replacing(path) as file:
-        file.write(model.SerializeToString())
-    return path
+def write_model(model: onnx.ModelProto, path: Path) -> Path:
+    """Write one file, whole or not at all. Raises an OutputError where that is impossible."""
+    return write_file(path, model.SerializeToString())

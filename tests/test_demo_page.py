@@ -1,28 +1,25 @@
-"""The demo as people and programs meet it: a real server, the client library, a real browser."""
+"""The demo as people meet it: a real server, a real browser."""
 
 import re
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
-from conftest import ROOT
 from gradio_client import Client, handle_file
-from gradio_client.exceptions import AppError
 from torch import Tensor
 
 import stylecore
-from demo.app import build_app, launch
-from export.bundle import DEFAULTS as BUNDLE_DEFAULTS
 from stylecore.images import load_image, save_image
+
+pytestmark = pytest.mark.browser
 
 QUICK = {"size": 64, "num_steps": 3}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,154 +46,15 @@ def broken(tmp_path: Path) -> Path:
     return path
 
 
-# --- the server
-
-
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The served app; its files go to folders of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        patch.setitem(BUNDLE_DEFAULTS["projected"], "num_steps", 4)
-        app = build_app(*(tmp_path_factory.mktemp(name) for name in ("kept", "models")))
-        yield launch(app, host="127.0.0.1", port=port)[0]
-        app.close()
+def url(serve_demo: Callable[..., SimpleNamespace]) -> str:
+    """Where the demo is served."""
+    return str(serve_demo().url)
 
 
 @pytest.fixture
 def client(url: str, tmp_path: Path) -> Client:
     return Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
-
-
-def test_api_returns_a_png_that_holds_its_settings(client: Client, photo: Path, style: Path) -> None:
-    path, record = client.predict(
-        handle_file(photo), [handle_file(style)], preset="gatys", style_weight=3.0, **QUICK, api_name="/stylize"
-    )
-    assert Path(path).name == "photo_style.png"
-    assert load_image(path).shape == (1, 3, 48, 64)
-    settings = stylecore.read_settings(path)
-    assert settings["config"] == stylecore.make_config("gatys", style_weight=3.0, **QUICK).to_dict()
-    assert [each["name"] for each in settings["inputs"]] == ["photo.png", "style.png"]
-    assert record["config"] == settings["config"]
-    assert record["num_steps"] == 3
-    assert record["seconds"] > 0
-    assert record["style_distance"] > 0
-
-
-def test_api_mixes_styles(client: Client, photo: Path, style: Path) -> None:
-    path, _ = client.predict(handle_file(photo), [handle_file(style)] * 2, **QUICK, api_name="/stylize")
-    assert len(stylecore.read_settings(path)["inputs"]) == 3
-
-
-def test_api_compares_variants_in_one_page(client: Client, photo: Path, style: Path) -> None:
-    variants = [{"loss": loss, "num_steps": 2} for loss in ("gram", "bn")]
-    page, records = client.predict(handle_file(photo), handle_file(style), variants, size=64, api_name="/compare")
-    assert [record["loss"] for record in records] == ["gram", "bn"]
-    assert records[0]["config"]["init"] == records[1]["config"]["init"]
-    html = Path(page).read_text(encoding="utf-8")
-    assert "gram" in html
-    assert not re.search(r'src="(?!data:)\S', html)  # nothing is fetched from anywhere
-
-
-def test_examples_in_the_documents_run(
-    url: str, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As they stand there, but for the address, the pictures' names and the size."""
-    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(snippets) >= 3
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for snippet in snippets:
-        code = (
-            snippet.replace("http://127.0.0.1:7860", url)
-            .replace("size=256", "size=64")
-            .replace("100", "2")
-            .replace("runs=8", "runs=1")
-        )
-        exec(code.replace("photo.jpg", str(photo)).replace("style.jpg", str(style)), names)
-
-
-def test_every_public_endpoint_is_documented(client: Client) -> None:
-    endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    assert set(endpoints) == set(re.findall(r"^## `(/\w+)", text, re.MULTILINE))
-    for name, endpoint in endpoints.items():
-        for parameter in endpoint["parameters"]:
-            assert f"`{parameter['parameter_name']}`" in text, f"{name}: {parameter['parameter_name']}"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"preset": "gatsy"}, "Unknown preset 'gatsy': did you mean 'gatys'?"),
-        ({"loss": "grm"}, "did you mean 'gram'?"),
-        ({"size": 2000}, "size must be between 64 and 1024 on this page, not 2000."),
-    ],
-)
-def test_api_says_what_is_wrong(
-    client: Client, photo: Path, style: Path, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(AppError) as error:
-        client.predict(handle_file(photo), [handle_file(style)], **options, api_name="/stylize")
-    assert message in str(error.value)
-
-
-def test_api_refuses_a_broken_image_without_a_traceback(
-    client: Client, photo: Path, broken: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(AppError, match=r"The style cannot be used\. The image is not an image we can read"):
-        client.predict(handle_file(photo), [handle_file(broken)], api_name="/stylize")
-    output = capfd.readouterr()
-    assert "Traceback" not in output.out + output.err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"content": "photo.png"}, "The photo must be an uploaded file"),
-        ({"content": None}, "Choose a photo first"),
-        ({"styles": []}, "Choose a style first"),
-        ({"styles": [{"path": "/etc/passwd"}]}, "The style must be an uploaded file"),
-        ({"size": "large"}, "size cannot be 'large'"),
-    ],
-)
-def test_api_refuses_wrong_types_kindly(
-    client: Client, photo: Path, style: Path, arguments: dict[str, Any], message: str
-) -> None:
-    sound = {"content": handle_file(photo), "styles": [handle_file(style)]}
-    with pytest.raises(AppError) as error:
-        client.predict(**(sound | arguments), api_name="/stylize")
-    assert message in str(error.value)
-
-
-def test_too_large_an_upload_is_refused_before_it_is_read(url: str) -> None:
-    answer = httpx.post(f"{url}gradio_api/upload", files={"files": ("big.png", b"0" * (33 * 2**20))})
-    assert answer.status_code == 413
-
-
-def test_clients_at_the_same_time_get_each_their_own(client: Client, photo: Path, style: Path) -> None:
-    jobs = [
-        client.submit(handle_file(photo), [handle_file(style)], size=size, num_steps=2, api_name="/stylize")
-        for size in (64, 80, 96)
-    ]
-    assert [load_image(job.result()[0]).shape[3] for job in jobs] == [64, 80, 96]
-
-
-def test_cancelled_job_leaves_the_machine_to_the_next(client: Client, photo: Path, style: Path) -> None:
-    files = handle_file(photo), [handle_file(style)]
-    endless = client.submit(*files, size=64, num_steps=1000, api_name="/stylize")
-    wait_until(lambda: len(endless.outputs()) > 1, "a first record")
-    endless.cancel()
-    started = time.monotonic()
-    client.predict(*files, **QUICK, api_name="/stylize")
-    assert time.monotonic() - started < 5
-
-
-# --- the page
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +82,7 @@ def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.goto(url + query)
+        page.goto(f"{url}/{query}")
         page.wait_for_function("location.search.includes('tab=')")
         return page
 
@@ -386,6 +244,7 @@ def test_two_variants_side_by_side(open_page: Callable[..., Any], tmp_path: Path
     assert "bn" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("quick_export")
 def test_edge_measures_a_model_and_paints_without_torch(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page("?tab=edge&size=128")
     start(page, "Measure it here, now")

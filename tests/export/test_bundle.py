@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +11,36 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from export_fixtures import ROOT, leaves_nothing_behind, refused, tiny_everywhere, without  # noqa: F401 - a fixture
+from paths import ROOT
 from PIL import Image
+from stylecore_export import runtime
+from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle
+from stylecore_export.cli import main
+from stylecore_export.graphs import with_int8_weights
+from stylecore_export.runtime import Bundle, ModelError
 from torch import Tensor
 
-from export import runtime
-from export.bundle import WEIGHTS_FILE, bundle_config, export_bundle
-from export.cli import main
-from export.graphs import byte_stored
-from export.runtime import Bundle, ModelError
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import Encoder
 from stylecore.engine import initial_image, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.images import load_image, resize_image, save_image
 from stylecore.losses.basis import Components, fit_basis
+from stylecore.sample_images import style_path
 from stylecore.schedule import plan_stages
 
-STYLE = ROOT / "examples" / "styles" / "flow_strokes.jpg"
+Refused = Callable[..., str]
+RunWithout = Callable[..., Any]
+Leftovers = Callable[[Path], list[Path]]
+
+STYLE = style_path("flow_strokes")
 HEAVY = ("torch", "stylecore", "safetensors", "matplotlib")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where bundles are kept that were written once: tracing takes seconds."""
-    return tmp_path_factory.mktemp("built")
-
-
 @pytest.fixture
-def bundle(request: pytest.FixtureRequest, tiny_everywhere: Encoder, built: Path, tmp_path: Path) -> Path:  # noqa: F811, ARG001
-    """A bundle of the tiny encoder, to be spoilt; of the Gram loss unless the test asks for another."""
-    loss = getattr(request, "param", "gram")
-    if not (built / loss).exists():
-        small: dict[str, Any] = {"size": 64, "num_steps": 12, "components": "50%", "history_size": 4}
-        export_bundle(bundle_config(encoder="vgg16", loss=loss, **small), built / loss)
-    return Path(shutil.copytree(built / loss, tmp_path / "bundle"))
+def bundle(request: pytest.FixtureRequest, make_bundle: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A bundle of the factorised encoder, to be spoilt; of the Gram loss unless the test asks for another."""
+    return Path(shutil.copytree(make_bundle(getattr(request, "param", "gram")), tmp_path / "bundle"))
 
 
 both_losses = pytest.mark.parametrize("bundle", ["gram", "pca"], indirect=True)
@@ -56,10 +52,11 @@ def photo(astronaut: Tensor, tmp_path: Path) -> Path:
 
 
 @both_losses
-def test_it_does_what_torch_does_with_the_same_recipe(bundle: Path, photo: Path, tiny_everywhere: Encoder) -> None:  # noqa: F811
-    config = StylizeConfig.from_dict(json.loads((bundle / "manifest.json").read_text())["config"])
-    encoder = byte_stored(tiny_everywhere)
-    torchs = list(stylize_steps(load_image(photo), load_image(STYLE), config, encoder=encoder))
+def test_it_does_what_torch_does_with_the_same_recipe(
+    bundle: Path, photo: Path, factorised: Encoder, read_recipe: Callable[[Path], StylizeConfig]
+) -> None:
+    encoder = with_int8_weights(factorised)
+    torchs = list(stylize_steps(load_image(photo), load_image(STYLE), read_recipe(bundle), encoder=encoder))
     ours = list(Bundle(bundle).stylize_steps(runtime.load_image(photo), runtime.load_image(STYLE)))
     assert [step.index for step in ours] == [step.index for step in torchs]
     assert [step.image.shape for step in ours] == [tuple(step.image.shape) for step in torchs]
@@ -69,11 +66,13 @@ def test_it_does_what_torch_does_with_the_same_recipe(bundle: Path, photo: Path,
 
 
 @both_losses
-def test_it_runs_where_torch_cannot_be_imported(bundle: Path, photo: Path, tmp_path: Path) -> None:
+def test_it_runs_where_torch_cannot_be_imported(
+    bundle: Path, photo: Path, tmp_path: Path, run_without: RunWithout, leftovers: Leftovers
+) -> None:
     """Both ways in: this project's command, and the copy that the bundle carries."""
     out = [tmp_path / "command.png", tmp_path / "copy.png"]
-    command = "from export.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = without(HEAVY, command, "stylize", photo, STYLE, "-o", out[0], "--models", bundle, "--json")
+    command = "from stylecore_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = run_without(HEAVY, command, "stylize", photo, STYLE, "-o", out[0], "--models", bundle, "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["size_px"] == [43, 64]
@@ -83,12 +82,13 @@ def test_it_runs_where_torch_cannot_be_imported(bundle: Path, photo: Path, tmp_p
     script = (
         f"import runpy; sys.argv[0] = 'runtime.py'; runpy.run_path({str(bundle / 'runtime.py')!r}, run_name='__main__')"
     )
-    done = without((*HEAVY, "export", "onnx", "typer", "rich"), script, photo, STYLE, "-o", out[1], "--steps", "12")
+    absent = (*HEAVY, "stylecore_export", "onnx", "typer", "rich")
+    done = run_without(absent, script, photo, STYLE, "-o", out[1], "--steps", "12")
     assert done.returncode == 0, done.stderr
     pictures = [np.asarray(Image.open(path), np.float32) for path in out]
     assert pictures[0].shape == (43, 64, 3)
     assert np.abs(pictures[0] - pictures[1]).mean() < 1
-    assert leaves_nothing_behind(tmp_path)
+    assert not leftovers(tmp_path)
 
 
 def test_both_graphs_share_one_file_of_weights(bundle: Path) -> None:
@@ -112,19 +112,19 @@ def test_a_bundle_carries_its_licences(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "step.onnx", "runtime.py"])
-def test_a_changed_file_is_noticed(name: str, bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_file_is_noticed(name: str, bundle: Path, photo: Path, refused: Refused) -> None:
     with (bundle / name).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\0" if name != "runtime.py" else b"#")
-    error = refused(capsys, "stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
+    error = refused("stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
     assert "checksum" in error
     (bundle / name).unlink()
-    error = refused(capsys, "stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
+    error = refused("stylize", photo, STYLE, "--models", bundle, "-o", photo.parent / "x.png")
     assert f"lacks '{name}'" in error
     assert not (photo.parent / "x.png").exists()
 
 
-def test_bad_input_is_told_in_one_line(bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_said_in_one_line(bundle: Path, photo: Path, refused: Refused) -> None:
     folder = photo.parent
     text = folder / "text.jpg"
     text.write_text("not an image")
@@ -139,51 +139,58 @@ def test_bad_input_is_told_in_one_line(bundle: Path, photo: Path, capsys: pytest
         ([photo, STYLE, *output, *models, "--steps", 0], "--steps"),
         ([photo, STYLE, *output, *models, "--style-weight", -1], "--style-weight"),
     ]:
-        assert reason in refused(capsys, "stylize", *arguments)
+        assert reason in refused("stylize", *arguments)
     assert not (folder / "x.png").exists()
 
 
+@pytest.mark.usefixtures("tiny_everywhere")
 def test_a_bundle_replaces_a_bundle_and_nothing_else(
-    bundle: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    photo: Path,
+    refused: Refused,
+    leftovers: Leftovers,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    small = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "style_layer_weights": (1.0,)}
+    monkeypatch.setitem(DEFAULTS, "adam", DEFAULTS["adam"] | small)
+    arguments = ["--encoder", "vgg16", "--optimizer", "adam"]
     (bundle / "weights.bin").write_bytes(b"damaged")
-    assert main(["bundle", "-o", str(bundle), "--encoder", "vgg16"]) == 0
+    assert main(["bundle", "-o", str(bundle), *arguments]) == 0
     Bundle(bundle)
     assert "MB" in capsys.readouterr().out
     other = photo.parent / "photos"
     other.mkdir()
     shutil.copy(photo, other)
-    assert "no bundle" in refused(capsys, "bundle", "-o", other, "--encoder", "vgg16")
+    assert "no bundle" in refused("bundle", "-o", other, *arguments)
     assert [path.name for path in other.iterdir()] == [photo.name]
-    assert leaves_nothing_behind(photo.parent)
+    assert not leftovers(photo.parent)
 
 
-@pytest.mark.usefixtures("tiny_everywhere")
-def test_a_step_alone_is_one_file_with_its_recipe(tmp_path: Path) -> None:
-    options = ["--encoder", "vgg16", "--pooling", "average", "--optimizer", "adam"]
-    assert main(["step", "-o", str(tmp_path / "step.onnx"), *options]) == 0
-    session = ort.InferenceSession(tmp_path / "step.onnx")
-    facts = session.get_modelmeta().custom_metadata_map
-    recipe = StylizeConfig.from_dict(json.loads(facts["stylecore.config"]))
+def test_a_step_alone_is_one_file_with_its_recipe(adam_step: Path) -> None:
+    session = ort.InferenceSession(adam_step)
+    metadata = session.get_modelmeta().custom_metadata_map
+    recipe = StylizeConfig.from_dict(json.loads(metadata["stylecore.config"]))
     assert (recipe.pooling, recipe.optimizer, recipe.num_steps) == ("average", "adam", 120)
     shapes = {node.name: node.shape for node in session.get_inputs()}
     assert shapes["image"] == [1, 3, "height", "width"]
-    state = json.loads(facts["stylecore.state"])
-    assert list(state) == ["image", "running_mean", "running_square", "num_steps"]
-    assert {kept["next"] for kept in state.values()} <= {node.name for node in session.get_outputs()}
+    slots = json.loads(metadata["stylecore.state"])
+    assert list(slots) == ["image", "running_mean", "running_square", "num_steps"]
+    assert {slot["next"] for slot in slots.values()} <= {node.name for node in session.get_outputs()}
 
 
 def test_the_manifest_says_what_every_changing_input_is_fed_with(bundle: Path) -> None:
     """All else is made once for a stage; of the history only the newest pair comes out of the graph."""
-    made, model = Bundle(bundle), onnx.load(bundle / "step.onnx", load_external_data=False)
+    slots, model = Bundle(bundle).slots, onnx.load(bundle / "step.onnx", load_external_data=False)
     inputs, outputs = ({node.name for node in nodes} for nodes in (model.graph.input, model.graph.output))
-    assert {kept["next"] for kept in made.state.values()} <= inputs | outputs
-    assert made.state["image"] == {"next": "next_image", "start": "image"}
-    assert made.state["previous_image"] == {"next": "image", "start": "image"}
-    assert [made.state[f"s_{place}"]["next"] for place in (1, 2, 3)] == ["s_2", "s_3", "s"]
-    assert inputs - made.state.keys() == {name for name in inputs if name.startswith(("content_", "gram_", "weight_"))}
+    assert {slot["next"] for slot in slots.values()} <= inputs | outputs
+    assert slots["image"] == {"next": "next_image", "start": "image"}
+    assert slots["previous_image"] == {"next": "image", "start": "image"}
+    assert [slots[f"s_{place}"]["next"] for place in (1, 2)] == ["s_2", "s"]
+    assert inputs - slots.keys() == {name for name in inputs if name.startswith(("content_", "gram_", "weight_"))}
 
 
+@pytest.mark.usefixtures("tiny_everywhere")
 def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
     for options, reason in (
         ({"stages": ["0.5:1:vgg16-r99", "1:1"]}, "one encoder"),
@@ -196,7 +203,8 @@ def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_share_of_the_variance_cannot_be_bundled(tiny_everywhere: Encoder, tmp_path: Path) -> None:  # noqa: F811, ARG001
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_a_share_of_the_variance_cannot_be_bundled(tmp_path: Path) -> None:
     config = bundle_config(encoder="vgg16", loss="pca", components="var:0.9")
     with pytest.raises(OptionError, match="count or a share"):
         export_bundle(config, tmp_path / "bundle")

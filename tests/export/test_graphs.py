@@ -1,15 +1,16 @@
 """The graphs that are exported: the hand-written gradient is autograd's, and the step is the library's own."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import onnxruntime as ort
 import pytest
 import torch
+from stylecore_export.bundle import bundle_config
+from stylecore_export.graphs import Extractor, Int8WeightConv, StyleTargets, StylizeStep, with_int8_weights
+from stylecore_export.optimizers import ProjectedStep, hartley_matrix
 from torch import Tensor, nn
 
-from export.bundle import build_step, bundle_config
-from export.graphs import ByteStoredConv, Extractor, StyleTargets, StylizeStep, byte_stored
-from export.optimizers import TraceableLBFGS, hartley_matrix
 from stylecore.config import StylizeConfig
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.errors import OptionError
@@ -46,29 +47,20 @@ def targets_of(objective: Objective) -> dict[str, Tensor]:
     return targets
 
 
-@pytest.mark.parametrize(("margin", "side"), [(1, 3), (0, 1)])
-def test_the_adjoint_is_the_transpose(margin: int, side: int) -> None:
+@pytest.mark.parametrize(("padding", "side"), [(1, 3), (0, 1)])
+def test_the_adjoint_is_the_transpose(padding: int, side: int) -> None:
     """<W x, y> = <x, W^T y>."""
-    conv = ByteStoredConv(nn.Conv2d(4, 7, side, padding=margin, bias=False))
+    conv = Int8WeightConv(nn.Conv2d(4, 7, side, padding=padding, bias=False))
     x, y = torch.randn(1, 4, 9, 8), torch.randn(1, 7, 9, 8)
     assert torch.allclose((conv(x) * y).sum(), (x * conv.adjoint(y)).sum(), rtol=1e-4, atol=1e-4)
 
 
-def test_weights_in_bytes_are_off_by_half_a_step_at_most() -> None:
+def test_int8_weights_are_off_by_half_a_step_at_most() -> None:
     exact = nn.Conv2d(4, 7, 3)
     exact.weight.data[0] = 0
-    stored = ByteStoredConv(exact)
-    assert bool(((stored.values - exact.weight).abs() <= 0.501 * stored.scale).all())
-    assert torch.equal(stored.values[0], torch.zeros(4, 3, 3))
-
-
-@pytest.fixture
-def factorised(tiny_encoder: Encoder) -> Encoder:
-    """The tiny encoder with one convolution in two, as reduced encoders have them."""
-    torch.manual_seed(1)
-    split = nn.Sequential(nn.Conv2d(6, 3, 3, padding=1, bias=False), nn.Conv2d(3, 6, 1))
-    tiny_encoder.convs["conv2_2"] = split.requires_grad_(False)
-    return tiny_encoder
+    stored = Int8WeightConv(exact)
+    assert bool(((stored.float_weight - exact.weight).abs() <= 0.501 * stored.scale).all())
+    assert torch.equal(stored.float_weight[0], torch.zeros(4, 3, 3))
 
 
 def run_library(objective: Objective, variable: Tensor, num_steps: int) -> list[tuple[Losses, Tensor]]:
@@ -92,7 +84,7 @@ def assert_steps_are_the_librarys(step: StylizeStep, run: Run, objective: Object
     for losses, following in run_library(objective, variable, 5):
         outputs = run(targets_of(objective), weights_of(objective), state)
         values = state | dict(zip(step.output_names, outputs, strict=True))
-        state = {name: values[kept.next] for name, kept in step.optimizer.kept.items()}
+        state = {name: values[slot.next] for name, slot in step.optimizer.slots.items()}
         assert float((state["image"] - following).abs().mean()) < 0.02  # levels; a step goes several
         state["image"] = following
         for name, loss in {"loss": losses.total, "content_loss": losses.content, "style_loss": losses.style}.items():
@@ -111,7 +103,7 @@ def test_steps_are_those_of_autograd_and_the_librarys_optimiser(
     optimizer: str, loss: str, pooling: str, size: tuple[int, int], factorised: Encoder, make_image: MakeImage
 ) -> None:
     """Also at sizes that pooling does not divide, where the last rows of a layer get no gradient from below."""
-    encoder = byte_stored(factorised)
+    encoder = with_int8_weights(factorised)
     encoder.pooling = pooling
     recipe = config(optimizer=optimizer, loss=loss, components="50%", pooling=pooling, history_size=3)
     objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
@@ -119,24 +111,42 @@ def test_steps_are_those_of_autograd_and_the_librarys_optimiser(
     assert_steps_are_the_librarys(step, step, objective, make_image(*size, seed=2) * LEVELS)
 
 
-@pytest.mark.parametrize(("optimizer", "loss"), [("projected", "gram"), ("projected", "pca"), ("adam", "gram")])
-def test_the_exported_step_is_the_librarys_under_onnxruntime(
-    optimizer: str, loss: str, factorised: Encoder, make_image: MakeImage
-) -> None:
-    recipe = config(optimizer=optimizer, loss=loss, components="50%", history_size=3)
-    session = ort.InferenceSession(build_step(recipe, factorised).SerializeToString())
-
+def run_with(session: ort.InferenceSession) -> Run:
     def run(*inputs: dict[str, Tensor]) -> list[Tensor]:
         targets, weights, state = inputs
         named = targets | {f"weight_{name}": weight for name, weight in weights.items()} | state
         return [torch.from_numpy(out) for out in session.run(None, {name: v.numpy() for name, v in named.items()})]
 
-    encoder = byte_stored(factorised)
+    return run
+
+
+def assert_file_is_the_library(file: Path, recipe: StylizeConfig, encoder: Encoder, make_image: MakeImage) -> None:
+    run = run_with(ort.InferenceSession(file))
     for size in ((48, 64), (37, 51)):
         objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
-        assert_steps_are_the_librarys(
-            StylizeStep(encoder, recipe), run, objective, make_image(*size, seed=2).float() * LEVELS
-        )
+        step = StylizeStep(encoder, recipe)
+        assert_steps_are_the_librarys(step, run, objective, make_image(*size, seed=2).float() * LEVELS)
+
+
+@both_losses
+def test_a_bundles_step_is_the_librarys_under_onnxruntime(
+    loss: str,
+    factorised: Encoder,
+    make_bundle: Callable[[str], Path],
+    read_recipe: Callable[[Path], StylizeConfig],
+    make_image: MakeImage,
+) -> None:
+    bundle = make_bundle(loss)
+    recipe = read_recipe(bundle)
+    assert_file_is_the_library(bundle / "step.onnx", recipe, with_int8_weights(factorised), make_image)
+
+
+def test_an_exported_adam_is_the_librarys_under_onnxruntime(
+    factorised: Encoder, adam_step: Path, make_image: MakeImage
+) -> None:
+    encoder = with_int8_weights(factorised)
+    encoder.pooling = "average"
+    assert_file_is_the_library(adam_step, config(optimizer="adam", pooling="average"), encoder, make_image)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (9, 16), (33, 32), (171, 256)])
@@ -145,12 +155,12 @@ def test_hartley_transforms_precondition_as_the_fft_does(height: int, width: int
     torch.testing.assert_close(matrix @ matrix / width, torch.eye(width), atol=1e-5, rtol=0)
     values = torch.randn(1, 3, height, width)
     expected = ProjectedLBFGS()._precondition(values)
-    found = TraceableLBFGS()._precondition(values)
+    found = ProjectedStep(1.0, 3)._precondition(values)
     torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
 def test_the_style_weight_is_a_knob(tiny_encoder: Encoder, make_image: MakeImage) -> None:
-    encoder, recipe = byte_stored(tiny_encoder), config()
+    encoder, recipe = with_int8_weights(tiny_encoder), config()
     objective = Objective(encoder, make_image(), [make_image(seed=1)], recipe)
     step = StylizeStep(encoder, recipe)
     state = step.optimizer.start(make_image(seed=2) * LEVELS)
@@ -196,4 +206,4 @@ def test_projected_outputs_are_grams_of_projected_features(tiny_encoder: Encoder
 )
 def test_what_the_step_does_not_know_is_refused(options: dict[str, object], tiny_encoder: Encoder) -> None:
     with pytest.raises(OptionError, match=r"cannot be exported|can be exported"):
-        StylizeStep(byte_stored(tiny_encoder), config(**options))
+        StylizeStep(with_int8_weights(tiny_encoder), config(**options))

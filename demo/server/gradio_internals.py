@@ -1,0 +1,51 @@
+"""All that the demo relies on and Gradio does not promise: tests/test_demo_gradio.py fails where Gradio changes it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import gradio as gr
+import safehttpx
+from gradio.context import LocalContext
+
+
+def host_of(address: Any) -> str:
+    """A visitor's host, from a Starlette address or ASGI's pair; "" for none."""
+    return address[0] if address else ""
+
+
+def current_visitor() -> str:
+    """The host that the running event belongs to; "" outside of a request."""
+    request = LocalContext.request.get(None)
+    return host_of(request.client) if request else ""
+
+
+def num_jobs(app: gr.Blocks, visitor: str) -> int:
+    """A visitor's jobs in Gradio's queue, waiting and running."""
+    queue = app._queue
+    waiting = [event for each in queue.event_queue_per_concurrency_id.values() for event in each.queue]
+    running = [event for job in queue.active_jobs for event in job or ()]
+    return sum(host_of(event.request.client) == visitor for event in waiting + running)
+
+
+def example_files(app: gr.Blocks) -> set[str]:
+    """Files in Gradio's cache that the page itself shows, and that must not be deleted."""
+    return {file for block in app.blocks.values() for file in getattr(block, "keep_in_cache", ())}
+
+
+def fetch_nothing() -> None:
+    """Keep Gradio from fetching what a visitor names by a web address: into memory, whatever its size, or for others.
+
+    It has no setting for that; all its fetching goes through these two functions of safehttpx.
+    """
+
+    async def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise gr.Error("A picture must be an uploaded file, not an address.", print_exception=False)
+
+    safehttpx.get = safehttpx.async_validate_url = refuse
+
+
+def close(app: gr.Blocks, grace_s: int) -> None:
+    """Stop serving: answers that are under way get `grace_s` seconds. Deletes the visitors' files."""
+    app.server.config.timeout_graceful_shutdown = grace_s
+    app.close(verbose=False)

@@ -1,0 +1,53 @@
+"""What the tabs are made of: variants of a comparison, the study's words and figures."""
+
+import re
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+
+from demo.server.settings import Settings
+from demo.tabs import how
+from demo.variants import make_grid, make_variants
+from stylecore.errors import OptionError
+from stylecore.losses import STYLE_LOSSES
+from tools.copy_study import originals
+
+
+def test_grid_is_the_product_row_by_row() -> None:
+    grid = make_grid({"loss": ["gram", "pca"], "style_weight": ["1", "3"]})
+    assert [tuple(change.values()) for change in grid] == [("gram", "1"), ("pca", "1"), ("gram", "3"), ("pca", "3")]
+
+
+def test_variants_are_named_by_what_differs_and_come_once() -> None:
+    options = {"preset": "gatys", "size": 64}
+    variants = make_variants(Settings(), options, make_grid({"loss": ["gram", "pca"], "components": ["3%", "50%"]}))
+    assert [variant.name for variant in variants] == ["gram", "pca 3%", "pca 50%"]
+    variants = make_variants(Settings(), options, make_grid({"style_weight": ["0.3", "3"]}))
+    assert [variant.name for variant in variants] == ["weight 0.3", "weight 3"]
+
+
+@pytest.mark.parametrize("changes", [[], [{"loss": "gram"}], [{"style_weight": weight} for weight in range(1, 10)]])
+def test_comparisons_have_two_to_eight_variants(changes: list[dict[str, Any]]) -> None:
+    with pytest.raises(OptionError, match="Choose 2 to 8 variants"):
+        make_variants(Settings(), {"preset": "gatys", "size": 64}, changes)
+
+
+def test_how_it_works_finds_its_words_and_figures_in_the_study() -> None:
+    study = how.STUDY.read_text(encoding="utf-8")
+    assert how.section(study, "In short").strip().startswith("- ")
+    for name in how.FIGURES:
+        _, caption = how.figure(study, name)
+        assert len(caption) > 20
+
+
+def test_the_page_shows_the_study_as_it_is() -> None:
+    for path in originals():
+        copy = how.STUDY.parent / path.name
+        assert copy.read_bytes() == path.read_bytes(), f"{path.name} has changed: python -m tools.copy_study"
+
+
+def test_every_loss_family_is_explained() -> None:
+    for loss in STYLE_LOSSES:
+        assert re.split(r"[-…]", loss)[0] in how.EXPLANATION

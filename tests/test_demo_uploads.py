@@ -1,0 +1,72 @@
+"""What visitors send: pictures, and the results that they share."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+
+from PIL import Image
+from torch import Tensor
+
+from demo.server.settings import Settings
+from demo.server.shared_results import SharedResults
+from demo.server.uploads import read_inputs, read_picture
+from stylecore.errors import ImageError, OptionError
+from stylecore.images import save_image
+
+
+@pytest.fixture
+def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    return save_image(make_image(), tmp_path / "photo.png")
+
+
+def test_notes_and_errors_say_which_picture_and_no_folder(tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "moving.gif", save_all=True, append_images=pages[1:])
+    image, notes = read_picture(tmp_path / "moving.gif", "style")
+    assert image.shape == (1, 3, 32, 32)
+    assert notes == ["About the style: The image is animated: only its first frame is used."]
+    (tmp_path / "broken.png").write_text("no picture at all")
+    for name, message in (("broken.png", "cannot be used"), ("deleted.png", "not on the server any more")):
+        with pytest.raises(ImageError, match=f"The photo .*{message}") as error:
+            read_picture(tmp_path / name, "photo")
+        assert str(tmp_path) not in str(error.value)
+
+
+def test_uploads_cannot_name_files_of_the_server(photo: Path) -> None:
+    for upload in ({"path": str(photo)}, {"path": f"{photo.parent}/../{photo.parent.name}/photo.png"}, "photo.png"):
+        with pytest.raises(ImageError, match="The photo must be an uploaded file"):
+            read_inputs(upload, [None])
+    with pytest.raises(ImageError, match="Choose a photo first"):
+        read_inputs(None, [None])
+
+
+# --- shared results
+
+
+@pytest.fixture
+def result(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    return save_image(make_image(), tmp_path / "photo.png", {"config": {}})
+
+
+def test_shared_results_last_for_their_time(tmp_path: Path, result: Path) -> None:
+    shared = SharedResults(Settings(shared_results=tmp_path / "shared"), max_age_s=100)
+    token, other = shared.add(result), shared.add(result)
+    assert shared.find(token).read_bytes() == result.read_bytes()
+    os.utime(shared.find(token), (time.time() - 101,) * 2)
+    with pytest.raises(OptionError, match="This result is gone"):
+        shared.find(token)
+    shared.delete_old()
+    assert [path.stem for path in shared.folder.iterdir()] == [other]
+
+
+@pytest.mark.parametrize("token", ["../photo", "", "x" * 22, "../../../../etc/passwd"])
+def test_nobody_finds_a_result_without_its_token(tmp_path: Path, result: Path, token: str) -> None:
+    shared = SharedResults(Settings(shared_results=tmp_path))
+    shared.add(result)
+    with pytest.raises(OptionError, match="This result is gone"):
+        shared.find(token)

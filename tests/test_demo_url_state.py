@@ -1,0 +1,92 @@
+"""Links that carry the page's settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
+
+import gradio as gr
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import stylecore
+from demo import examples
+from demo.components.job_inputs import JobInputs
+from demo.components.url_state import Control, from_query, to_query
+from demo.server.settings import Settings
+from stylecore.images import save_image
+from stylecore.losses import STYLE_LOSSES
+
+
+@pytest.fixture
+def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    return save_image(make_image(), tmp_path / "photo.png")
+
+
+@pytest.fixture(scope="module")
+def controls() -> dict[str, Control]:
+    with gr.Blocks():
+        return JobInputs(Settings()).controls
+
+
+@given(
+    values=st.fixed_dictionaries(
+        {
+            "preset": st.sampled_from(list(stylecore.PRESETS)),
+            "loss": st.sampled_from(list(STYLE_LOSSES)),
+            "components": st.sampled_from(["12.5%", "64", "var:0.95"]),
+            "size": st.integers(64, 1024),
+            "style_weight": st.floats(0, 1e6),
+            "keep_colors": st.sampled_from(["none", "luminance", "match"]),
+            "num_steps": st.integers(1, 1000),
+            "init": st.sampled_from(["content", "noise", "style_statistics"]),
+            "seed": st.integers(0, 2**53),
+            "share": st.floats(0, 1),
+        }
+    )
+)
+def test_a_link_brings_back_every_setting(controls: dict[str, Control], values: dict[str, Any]) -> None:
+    mine = {name: controls[name] for name in values}
+    assert from_query(mine, "?" + to_query(mine, values)) == (values, [])
+
+
+def test_a_link_names_examples_and_keeps_a_visitors_own_pictures_to_themselves(
+    controls: dict[str, Control], photo: Path
+) -> None:
+    pictures = {name: control for name, control in controls.items() if name in ("photo", "style", "style2")}
+    shown = {"photo": {"path": examples.served("coffee")}, "style": {"path": str(photo)}, "style2": None}
+    query = to_query(pictures, shown)
+    assert query == "photo=coffee&style=own&style2="
+    values, complaints = from_query(pictures, query)
+    assert values == {"photo": examples.served("coffee"), "style": gr.skip(), "style2": None}
+    assert complaints == []
+
+
+def test_a_link_that_names_a_preset_alone_gets_its_recipe() -> None:
+    with gr.Blocks():
+        inputs = JobInputs(Settings())
+    values = inputs.complete({"preset": "gatys", "num_steps": 5})
+    assert values == {"preset": "gatys", "num_steps": 5, "loss": "gram", "components": "12.5%", "init": "content"}
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("size=2000", "The link's size was left out. size must be between 64 and 1024"),
+        ("loss=grm", "did you mean 'gram'"),
+        ("style_weight=heavy", "style_weight cannot be 'heavy'"),
+        ("share=2", "'2' is no number between 0 and 1"),
+        ("photo=../../secret", "Unknown example '../../secret'"),
+        ("preset=%00", "Unknown preset"),
+    ],
+)
+def test_what_a_link_gives_wrongly_is_left_out_and_said(
+    controls: dict[str, Control], query: str, complaint: str
+) -> None:
+    values, complaints = from_query(controls, f"?seed=7&{query}&unknown=1")
+    assert values == {"seed": 7}
+    assert complaint in complaints[0]

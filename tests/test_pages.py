@@ -1,0 +1,40 @@
+"""The committed pages are what the records beside them give: whoever changes a number by hand is told so here."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from paths import ROOT
+from stylecore_export import report
+
+from benchmarks import bundle, security_figures
+from stylecore.bench import bench_markdown, read_bench
+from stylecore.cli.bench import FIGURE
+from tools import build_reduced_encoders
+
+DOCS = ROOT / "docs"
+EXPORT = "benchmarks/export"
+
+
+def of_json(view: Callable[[Any], str], record: str) -> str:
+    return view(json.loads((DOCS / record).read_text(encoding="utf-8")))
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "benchmarks/bench.md": lambda: bench_markdown(read_bench(DOCS / "benchmarks/bench.json"), FIGURE),
+    "benchmarks/reduced_encoders.md": lambda: of_json(
+        build_reduced_encoders.to_markdown, "benchmarks/reduced_encoders.json"
+    ),
+    f"{EXPORT}/bench.md": lambda: of_json(report.to_markdown, f"{EXPORT}/bench.json"),
+    f"{EXPORT}/bench.csv": lambda: of_json(lambda record: report.table(record).csv(), f"{EXPORT}/bench.json"),
+    f"{EXPORT}/full/bench.md": lambda: of_json(report.to_markdown, f"{EXPORT}/full/bench.json"),
+    f"{EXPORT}/full/bench.csv": lambda: of_json(lambda record: report.table(record).csv(), f"{EXPORT}/full/bench.json"),
+    f"{EXPORT}/bundle.md": lambda: of_json(bundle.to_markdown, f"{EXPORT}/bundle.json"),
+    "security/figures.md": lambda: security_figures.render(DOCS / "security"),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_what_its_record_says(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == PAGES[page]()
