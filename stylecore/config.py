@@ -12,7 +12,7 @@ import pydantic
 from pydantic import BeforeValidator, model_validator
 
 from stylecore import fields
-from stylecore.encoders import ENCODERS, POOLINGS, STYLE_LAYERS, architecture_of
+from stylecore.encoders import ENCODERS, STYLE_LAYERS, architecture_of
 from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, Number, OneOf, Setting, Whole, about, settings_of
 from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
@@ -42,10 +42,6 @@ class Stage:
         if not isinstance(value, Mapping) or not {"scale", "share"} <= value.keys():
             raise ValueError("a stage has a scale and a share")
         return cls(float(value["scale"]), float(value["share"]), value.get("encoder") or "")
-
-
-Weight = Annotated[float, Number]
-Numbers = tuple[Annotated[float, Number], ...]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=CONFIG)

@@ -1,4 +1,4 @@
-"""The engine: a job's schedule over scales and the loop of the optimiser, as a generator that anyone can watch or stop."""
+"""The engine: a job's stages and the loop of the optimiser, as a generator that anyone can watch or stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from stylecore.color import transfer_luminance
 from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype, synchronize
-from stylecore.encoders import Encoder, Pooling, check_resolution, load_encoder
+from stylecore.encoders import Encoder, Pooling, check_resolution, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, resize_image, save_image
 from stylecore.job import Job
@@ -186,15 +186,14 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
     Args:
         config: its encoder, pooling, device and dtype count.
         weights: a file to read instead of the encoder's own.
-        progress: watches a download, as `load_encoder` has it.
+        progress: watches a download, as `fetch_weights` has it.
     """
     device = find_device(config.device)
     dtype = find_dtype(config.dtype, device)
-    if weights is None and not progress:
-        return bundled_encoder(config.encoder, config.pooling, device, dtype)
-    return load_encoder(
-        config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype, progress=progress
-    )
+    if weights is not None:
+        return load_encoder(config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype)
+    fetch_weights(config.encoder, progress)
+    return bundled_encoder(config.encoder, config.pooling, device, dtype)
 
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
@@ -247,7 +246,8 @@ class _Run:
         goal = _Goal(job, stage, device) if is_last else None
         variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
         try:
-            for made, (losses, variable) in enumerate(_optimize(objective, variable, job.config, stage.num_steps), 1):
+            evaluated = _optimize(objective, variable, job.config, stage.num_steps)
+            for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
                 shown = _displayed(variable, images.content, job.config)
                 reached = goal is not None and goal.is_reached(shown, made)

@@ -1,8 +1,8 @@
 """Fields that are written once: type, range, choices, unit and help stand at the field of a pydantic dataclass, and the
 command line, the page and the documentation are made from them.
 
-A field reads `size: Annotated[int, about("Longer side of the result.", low=64, high=4096, unit="px")] = 512`. A class of
-such fields derives from `Options`, whose errors are OptionErrors in one sentence.
+A field reads `size: Annotated[int, about("Longer side of the result.", low=64, high=4096, unit="px")] = 512`. A class
+of such fields derives from `Options`, whose errors are OptionErrors in one sentence.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Options:
 
 
 @functools.cache
-def settings_of(options: type[Options]) -> Mapping[str, Setting]:
-    """The fields of a class in their order."""
+def settings_of(options: Any) -> Mapping[str, Setting]:
+    """The fields of a class of `Options`, in their order."""
     hints = typing.get_type_hints(options, include_extras=True)
     return {field.name: _setting(field, hints[field.name]) for field in dataclasses.fields(options)}
 
@@ -171,8 +171,8 @@ def _known(options: type[Options], name: str) -> Setting:
 
 
 @functools.cache
-def _adapter(options: type[Options], name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(typing.get_type_hints(options, include_extras=True)[name], config=CONFIG)
+def _adapter(options: Any, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(typing.get_type_hints(options, include_extras=True)[name])
 
 
 def _option_error(error: ValidationError, settings: Mapping[str, Setting], name: str = "") -> OptionError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
@@ -80,8 +80,8 @@ class Job:
     def load(
         cls, content: ImageSource, style: ImageSource | Sequence[ImageSource], config: StylizeConfig, **more: Any
     ) -> Self:
-        """A job of paths, bytes, PIL images or tensors, of which it remembers the paths. Raises what `load_image` does."""
-        styles = list(style) if isinstance(style, list | tuple) else [style]
+        """A job of paths, bytes, PIL images or tensors; it remembers the paths. Raises what `load_image` does."""
+        styles: list[ImageSource] = list(style) if isinstance(style, list | tuple) else [cast(ImageSource, style)]
         images = [load_image(source) for source in (content, *styles)]
         return cls(images[0], tuple(images[1:]), config, (content, *styles), **more)
 

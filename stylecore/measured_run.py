@@ -70,7 +70,7 @@ class MeasuredRun:
         except DivergenceError as error:
             self.reason, self.trouble, self._last_good = "diverged", str(error), error.last_good
 
-    def _watched(self) -> Iterator[Step]:
+    def _watched(self) -> Steps:
         while True:
             try:
                 self.step = next(self._steps)

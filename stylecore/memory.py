@@ -24,7 +24,8 @@ RECOMPUTE_FROM_PX = 1200 * 1200
 # torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors.
 MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
 
-Y, R = TypeVar("Y"), TypeVar("R")
+Y = TypeVar("Y")
+R = TypeVar("R")
 
 
 def needs_recomputing(height: int, width: int) -> bool:

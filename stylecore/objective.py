@@ -1,4 +1,4 @@
-"""What is minimised: a list of style terms, content and total variation of one image at one size, and their gradient."""
+"""What is minimised: style terms, content terms and total variation of an image at one size, and their gradient."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ class Objective:
         self.style_terms = style_terms
         self.config = config
         self.recompute = recompute
-        self.layers = tuple(dict.fromkeys(term.layer for term in (*content_terms, *style_terms)))
+        layers = [term.layer for term in content_terms] + [term.layer for term in style_terms]
+        self.layers = tuple(dict.fromkeys(layers))
         self.num_evaluations = 0
 
     def features(self, image: ImageTensor) -> dict[str, Features]:
@@ -150,10 +151,6 @@ class Objective:
     def fitted(self) -> dict[str, dict[str, Tensor]]:
         """Bases and weights in use, which `given` of another job takes."""
         return {term.layer: found for term in self.style_terms if (found := term.loss.fitted())}
-
-
-def _added(zero: Scalar, terms: Iterable[Scalar]) -> Scalar:
-    return sum(terms, start=zero)
 
 
 @torch.no_grad()

@@ -5,20 +5,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from stylecore.cli.console import InterruptedRunError, messages, progress
-from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
+from stylecore.cli.stylize import load_job
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.errors import OutputError
-from stylecore.job import check_style_weights
 from stylecore.losses import STYLE_LOSSES
-from stylecore.report.page import REPORT_FILES, seconds_text, speed_up, write_report, write_sweep_figure
+from stylecore.report.page import (
+    REPORT_FILES,
+    results_table,
+    seconds_text,
+    sweep_results_table,
+    write_report,
+    write_sweep_figure,
+)
 from stylecore.sweep import COMPONENTS, THRESHOLDS, sweep_table, sweep_variants
 
 DEFAULT_LOSSES = ("gram", "pca", "svd", "weighted")  # the full Gram and the paper's three reductions
@@ -44,13 +49,14 @@ def compare_command(
 
     Writes results.json, comparison.png, curves.png, index.html and each result. Run again, it goes on where it stopped.
     """
-    names = parse_list(losses) or ([recipe.loss] if recipe.loss else list(DEFAULT_LOSSES))
+    options = recipe.options()
+    names = parse_list(losses) or ([options["loss"]] if "loss" in options else list(DEFAULT_LOSSES))
     names = list(STYLE_LOSSES) if names == ["all"] else names
-    variants = make_variants(recipe.options(), names, parse_list(presets), parse_list(components))
+    variants = make_variants(options, names, parse_list(presets), parse_list(components))
     comparison = _prepare("compare", recipe, content, styles, output, variants, "results.json")
     _run(comparison)
     write_report(comparison)
-    Console().print(_results_table(comparison.records))
+    Console().print(results_table(comparison.records).rich())
     print(f"{output / 'index.html'} shows them side by side.")
 
 
@@ -75,7 +81,7 @@ def sweep_command(
     comparison.write(table=rows)
     write_sweep_figure(comparison, rows)
     write_report(comparison)
-    Console().print(_sweep_table(rows))
+    Console().print(sweep_results_table(rows).rich())
     print(f"{output / 'sweep.png'} is the figure, {output / 'index.html'} shows the images side by side.")
 
 
@@ -90,17 +96,8 @@ def _prepare(
 ) -> Comparison:
     """Check everything that can be checked before the slow part, then make the folder."""
     _check_folder(folder)
-    inputs = load_inputs([content, *styles], command)
-    check_style_weights(variants[0].config, inputs)
-    comparison = Comparison(
-        inputs.content,
-        inputs.styles,
-        variants,
-        folder,
-        inputs=inputs.records,
-        weights=recipe.weights_file,
-        results_name=results_name,
-    )
+    job = load_job(content, styles, variants[0].config, command)
+    comparison = Comparison(job, variants, folder, weights=recipe.weights_file, results_name=results_name)
     try:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -141,33 +138,3 @@ def _say_finished(record: Record | None) -> None:
     if record is not None and messages.is_terminal:
         distance = f"style distance {record.style_distance:.3f}"
         messages.print(f"{record.name}: {seconds_text(record.seconds)}, {distance}", markup=False)
-
-
-def _results_table(records: Sequence[Record]) -> Table:
-    table = Table(box=None)
-    for heading in ("variant", "seconds", "speed-up", "style", "content", "witness", "detail"):
-        table.add_column(heading, justify="left" if heading == "variant" else "right")
-    for record in records:
-        name = f"{record.name} (diverged)" if record.diverged else record.name
-        distances = (record.style_distance, record.content_distance, record.witness_distance)
-        numbers = [f"{record.seconds:.2f}", f"{speed_up(record, records):.2f}", *(f"{d:.3f}" for d in distances)]
-        table.add_row(name, *numbers, "" if record.detail is None else f"{record.detail:.2f}")
-    return table
-
-
-def _sweep_table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None)
-    for heading in ("loss", "value", "seconds", "style", "content", "detail", "from content", "from gram"):
-        table.add_column(heading, justify="left" if heading == "loss" else "right")
-    for row in rows:
-        table.add_row(
-            row["loss"],
-            row["value"] or "",
-            f"{row['seconds']:.2f}",
-            f"{row['style_distance']:.3f}",
-            f"{row['content_distance']:.3f}",
-            f"{row['detail']:.2f}",
-            f"{row['levels_from_content']:.1f}",
-            f"{row['levels_from_gram']:.1f}",
-        )
-    return table

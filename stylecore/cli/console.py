@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stylecore.engine import Step
 from stylecore.errors import StylecoreError
@@ -38,6 +38,38 @@ def progress(total: int) -> Iterator[Callable[..., None]]:
                 bar.update(task, completed=done_before + step.index, description=name, loss=loss)
 
         yield report
+
+
+class DownloadBar:
+    """A download's progress as pooch tells it: `total` is set, then `update`, `reset` and `close` are called."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar, self.task = bar, bar.add_task("downloading", total=None, visible=False)
+
+    @property
+    def total(self) -> float | None:
+        return self.bar.tasks[self.task].total
+
+    @total.setter
+    def total(self, size: float) -> None:
+        self.bar.update(self.task, total=size, visible=True)
+
+    def update(self, size: int) -> None:
+        self.bar.advance(self.task, size)
+
+    def reset(self) -> None:
+        self.bar.reset(self.task, visible=True)
+
+    def close(self) -> None:
+        self.bar.update(self.task, visible=False)
+
+
+@contextmanager
+def downloading() -> Iterator[DownloadBar]:
+    """A bar for the encoder's weights, shown if they have to be downloaded, on a terminal's stderr only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        yield DownloadBar(bar)
 
 
 def print_note(message: Warning | str, *_: Any, **__: Any) -> None:

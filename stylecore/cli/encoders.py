@@ -10,33 +10,33 @@ import typer
 from rich.progress import track
 
 from stylecore.cli.console import messages
+from stylecore.encoders import load_encoder
 from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import num_multiplications, reduce_encoder, save_encoder
-from stylecore.encoders.vgg import load_encoder
 from stylecore.errors import ImageError
 from stylecore.files import check_writable
-from stylecore.images import ImageTensor, load_image
+from stylecore.images import SUFFIXES, ImageTensor, load_image
 from stylecore.sample_images import FITTING, load_photo
 
 NUM_CROPS, CROP_PX = 36, 192
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 
 
 def reduce_encoder_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
     encoder: Annotated[str, typer.Option(help="vgg16 or vgg19.")] = "vgg16",
-    cheaper: Annotated[float, typer.Option(help="How many times fewer multiplications.")] = 3.0,
+    speedup: Annotated[float, typer.Option(help="How many times fewer multiplications.")] = 3.0,
+    cheaper: Annotated[float | None, typer.Option(hidden=True, help="--speedup, as it was called.")] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Pictures to fit to (default: those of the extra photos).")
     ] = None,
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:
-    """Split an encoder's convolutions so that they are CHEAPER times as cheap; --encoder FILE then uses it."""
+    """Split an encoder's convolutions so that they take SPEEDUP times fewer multiplications; --encoder FILE then uses it."""
     check_writable(output, ".safetensors")
     pictures = _load_pictures(images)
     teacher = load_encoder(encoder)
     crops = random_crops(pictures, NUM_CROPS, CROP_PX, torch.Generator().manual_seed(0)).split(1)
-    student = reduce_encoder(teacher, crops, cheaper=cheaper, report=_report)
+    student = reduce_encoder(teacher, crops, speedup=cheaper or speedup, report=_report)
     steps = distill(student, teacher, pictures, num_steps=distill_steps)
     for _ in track(steps, "distilling", total=distill_steps, console=messages, transient=True):
         pass

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stylecore.config import LOSSES_WITH_BASIS, LOSSES_WITH_WEIGHTS, StylizeConfig
-from stylecore.encoders.vgg import Encoder
-from stylecore.engine import MutableFitted
+from stylecore.config import StylizeConfig
+from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
 from stylecore.fitted import load_fitted, save_fitted
+from stylecore.losses import STYLE_LOSSES
+from stylecore.objective import Fitted
 
-KINDS = {"basis": ("components", LOSSES_WITH_BASIS), "gram_weights": ("gram_weights", LOSSES_WITH_WEIGHTS)}
+# Option -> the tensors in its file, by the name that losses have for what they fit.
+KINDS = {"basis": "components", "gram_weights": "gram_weights"}
 
 
 @dataclass(frozen=True)
@@ -19,24 +22,25 @@ class FittedFile:
     """The one file of bases or weights that a job uses or makes."""
 
     path: Path | None = None
-    kind: str = ""  # name of the tensors in it: components or gram_weights
-    values: MutableFitted = field(default_factory=dict)  # of the file, or empty until the job has fitted them
-    loaded: bool = False
+    loaded: Fitted = field(default_factory=dict)  # what was in it; empty: the job fits it
 
-    def save(self, encoder: Encoder) -> None:
+    def save(self, fitted: Fitted, encoder: Encoder) -> None:
         """Write what the job fitted, unless it came from the file."""
         if self.path is not None and not self.loaded:
-            save_fitted(self.path, self.values, encoder)
+            save_fitted(self.path, fitted, encoder)
 
 
-def check_fitted(config: StylizeConfig, paths: dict[str, Path | None]) -> None:
+def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> None:
     """Refuse, before anything slow, a file that the loss has no use for or that could not be written.
 
     Args:
-        paths: of the options `basis` and `gram_weights`, None where not typed.
+        paths: of the options in `KINDS`, None where not typed.
     """
     for option, path in paths.items():
-        name, (_, losses) = f"--{option.replace('_', '-')}", KINDS[option]
+        name, losses = (
+            f"--{option.replace('_', '-')}",
+            [n for n, loss in STYLE_LOSSES.items() if loss.fits == KINDS[option]],
+        )
         if path is None:
             continue
         if config.loss not in losses:
@@ -45,20 +49,20 @@ def check_fitted(config: StylizeConfig, paths: dict[str, Path | None]) -> None:
             raise OptionError(f"{name} '{path}' cannot be a file: name one in a folder that is there.")
 
 
-def load_or_fit(config: StylizeConfig, paths: dict[str, Path | None], encoder: Encoder) -> FittedFile:
+def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder: Encoder) -> FittedFile:
     """The file that was typed, read if it exists.
 
     Raises:
         WeightsError: of another encoder, damaged, or without one of the config's layers.
     """
     for option, path in paths.items():
-        if path is not None:
-            kind = KINDS[option][0]
-            if not path.exists():
-                return FittedFile(path, kind)
-            values = load_fitted(path, encoder)
-            for layer in config.style_layers:
-                if kind not in values.get(layer, {}):
-                    raise WeightsError(f"'{path}' holds no {kind} for {layer}: fit them again into another file.")
-            return FittedFile(path, kind, values, loaded=True)
+        if path is None:
+            continue
+        if not path.exists():
+            return FittedFile(path)
+        loaded = load_fitted(path, encoder)
+        for layer in config.style_layers:
+            if KINDS[option] not in loaded.get(layer, {}):
+                raise WeightsError(f"'{path}' holds no {KINDS[option]} for {layer}: fit them again into another file.")
+        return FittedFile(path, loaded)
     return FittedFile()

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 import typer
 
-import stylecore
-from stylecore.cli.console import InterruptedRunError, progress
+from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit
-from stylecore.cli.inputs import load_inputs
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import peak_memory_mib
-from stylecore.encoders.vgg import Encoder
-from stylecore.engine import Step, prepare_encoder, stylize_steps
+from stylecore.encoders import Encoder
+from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.files import check_writable
-from stylecore.images import fit_image, image_size, read_settings, save_image
-from stylecore.job import Inputs, check_style_weights, portable, saved_paths
-from stylecore.metrics import Yardstick
+from stylecore.images import save_image
+from stylecore.job import Job, SavedSettings, portable
+from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
 
@@ -49,13 +47,14 @@ def stylize_command(
 ) -> None:
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
     started = _process_started()
-    job = _prepare(recipe, content, styles or [], output, from_, {"basis": basis, "gram_weights": gram_weights})
-    encoder = prepare_encoder(job.config, job.weights)
-    fitted = load_or_fit(job.config, job.fitted_paths, encoder)
-    warm_up(encoder, job.config)
-    seconds_setup = time.time() - started
-    record = _stylize(job, encoder, output, fitted)
-    print(json.dumps(record | {"seconds_setup": round(seconds_setup, 3)}) if as_json else _sentence(record))
+    check_writable(output)
+    fitted_paths = {"basis": basis, "gram_weights": gram_weights}
+    if from_ is None:
+        plan = _typed_plan(recipe, content, styles or [], fitted_paths)
+    else:
+        plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
+    record = _stylize(plan, output, started)
+    print(json.dumps(record) if as_json else _sentence(record))
 
 
 @takes_recipe
@@ -69,106 +68,125 @@ def texture_command(
     started = _process_started()
     check_writable(output)
     config = make_config(**{"init": "noise", **recipe.options(), "content_weight": 0.0})
-    inputs = load_inputs([styles[0], *styles], "texture")  # the first stands for the content, for its shape
-    check_style_weights(config, inputs)
-    encoder = prepare_encoder(config, recipe.weights_file)
-    warm_up(encoder, config)
-    seconds_setup = time.time() - started
-    record = _stylize(_Job(inputs, config, weights=recipe.weights_file), encoder, output, FittedFile())
+    job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
+    record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
     del record["content_distance"]  # of no content
-    print(json.dumps(record | {"seconds_setup": round(seconds_setup, 3)}) if as_json else _sentence(record))
+    print(json.dumps(record) if as_json else _sentence(record))
 
 
 @dataclass(frozen=True)
-class _Job:
-    inputs: Inputs
-    config: StylizeConfig
-    fitted_paths: dict[str, Path | None] = field(default_factory=dict)  # by option: basis, gram_weights
+class _Plan:
+    """A job and the files that it needs besides its pictures."""
+
+    job: Job
+    fitted_paths: Mapping[str, Path | None] = field(default_factory=dict)  # by option: basis, gram_weights
     weights: Path | None = None  # of the encoder, where they are not bundled
 
 
-def _prepare(
+def _typed_plan(
+    recipe: Recipe, content: str | None, styles: Sequence[str], fitted_paths: Mapping[str, Path | None]
+) -> _Plan:
+    """Check everything that can be checked before the slow part: options, files, images."""
+    config = make_config(**recipe.options())
+    check_fitted(config, fitted_paths)
+    return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, recipe.weights_file)
+
+
+def _saved_plan(
     recipe: Recipe,
     content: str | None,
     styles: Sequence[str],
-    output: Path,
-    from_: Path | None,
-    fitted_paths: dict[str, Path | None],
-) -> _Job:
-    """Check everything that can be checked before the slow part: output, options, images."""
-    check_writable(output)
-    options, weights = recipe.options(), recipe.weights_file
-    if from_ is None:
-        config = make_config(**options)
-        paths = [content, *styles] if content is not None else []
-    elif "preset" in options:
+    fitted_paths: Mapping[str, Path | None],
+    saved: SavedSettings,
+) -> _Plan:
+    """The same for `--from`: what is typed wins over what the PNG says."""
+    options = recipe.options()
+    if "preset" in options:
         raise OptionError("--from brings its own recipe: leave out --preset.")
-    else:
-        saved = read_settings(from_)
-        config = StylizeConfig.from_dict(saved.get("config", {}) | options)
-        paths = [content, *styles] if content is not None else saved_paths(saved.get("inputs", []), from_.parent)
-        fitted_paths = {name: path or _saved_file(name, saved, from_) for name, path in fitted_paths.items()}
-        weights = weights or (None if "encoder" in options else _saved_file("weights", saved, from_))
+    config = StylizeConfig.from_dict(saved.config | options)
+    if content is None and saved.sources:
+        content, *styles = map(str, saved.find_pictures())
+    fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
+    weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
-    inputs = load_inputs(paths, "stylize")
-    check_style_weights(config, inputs)
-    return _Job(inputs, config, fitted_paths, weights)
+    return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
 
 
-def _saved_file(option: str, saved: dict[str, Any], png: Path) -> Path | None:
+def load_job(content: str | None, styles: Sequence[str], config: StylizeConfig, command: str) -> Job:
+    """The pictures that a command line names. Raises an OptionError if there are fewer than two."""
+    if content is None or not styles:
+        raise OptionError(f"Name a content image and at least one style image: stylecore {command} PHOTO STYLE.")
+    return Job.load(content, list(styles), config)
+
+
+def _saved_file(option: str, saved: SavedSettings) -> Path | None:
     """The file of bases or weights that a saved PNG was made with, as found from here or beside it."""
-    name = saved.get(option)
+    name = saved.files.get(option)
     if name is None:
         return None
-    for path in (Path(name), png.parent / Path(name).name):
+    for path in (Path(name), saved.path.parent / Path(name).name):
         if path.is_file():
             return path
     raise ImageError(f"'{name}' is not here any more: name it with --{option.replace('_', '-')}.")
 
 
-def _stylize(job: _Job, encoder: Encoder, output: Path, fitted: FittedFile) -> dict[str, Any]:
-    """Run, save, measure. Ctrl-C and divergence save what there is before they are reported."""
-    config, inputs = job.config, job.inputs
-    settings: dict[str, Any] = {"version": stylecore.__version__, "config": config.to_dict(), "inputs": inputs.records}
-    if job.weights is not None:
-        settings |= {"weights": portable(str(job.weights)), "encoder_checksum": encoder.checksum}
+def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
+    """Set up, run, save, measure; the record of it."""
+    config = plan.job.config
+    with downloading() as bar:
+        encoder = prepare_encoder(config, plan.weights, bar)
+    fitted = load_or_fit(config, plan.fitted_paths, encoder)
+    warm_up(encoder, config)
+    seconds_setup = time.time() - started
+    began = time.perf_counter()
+    run = MeasuredRun(replace(plan.job, files=_files(plan, fitted, encoder)), encoder=encoder, fitted=fitted.loaded)
+    _follow(run, output)
+    seconds = time.perf_counter() - began
+    fitted.save(run.fitted, encoder)
+    return _record(run, output, encoder) | {"seconds": round(seconds, 3), "seconds_setup": round(seconds_setup, 3)}
+
+
+def _files(plan: _Plan, fitted: FittedFile, encoder: Encoder) -> dict[str, str]:
+    """What the settings say of the files that were used."""
+    files: dict[str, str] = {}
+    if plan.weights is not None:
+        files |= {"weights": portable(str(plan.weights)), "encoder_checksum": encoder.checksum}
     if fitted.loaded:
-        settings |= {option: portable(str(path)) for option, path in job.fitted_paths.items() if path is not None}
-    started = time.perf_counter()
-    step: Step | None = None
+        files |= {option: portable(str(path)) for option, path in plan.fitted_paths.items() if path is not None}
+    return files
+
+
+def _follow(run: MeasuredRun, output: Path) -> None:
+    """Run and save. Ctrl-C and divergence save what there is before they are reported."""
     try:
-        with progress(config.num_steps) as report:
-            steps = stylize_steps(inputs.content, inputs.styles, config, encoder=encoder, fitted=fitted.values)
-            for step in steps:
+        with progress(run.job.config.num_steps) as report:
+            for step in run:
                 report(step)
     except KeyboardInterrupt:
-        if step is None:
+        if run.step is None:
             raise
-        save_image(fit_image(step.image, config.size), output, settings)
+        save_image(run.image, output, run.job.settings())
         raise InterruptedRunError(
-            f"Stopped after {step.index} of {step.total} evaluations: '{output}' holds the image so far."
+            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far."
         ) from None
-    except DivergenceError as error:
-        save_image(fit_image(error.last_good, config.size), output, settings)
-        raise
-    assert step is not None  # num_steps is at least 1
-    save_image(step.image, output, settings)
-    seconds = time.perf_counter() - started
-    fitted.save(encoder)
-    size = image_size(step.image)
-    distances = Yardstick(inputs.content, inputs.styles, size, config.style_weights).measure(step.image.cpu())
+    save_image(run.image, output, run.job.settings())
+    if run.trouble:
+        raise DivergenceError(run.trouble, run.image)
+
+
+def _record(run: MeasuredRun, output: Path, encoder: Encoder) -> dict[str, Any]:
+    distances, config = run.distances, run.job.config
     return {
         "output": str(output),
         "style_distance": round(distances.style, 4),
         "content_distance": round(distances.content, 4),
-        "seconds": round(seconds, 3),
-        "num_steps": step.index,
-        "device": str(encoder.mean.device),
+        "num_steps": run.num_steps,
+        "device": str(encoder.device),
         "dtype": str(encoder.dtype).removeprefix("torch."),
         "encoder": config.encoder,
         "loss": config.loss,
-        "size_px": list(size),
-        "peak_memory_mib": round(peak_memory_mib(encoder.mean.device)),
+        "size_px": list(run.job.size),
+        "peak_memory_mib": round(peak_memory_mib(encoder.device)),
         "config": config.to_dict(),
     }
 

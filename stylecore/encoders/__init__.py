@@ -10,7 +10,14 @@ from stylecore.encoders.vgg import (
     Pooling,
     check_resolution,
 )
-from stylecore.encoders.weights import ENCODERS, EncoderSpec, architecture_of, load_encoder, weights_architecture
+from stylecore.encoders.weights import (
+    ENCODERS,
+    EncoderSpec,
+    architecture_of,
+    fetch_weights,
+    load_encoder,
+    weights_architecture,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -24,6 +31,7 @@ __all__ = [
     "Pooling",
     "architecture_of",
     "check_resolution",
+    "fetch_weights",
     "load_encoder",
     "weights_architecture",
 ]

@@ -247,8 +247,9 @@ def weights_checksum(convs: Mapping[str, nn.Module]) -> str:
 def check_resolution(height: int, width: int, layers: Iterable[str]) -> None:
     """Raise an OptionError if an image of height x width px leaves a layer without a single position."""
     for layer in layers:
-        if min(height, width) < Layer.parse(layer).stride:
+        stride = Layer.parse(layer).stride
+        if min(height, width) < stride:
             raise OptionError(
-                f"{width}x{height} px is too small for {layer}, which sees one position every {Layer.parse(layer).stride} px: "
+                f"{width}x{height} px is too small for {layer}, which sees one position every {stride} px: "
                 "choose a larger --size."
             )

@@ -97,7 +97,6 @@ def load_encoder(
     pooling: Pooling = "max",
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-    progress: Any = None,
 ) -> Encoder:
     """Load an encoder, ready to run.
 
@@ -108,14 +107,13 @@ def load_encoder(
             Torchvision's normalisation is assumed unless the file's safetensors metadata says `normalization: caffe`.
         pooling: "max" or "average".
         device, dtype: where and in what the features are computed; channels-last where that is faster.
-        progress: watches a download: an object with `total`, `update(bytes)`, `reset()` and `close()`, as pooch has it.
 
     Raises:
         WeightsError: the file is missing, damaged or of another network, or the download failed.
         OptionError: an unknown name or pooling.
     """
     architecture = architecture_of(name)
-    tensors, metadata = _read_named(name, progress) if weights is None else read_weights(Path(weights))
+    tensors, metadata = _read_named(name) if weights is None else read_weights(Path(weights))
     convs = _build_convs(architecture, _our_names(tensors, architecture), weights or name)
     encoder = Encoder(
         architecture.name,
@@ -129,9 +127,9 @@ def load_encoder(
     return encoder.to(device).to(memory_format=torch.channels_last)
 
 
-def _read_named(name: str, progress: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-    spec = find_encoder(name)
-    return read_weights(_download(name, spec, progress)) if spec.url else _read_bundled(spec.file, spec.sha256)
+def _read_named(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    spec, path = find_encoder(name), fetch_weights(name)
+    return read_weights(path) if spec.url else _read_bundled(path, spec.sha256)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -250,22 +248,29 @@ def _conv(
 
 
 @functools.lru_cache(maxsize=4)
-def _read_bundled(file: str, sha256: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    path = BUNDLED / file
+def _read_bundled(path: Path, sha256: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
-        raise WeightsError(f"The bundled weights '{file}' are missing: install stylecore again.")
+        raise WeightsError(f"The bundled weights '{path.name}' are missing: install stylecore again.")
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise WeightsError(f"The bundled weights '{file}' are damaged: install stylecore again.")
+        raise WeightsError(f"The bundled weights '{path.name}' are damaged: install stylecore again.")
     return read_weights(path)
 
 
-def _download(name: str, spec: EncoderSpec, progress: Any) -> Path:
-    """The file in torch's cache, where torchvision would put it too; from the network if it is not there yet."""
-    import pooch  # takes a while to import: only where something is downloaded
+def fetch_weights(name: str, progress: Any = None) -> Path:
+    """The file of an encoder's weights: bundled, or from torch's cache, where it is downloaded to if it is missing.
 
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if (folder / spec.file).is_file():
+    Args:
+        name: a key of `ENCODERS`.
+        progress: watches a download: an object with `total`, `update(bytes)`, `reset()` and `close()`, as pooch has it.
+
+    Raises:
+        WeightsError: the download failed.
+    """
+    spec = find_encoder(name)
+    folder = Path(torch.hub.get_dir()) / "checkpoints" if spec.url else BUNDLED  # where torchvision puts them, too
+    if not spec.url or (folder / spec.file).is_file():
         return folder / spec.file
+    import pooch  # takes a while to import: only where something is downloaded
 
     def fetch(url: str, output_file: str, caller: Any) -> None:
         pooch.HTTPDownloader(progressbar=progress or False)(url, output_file, caller)

@@ -106,7 +106,7 @@ def fit_basis(
         centered: whether the mean is removed before directions are chosen; it concerns only the choice.
         layer: named in errors.
     """
-    pooled = blend([each.double() for each in moments], shares)
+    pooled = blend([each.normalized().double() for each in moments], shares)
     moment = (pooled.covariance if centered else pooled.gram)[0]
     eigenvalues, vectors = torch.linalg.eigh(moment.cpu())
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)

@@ -1,7 +1,7 @@
 """The paper's PCA with one basis shared by both images.
 
-`pca` compares U^T G U, K x K, instead of G, N x N. Features are projected first, so an evaluation costs K/N + (K/N)^2 of
-the full Gram's arithmetic.
+`pca` compares U^T G U, K x K, instead of G, N x N. Features are projected first, so an evaluation costs K/N + (K/N)^2
+of the full Gram's arithmetic.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import pydantic
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -72,6 +73,7 @@ class PCALoss(StyleLoss):
     one from each image at every step and so compares coordinates in two different bases."""
 
     Options = PCAOptions
+    fits = "components"
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
@@ -94,14 +96,15 @@ class PCACovarianceLoss(StyleLoss):
     and knows the mean's sign."""
 
     Options = PCAOptions
+    fits = "components"
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
         summaries = [self.summarize(features) for features in styles.features]
         pairs = list(zip(styles.shares, summaries, strict=True))
         # Each style's spread about its own mean: a mixture's would count the distance of the means as spread.
-        mean = sum(share * each.mean for share, each in pairs)
-        covariance = sum(share * each.covariance for share, each in pairs)
+        mean = torch.stack([share * each.mean for share, each in pairs]).sum(0)
+        covariance = torch.stack([share * each.covariance for share, each in pairs]).sum(0)
         self.targets = [Target(Moments(1.0, first=mean, second=covariance + mean.unsqueeze(2) * mean.unsqueeze(1)))]
 
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:

@@ -65,6 +65,11 @@ class Moments(Summary):
         assert total is not None, "this loss did not ask for that moment"
         return total if isinstance(self.count, float) and self.count == 1 else total / self.count
 
+    def normalized(self) -> Moments:
+        """The same per position, of count 1."""
+        sums = (getattr(self, name) for name in ("first", "squares", "second"))
+        return Moments(1.0, *(None if total is None else self.per_position(total) for total in sums))
+
     @property
     def mean(self) -> Float[Tensor, "B N"]:
         """E x."""

@@ -54,6 +54,7 @@ class WeightedGramLoss(StyleLoss):
     """
 
     Options = WeightedOptions
+    fits = "gram_weights"
     needs_content = True
 
     def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:
