@@ -53,9 +53,9 @@ class BaseConfig(SeedOptions):
         int, Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
     ] = 512
     encoder: Annotated[str, OneOf(ENCODERS), about("Which network compares the images.", common=True)] = "vgg16"
-    pooling: Annotated[Literal[POOLINGS], about("Between the encoder's blocks: max as it was trained, or average.")] = (
-        "max"
-    )
+    pooling: Annotated[
+        Literal["max", "average"], about("Between the encoder's blocks: max as it was trained, or average.")
+    ] = "max"
     loss: Annotated[str, OneOf(STYLE_LOSSES), about("The style loss.", common=True)] = "gram"
     content_layers: Annotated[tuple[str, ...], about("Where the content is compared.")] = ("relu4_2",)
     style_layers: Annotated[tuple[str, ...], about("Where the style is compared.")] = STYLE_LAYERS

@@ -110,15 +110,18 @@ def stylize(
 
 def run_to_end(job: Job, steps: Steps) -> Result:
     """Drain a job's steps."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration:
-            break
+    ending = Ending()
+
+    def watched() -> Iterator[Step]:
+        nonlocal ending
+        ending = yield from steps
+
+    for step in watched():
+        last = step
     started = time.perf_counter()
-    image = step.image.cpu()  # waits for the device
-    seconds = step.seconds + time.perf_counter() - started
-    return Result(image, job, seconds, step.index, end.value)
+    image = last.image.cpu()  # waits for the device
+    seconds = last.seconds + time.perf_counter() - started
+    return Result(image, job, seconds, last.index, ending)
 
 
 def stylize_steps(

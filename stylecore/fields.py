@@ -12,7 +12,7 @@ import functools
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from stylecore.errors import OptionError, unknown
 
+AnyOptions = TypeVar("AnyOptions", bound="Options")
 CONFIG = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -108,14 +109,18 @@ class Options:
         except ValidationError as error:
             raise _option_error(error, settings_of(cls)) from None
 
-    def replace(self, **changes: Any) -> typing.Self:
+    def replace(self: AnyOptions, **changes: Any) -> AnyOptions:
         """The same with other values, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-@functools.cache
 def settings_of(options: Any) -> Mapping[str, Setting]:
     """The fields of a class of `Options`, in their order."""
+    return _settings_of(options)
+
+
+@functools.cache
+def _settings_of(options: Any) -> Mapping[str, Setting]:
     hints = typing.get_type_hints(options, include_extras=True)
     return {field.name: _setting(field, hints[field.name]) for field in dataclasses.fields(options)}
 
@@ -141,7 +146,7 @@ def _setting(field: dataclasses.Field[Any], hint: Any) -> Setting:
     )
 
 
-def convert(options: type[Options], name: str, value: Any) -> Any:
+def convert(options: Any, name: str, value: Any) -> Any:
     """`value` as the field holds it: lists become tuples, 300.0 becomes 300, text is parsed.
 
     Raises:
@@ -156,14 +161,14 @@ def convert(options: type[Options], name: str, value: Any) -> Any:
         raise _option_error(error, {name: setting}, name) from None
 
 
-def parse(options: type[Options], name: str, text: str) -> Any:
+def parse(options: Any, name: str, text: str) -> Any:
     """The value of a field from its text: `relu1_1,relu2_1`, `0.5:2,1:1`, `true`, `300`. Raises what `convert` does."""
     if typing.get_origin(_known(options, name).kind) is tuple:
         return convert(options, name, [part.strip() for part in text.split(",") if part.strip()])
     return convert(options, name, text.strip())
 
 
-def _known(options: type[Options], name: str) -> Setting:
+def _known(options: Any, name: str) -> Setting:
     settings = settings_of(options)
     if name not in settings:
         raise unknown("setting", name, settings)
@@ -171,7 +176,7 @@ def _known(options: type[Options], name: str) -> Setting:
 
 
 @functools.cache
-def _adapter(options: Any, name: str) -> TypeAdapter[Any]:
+def _adapter(options: Any, name: str) -> TypeAdapter:  # type: ignore[type-arg] - beartype knows no parameter
     return TypeAdapter(typing.get_type_hints(options, include_extras=True)[name])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
@@ -79,7 +79,7 @@ class Job:
     @classmethod
     def load(
         cls, content: ImageSource, style: ImageSource | Sequence[ImageSource], config: StylizeConfig, **more: Any
-    ) -> Self:
+    ) -> Job:
         """A job of paths, bytes, PIL images or tensors; it remembers the paths. Raises what `load_image` does."""
         styles: list[ImageSource] = list(style) if isinstance(style, list | tuple) else [cast(ImageSource, style)]
         images = [load_image(source) for source in (content, *styles)]

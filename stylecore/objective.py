@@ -103,10 +103,9 @@ class Objective:
     def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         """The weighted losses of an image whose features at `layers` are known."""
         config, zero = self.config, image.new_zeros(())
-        content = _added(
-            zero, (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms)
-        )
-        style = _added(zero, self._style_losses(features))
+        contents = (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms)
+        content = sum(contents, start=zero)
+        style = sum(self._style_losses(features), start=zero)
         content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else zero
         return Losses(content + style + tv, content, style, tv)

@@ -31,7 +31,7 @@ def reduce_encoder_command(
     ] = None,
     distill_steps: Annotated[int, typer.Option(min=0, help="Steps of training afterwards, about 1 s each.")] = 200,
 ) -> None:
-    """Split an encoder's convolutions so that they take SPEEDUP times fewer multiplications; --encoder FILE then uses it."""
+    """Split an encoder's convolutions to take SPEEDUP times fewer multiplications; --encoder FILE then uses it."""
     check_writable(output, ".safetensors")
     pictures = _load_pictures(images)
     teacher = load_encoder(encoder)

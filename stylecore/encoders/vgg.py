@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -156,9 +156,9 @@ class Encoder(nn.Module):
         self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
-    def with_convs(self, convs: Mapping[str, nn.Module], checksum: str | None = None) -> Self:
+    def with_convs(self, convs: Mapping[str, nn.Module], checksum: str | None = None) -> Encoder:
         """The same encoder with other convolutions, or fewer of them; the checksum is theirs unless it is given."""
-        return type(self)(
+        return Encoder(
             self.architecture.name,
             convs,
             name=self.name,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stylecore.fields import CONFIG, Options, Whole, about
 from stylecore.losses.statistics import (
+    AnySummary,
     Features,
     Moments,
     PositionWeights,
@@ -31,7 +32,6 @@ from stylecore.losses.statistics import (
 
 Scalar = Float[Tensor, ""]
 AnyLoss = TypeVar("AnyLoss", bound="StyleLoss")
-AnySummary = TypeVar("AnySummary", bound=Summary)
 MAX_REFRESH = 100_000
 
 

@@ -13,12 +13,13 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+AnySummary = TypeVar("AnySummary", bound="Summary")
 Features = Float[Tensor, "B N _ _"]  # H and W unnamed: several images of one signature differ in size
 PositionWeights = Float[Tensor, "B 1 _ _"]  # a soft mask over a layer's positions, in [0, 1]
 
@@ -27,21 +28,21 @@ class Summary(ABC):
     """What a style loss keeps of an image's features at one layer; `a + b` is that of all positions of both."""
 
     @abstractmethod
-    def __add__(self, other: Self) -> Self: ...
+    def __add__(self: AnySummary, other: AnySummary) -> AnySummary: ...
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors in it by name."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
-    def detach(self) -> Self:
+    def detach(self: AnySummary) -> AnySummary:
         """The same values without their graph."""
         return self._mapped(Tensor.detach)
 
-    def double(self) -> Self:
+    def double(self: AnySummary) -> AnySummary:
         """The same values in float64."""
         return self._mapped(Tensor.double)
 
-    def _mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _mapped(self: AnySummary, function: Callable[[Tensor], Tensor]) -> AnySummary:
         values = {name: function(value) for name, value in self.tensors().items()}
         return dataclasses.replace(self, **values)  # type: ignore[type-var]
 
