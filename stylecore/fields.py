@@ -176,7 +176,7 @@ def _known(options: Any, name: str) -> Setting:
 
 
 @functools.cache
-def _adapter(options: Any, name: str) -> TypeAdapter:  # type: ignore[type-arg]
+def _adapter(options: Any, name: str) -> TypeAdapter:
     return TypeAdapter(typing.get_type_hints(options, include_extras=True)[name])
 
 

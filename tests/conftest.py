@@ -17,7 +17,7 @@ from paths import free_port
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder, conv_names, load_encoder
+from stylecore.encoders import Encoder, architecture_of, load_encoder
 from stylecore.sample_images import load_photo, load_style
 
 # Stays installed: only the tests that need the extra `export` import what it covers.
@@ -50,9 +50,8 @@ def one_conv_encoder() -> Encoder:
 def shared_tiny_encoder() -> Encoder:
     """All of VGG-16's layers with 6 random channels each: the engine's paths in milliseconds. Not to be changed."""
     torch.manual_seed(0)
-    widths = [3] + [6] * len(conv_names("vgg16"))
-    pairs = zip(conv_names("vgg16"), widths, widths[1:], strict=False)
-    convs = {name: nn.Conv2d(n_in, n_out, 3, padding=1) for name, n_in, n_out in pairs}
+    layers = architecture_of("vgg16").convs
+    convs = {str(layer): nn.Conv2d(6 if number else 3, 6, 3, padding=1) for number, layer in enumerate(layers)}
     for conv in convs.values():
         nn.init.kaiming_normal_(conv.weight)
     return Encoder("vgg16", convs, normalization="torchvision")
