@@ -1,7 +1,7 @@
 """stylecore: neural style transfer by optimisation, with reduced style losses and fast lower-detail previews."""
 
 from stylecore.config import Stage, StylizeConfig
-from stylecore.encoders.vgg import Encoder, load_encoder
+from stylecore.encoders import Encoder, load_encoder
 from stylecore.engine import Result, Step, prepare_encoder, stylize, stylize_steps
 from stylecore.errors import (
     DivergenceError,
@@ -13,10 +13,13 @@ from stylecore.errors import (
     WeightsError,
 )
 from stylecore.images import ImageNote, load_image, read_settings, save_image
+from stylecore.job import Job
+from stylecore.measured_run import MeasuredRun
 from stylecore.metrics import Distances, Yardstick, content_distance, style_distance
 from stylecore.presets import PRESETS, make_config
+from stylecore.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "PRESETS",
@@ -25,6 +28,8 @@ __all__ = [
     "Encoder",
     "ImageError",
     "ImageNote",
+    "Job",
+    "MeasuredRun",
     "NotEnoughMemoryError",
     "OptionError",
     "OutputError",

@@ -6,8 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +14,19 @@ from typing import Any
 
 import torch
 
-from stylecore.config import LOSSES_WITH_BASIS, StylizeConfig
-from stylecore.devices import environment, find_device, synchronize
-from stylecore.encoders.vgg import Encoder, num_channels
-from stylecore.engine import Step, prepare_encoder, stylize_steps
-from stylecore.errors import DivergenceError, ImageError, OptionError
+from stylecore.config import StylizeConfig
+from stylecore.devices import environment, find_device
+from stylecore.encoders import Encoder, Layer
+from stylecore.engine import Step, job_yardstick, prepare_encoder
+from stylecore.errors import ImageError, OptionError
 from stylecore.files import write_json
-from stylecore.images import ImageTensor, fit_size, image_size, load_image, resize_image, save_image
-from stylecore.losses.basis import Components
-from stylecore.metrics import Distances, Yardstick, high_frequency_energy
+from stylecore.images import ImageTensor, load_image, save_image
+from stylecore.job import Job
+from stylecore.losses import option_names
+from stylecore.measured_run import MeasuredRun, curve_steps
+from stylecore.metrics import Yardstick, high_frequency_energy
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.profiling import seconds_by_stage, warm_up
-
-NUM_CURVE_POINTS = 12
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Record:
     content_distance: float
     witness_distance: float
     detail: float | None  # high-frequency energy over that of the same preset's `gram`; None without one
-    curve: list[list[float]]  # [seconds, style distance] at about `NUM_CURVE_POINTS` steps, log-spaced
+    curve: list[list[float]]  # [seconds, style distance] of some steps, log-spaced
     num_steps: int  # evaluations made
     diverged: bool  # then the image is the last good one
     encoder_checksum: str
@@ -93,11 +92,12 @@ def make_variants(
     components = list(dict.fromkeys(components)) or [options.get("components", StylizeConfig.components)]
     variants: list[Variant] = []
     for preset, loss in itertools.product(presets, losses):
-        for kept in components if loss in LOSSES_WITH_BASIS else components[:1]:
+        has_components = "components" in option_names(loss)
+        for kept in components if has_components else components[:1]:
             config = make_config(preset, **base, loss=loss, components=kept)
             _check_components(config)
             words = [preset] * (len(presets) > 1) + [loss]
-            words += [kept] * (loss in LOSSES_WITH_BASIS and len(components) > 1)
+            words += [str(kept)] * (has_components and len(components) > 1)
             variants.append(Variant(" ".join(words), config))
     return same_start(variants)
 
@@ -105,22 +105,14 @@ def make_variants(
 def same_start(variants: Sequence[Variant]) -> list[Variant]:
     """All variants with the init and the seed of the first."""
     first = variants[0].config
-    return [
-        Variant(variant.name, dataclasses.replace(variant.config, init=first.init, seed=first.seed))
-        for variant in variants
-    ]
+    return [Variant(variant.name, variant.config.replace(init=first.init, seed=first.seed)) for variant in variants]
 
 
 def _check_components(config: StylizeConfig) -> None:
     """Refuse a count that a layer does not have now, not after the variants before this one have run."""
-    if config.loss in LOSSES_WITH_BASIS:
+    if "components" in option_names(config.loss):
         for layer in config.style_layers:
-            Components.parse(config.components).number(torch.zeros(num_channels(layer)), layer)
-
-
-def curve_steps(num_steps: int, num_points: int = NUM_CURVE_POINTS) -> set[int]:
-    """At most `num_points` of the steps 1 .. num_steps, log-spaced, the first and the last always."""
-    return {round(num_steps ** (index / (num_points - 1))) for index in range(num_points)}
+            config.components.number(torch.zeros(Layer.parse(layer).num_channels), layer)
 
 
 class Comparison:
@@ -131,12 +123,12 @@ class Comparison:
     seconds of two machines do not belong into one table.
 
     Args:
-        content, styles: (1, 3, H, W) in [0, 1].
+        job: pictures and sources; its config is the variants' to replace.
         variants: with unique names.
         folder: exists already.
-        inputs: {name, checksum} of content and styles, as saved PNGs carry them.
         weights: an encoder's file, for all variants.
         results_name: the table's file in the folder.
+        encoder: a loaded one for all variants; default: as each config asks.
 
     Raises:
         OptionError, NotEnoughMemoryError, WeightsError: before anything runs, if a variant is impossible.
@@ -144,31 +136,29 @@ class Comparison:
 
     def __init__(
         self,
-        content: ImageTensor,
-        styles: Sequence[ImageTensor],
+        job: Job,
         variants: Sequence[Variant],
         folder: str | Path,
         *,
-        inputs: Sequence[Mapping[str, str]] = (),
         weights: str | Path | None = None,
         results_name: str = "results.json",
+        encoder: Encoder | None = None,
     ) -> None:
         if len({variant.file_name.lower() for variant in variants}) < len(variants):
             raise OptionError("Every variant of a comparison needs its own name.")
-        self.content = content
-        self.styles = tuple(styles)
+        self.job = job
         self.variants = list(variants)
         self.folder = Path(folder)
-        self.inputs = [dict(record) for record in inputs]
         self.weights = weights
         self.results = self.folder / results_name
         self.device = find_device(variants[0].config.device)
+        self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
         self._yardsticks: dict[tuple[int, int], Yardstick] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
-            self._steps(variant)
+            self._make_run(variant)
 
     @cached_property
     def environment(self) -> dict[str, str | int]:
@@ -197,55 +187,48 @@ class Comparison:
         return load_image(self.folder / record.image)
 
     def _run_variant(self, variant: Variant) -> Iterator[Progress]:
-        watch = _Watch(self._yardstick(variant.config), curve_steps(variant.config.num_steps))
-        diverged = False
-        try:
-            for step in self._steps(variant):
-                watch.look(step)
-                yield Progress(variant, step)
-            watch.finish(step)
-        except DivergenceError as error:
-            diverged = True
-            watch.measure(error.last_good)
-        image, config = watch.image.cpu(), variant.config
-        encoder = self._encoder(config)
-        settings = {"version": self.environment["stylecore"], "config": config.to_dict(), "inputs": self.inputs}
-        stages = seconds_by_stage(image, self.content, self.styles, config, encoder)
-        save_image(image, self.folder / variant.file_name, settings)
+        run = self._make_run(variant, curve_steps(variant.config.num_steps))
+        for step in run:
+            yield Progress(variant, step)
+        distances, image = run.distances, run.image
+        encoder = self._encoder(variant.config)
+        stages = seconds_by_stage(image, run.job, encoder)
+        save_image(image, self.folder / variant.file_name, run.job.settings())
+        self._energies[variant.name] = high_frequency_energy(image)
         self._finished[variant.name] = Record(
             name=variant.name,
-            loss=config.loss,
-            preset=config.preset,
-            config=config.to_dict(),
-            seconds=round(watch.seconds, 4),
+            loss=variant.config.loss,
+            preset=variant.config.preset,
+            config=variant.config.to_dict(),
+            seconds=round(run.seconds, 4),
             seconds_by_stage={stage: round(seconds, 6) for stage, seconds in stages.items()},
-            style_distance=round(watch.distances.style, 5),
-            content_distance=round(watch.distances.content, 5),
-            witness_distance=round(watch.distances.witness, 5),
+            style_distance=round(distances.style, 5),
+            content_distance=round(distances.content, 5),
+            witness_distance=round(distances.witness, 5),
             detail=None,
-            curve=watch.curve,
-            num_steps=watch.num_steps,
-            diverged=diverged,
+            curve=[[round(point.seconds, 4), round(point.distances.style, 5)] for point in run.curve],
+            num_steps=run.num_steps,
+            diverged=run.reason == "diverged",
             encoder_checksum=encoder.checksum,
             image=variant.file_name,
         )
-        self._energies[variant.name] = high_frequency_energy(image)
 
-    def _steps(self, variant: Variant) -> Iterator[Step]:
-        return stylize_steps(self.content, self.styles, variant.config, encoder=self._encoder(variant.config))
+    def _make_run(self, variant: Variant, marks: Collection[int] = ()) -> MeasuredRun:
+        job = self.job.with_config(variant.config)
+        yardstick = self._yardstick(job) if marks else None
+        return MeasuredRun(job, encoder=self._encoder(variant.config), marks=marks, yardstick=yardstick)
 
     def _encoder(self, config: StylizeConfig) -> Encoder:
         key = (config.encoder, config.pooling, config.dtype)
         if key not in self._encoders:
-            self._encoders[key] = prepare_encoder(config, self.weights)
+            self._encoders[key] = self._given_encoder or prepare_encoder(config, self.weights)
         return self._encoders[key]
 
-    def _yardstick(self, config: StylizeConfig) -> Yardstick:
-        """At the size of the config's result, on the job's device."""
-        size = fit_size(image_size(self.content), config.size)
-        if size not in self._yardsticks:
-            self._yardsticks[size] = Yardstick(self.content, self.styles, size, config.style_weights, self.device)
-        return self._yardsticks[size]
+    def _yardstick(self, job: Job) -> Yardstick:
+        """At the size of the job's result, on its device; variants of one size share it."""
+        if job.size not in self._yardsticks:
+            self._yardsticks[job.size] = job_yardstick(job, self.device)
+        return self._yardsticks[job.size]
 
     def _detail(self, record: Record) -> float | None:
         for other in self._finished.values():
@@ -274,53 +257,15 @@ class Comparison:
             same = stored["environment"] == self.environment
         except (OSError, ValueError, TypeError, KeyError):
             return {}
-        same &= checksums == [record["checksum"] for record in self.inputs]
+        same &= checksums == [source.checksum for source in self.job.sources]
         return {record.name: record for record in records} if same else {}
 
     def write(self, **more: Any) -> None:
         """Write the table, with further entries beside the records; an old one is replaced by a complete new one."""
         results = {
             "environment": self.environment,
-            "inputs": self.inputs,
+            "inputs": self.job.inputs(),
             "records": [dataclasses.asdict(record) for record in self.records],
             **more,
         }
         write_json(self.results, results)
-
-
-class _Watch:
-    """Measures some of a run's steps, outside the engine's seconds."""
-
-    def __init__(self, yardstick: Yardstick, marks: set[int]) -> None:
-        self.yardstick = yardstick
-        self.marks = marks
-        self.curve: list[list[float]] = []
-        self.seconds = 0.0
-        self.num_steps = 0
-        self._waited = 0.0
-        self.image: ImageTensor  # the last one measured, at the result's size
-        self.distances: Distances
-
-    def look(self, step: Step) -> None:
-        """Note a step; measure it if it is one of the marks."""
-        if step.index in self.marks:
-            # A GPU may still be at work on this step: the wait for it is the engine's time, not the yardstick's.
-            started = time.perf_counter()
-            synchronize(step.image.device)
-            self._waited += time.perf_counter() - started
-        self.num_steps = step.index
-        self.seconds = step.seconds + self._waited
-        if step.index in self.marks:
-            self.measure(step.image)
-            self.curve.append([round(self.seconds, 4), round(self.distances.style, 5)])
-
-    def finish(self, step: Step) -> None:
-        """Measure the last step, if a budget or a goal ended the run between two marks."""
-        if step.index not in self.marks:
-            self.marks.add(step.index)
-            self.look(step)
-
-    def measure(self, image: ImageTensor) -> None:
-        """Measure an image, brought to the result's size if it comes from a coarser scale."""
-        self.image = resize_image(image, *self.yardstick.size)
-        self.distances = self.yardstick.measure(self.image)

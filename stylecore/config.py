@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, model_validator
 from stylecore import fields
 from stylecore.encoders import ENCODERS, POOLINGS, STYLE_LAYERS, architecture_of
 from stylecore.errors import OptionError
-from stylecore.fields import CONFIG, Number, OneOf, Options, Setting, Whole, about, settings_of
+from stylecore.fields import CONFIG, Number, OneOf, Setting, Whole, about, settings_of
 from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
 from stylecore.losses.base import SeedOptions
 
@@ -57,9 +57,9 @@ class BaseConfig(SeedOptions):
         int, Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
     ] = 512
     encoder: Annotated[str, OneOf(ENCODERS), about("Which network compares the images.", common=True)] = "vgg16"
-    pooling: Annotated[
-        Literal[POOLINGS], about("Between the encoder's blocks: max as it was trained, or average.")
-    ] = "max"
+    pooling: Annotated[Literal[POOLINGS], about("Between the encoder's blocks: max as it was trained, or average.")] = (
+        "max"
+    )
     loss: Annotated[str, OneOf(STYLE_LOSSES), about("The style loss.", common=True)] = "gram"
     content_layers: Annotated[tuple[str, ...], about("Where the content is compared.")] = ("relu4_2",)
     style_layers: Annotated[tuple[str, ...], about("Where the style is compared.")] = STYLE_LAYERS
@@ -74,7 +74,9 @@ class BaseConfig(SeedOptions):
     ] = "absolute"
     content_weight: Annotated[float, Number, about("Multiplies the content term.", low=0, high=MAX_WEIGHT)] = 1.0
     style_weight: Annotated[
-        float, Number, about("Multiplies the style term, from photo (0) to painting.", low=0, high=MAX_WEIGHT, common=True)
+        float,
+        Number,
+        about("Multiplies the style term, from photo (0) to painting.", low=0, high=MAX_WEIGHT, common=True),
     ] = 1.0
     tv_weight: Annotated[
         float, Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
@@ -82,7 +84,9 @@ class BaseConfig(SeedOptions):
     style_weights: Annotated[
         tuple[float, ...], about("Of several styles, such as 0.7,0.3; none given: all alike.", common=True)
     ] = ()
-    init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = "content"
+    init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = (
+        "content"
+    )
     keep_colors: Annotated[
         Literal["none", "luminance", "match"],
         about("luminance: the photo's chroma; match: the style recoloured to the photo first.", common=True),
@@ -103,7 +107,9 @@ class BaseConfig(SeedOptions):
     ] = (Stage(1.0, 1.0),)
     clamp: Annotated[bool, about("Keep the image displayable after every step, as projected always does.")] = False
     time_budget: Annotated[
-        float, Number, about("For the whole job, which is planned within it; 0: no limit.", low=0, high=1e6, unit="s", common=True)
+        float,
+        Number,
+        about("For the whole job, which is planned within it; 0: no limit.", low=0, high=1e6, unit="s", common=True),
     ] = 0.0
     target_distance: Annotated[
         float, Number, about("Stop at this style distance; 0: run to the end.", low=0, high=1e3, common=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 import torch
 
 from stylecore.errors import OptionError, unknown
+from stylecore.version import VERSION
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -103,12 +103,8 @@ def device_name(device: torch.device) -> str:
 
 def environment(device: torch.device) -> dict[str, str | int]:
     """What a figure of speed was measured on and with: versions, system, processor, threads, device."""
-    try:
-        own_version = version("stylecore")
-    except PackageNotFoundError:  # imported from a checkout that was not installed
-        own_version = "unknown"
     return {
-        "stylecore": own_version,
+        "stylecore": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",

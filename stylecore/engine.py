@@ -113,7 +113,7 @@ def run_to_end(job: Job, steps: Steps) -> Result:
     while True:
         try:
             step = next(steps)
-        except StopIteration as end:
+        except StopIteration:
             break
     started = time.perf_counter()
     image = step.image.cpu()  # waits for the device

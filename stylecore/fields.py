@@ -69,7 +69,7 @@ class Setting:
 
 
 def about(
-    help: str,  # noqa: A002 - what argparse, typer and everybody call it
+    help: str,
     *,
     low: float | None = None,
     high: float | None = None,

@@ -20,6 +20,7 @@ from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, reason, replacing
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 12.0

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from torch import Tensor
-
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
 from stylecore.files import checksum
@@ -67,7 +65,9 @@ class Job:
     styles: tuple[ImageTensor, ...]  # each such an image of its own size
     config: StylizeConfig
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
-    files: dict[str, str] = field(default_factory=dict)  # further settings: files of weights and bases, as they are named
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # further settings: files of weights and bases, as they are named
 
     def __post_init__(self) -> None:
         if not self.styles:
@@ -132,7 +132,9 @@ class SavedSettings:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
             config = dict(saved.pop("config", {}))
         except (KeyError, TypeError, ValueError) as error:
-            raise ImageError(f"The settings in '{path}' are of another form: choose a PNG that stylecore saved.") from error
+            raise ImageError(
+                f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
+            ) from error
         saved.pop("version", None)
         return cls(path, config, sources, saved)
 

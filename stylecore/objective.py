@@ -102,7 +102,9 @@ class Objective:
     def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         """The weighted losses of an image whose features at `layers` are known."""
         config, zero = self.config, image.new_zeros(())
-        content = _added(zero, (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms))
+        content = _added(
+            zero, (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms)
+        )
         style = _added(zero, self._style_losses(features))
         content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else zero
@@ -136,12 +138,10 @@ class Objective:
     def refresh(self, features: Mapping[str, Features]) -> bool:
         """Let the style losses that are due adapt to the features; whether the objective is then another one."""
         due = self.num_evaluations % self.config.refresh_every == 0
-        adapting = {id(term.loss): term for term in self.style_terms if self._adapts(term.loss, due)}
-        changes = [
+        adapting = {id(term.loss): term for term in self.style_terms if self._adapts(term.loss, due)}.values()
+        for term in adapting:
             term.loss.refresh(term.loss.survey(features[term.layer].detach(), term.region))
-            for term in adapting.values()
-        ]
-        return any(changes)
+        return any(term.loss.restarts_optimizer for term in adapting)
 
     @staticmethod
     def _adapts(loss: StyleLoss, due: bool) -> bool:

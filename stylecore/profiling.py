@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import fmean, median
 
 import torch
 from torch import Tensor
 
-from stylecore.config import LOSSES_WITH_WEIGHTS, StylizeConfig
+from stylecore.config import MIN_SIZE_PX, StylizeConfig
 from stylecore.devices import synchronize
-from stylecore.encoders.vgg import Encoder
-from stylecore.engine import stylize_steps
-from stylecore.images import LEVELS, ImageTensor, fit_image, image_size, resize_image
-from stylecore.losses import StyleLoss
-from stylecore.objective import Objective
+from stylecore.encoders import Encoder
+from stylecore.engine import job_steps
+from stylecore.images import LEVELS, ImageTensor, image_size
+from stylecore.job import Job
+from stylecore.objective import Objective, make_objective
 from stylecore.optimizers import Optimizer, make_optimizer
+from stylecore.start import stage_images
 
 # "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
 STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")
@@ -27,40 +28,25 @@ STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encode
 def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
     """An evaluation a stage of a small image, so that the timed run meets encoders and kernels that are loaded."""
     stages = tuple(dataclasses.replace(stage, scale=1.0, share=1.0) for stage in config.stages)
-    small = dataclasses.replace(
-        config,
-        loss="gram",
-        size=64,
-        style_weights=(),
-        stages=stages,
-        num_steps=len(stages),
-        time_budget=0.0,
-        target_distance=0.0,
-    )
-    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for _ in stylize_steps(image, image, small, encoder=encoder):
+    plain = {"loss": "gram", "style_weights": (), "time_budget": 0.0, "target_distance": 0.0}
+    small = config.replace(**plain, size=MIN_SIZE_PX, stages=stages, num_steps=len(stages))
+    image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, generator=torch.Generator().manual_seed(0))
+    for _ in job_steps(Job(image, (image,), small), encoder=encoder):
         pass
 
 
-def seconds_by_stage(
-    image: ImageTensor,
-    content: ImageTensor,
-    styles: Sequence[ImageTensor],
-    config: StylizeConfig,
-    encoder: Encoder,
-    num_repeats: int = 5,
-) -> dict[str, float]:
+def seconds_by_stage(image: ImageTensor, job: Job, encoder: Encoder, num_repeats: int = 5) -> dict[str, float]:
     """Median seconds of one evaluation by stage, measured on a job's own objective at `image`; targets not counted.
 
     The stages are waited for one by one, which a GPU's run does not do, and are scaled to nothing: their sum need not
     equal the run's seconds per evaluation. `refresh` is divided by the evaluations that share it, and L-BFGS has the
     memory that it has in the mean over a run.
     """
-    size, device = image_size(image), encoder.mean.device
-    styles_here = [fit_image(style, max(size)).to(device) for style in styles]
-    objective = Objective(encoder, resize_image(content, *size).to(device), styles_here, config)
+    config, device = job.config, encoder.device
+    images = stage_images(job.content, job.styles, image_size(image), device)
+    objective = make_objective(encoder, images.content, images.styles, config)
     variable = image.to(device) * LEVELS
-    optimizer = _experienced_optimizer(config, variable, _steps_between_resets(config))
+    optimizer = _experienced_optimizer(config, variable, _steps_between_resets(objective, config))
     runs = [_time_evaluation(objective, optimizer, variable) for _ in range(1 + num_repeats)]
     seconds = {stage: median(run[stage] for run in runs[1:]) for stage in STAGES}
     return seconds | {"refresh": seconds["refresh"] / _evaluations_per_refresh(objective)}
@@ -88,7 +74,7 @@ def _time_evaluation(objective: Objective, optimizer: Optimizer, variable: Tenso
     variable = variable.detach().requires_grad_(True)
     with watch.stage("encoder_forward"):
         image = variable / LEVELS
-        features = objective.encoder(image, objective.layers)
+        features = objective.features(image)
     leaves = {layer: values.detach().requires_grad_(True) for layer, values in features.items()}
     with watch.stage("refresh"):
         objective.refresh(leaves)
@@ -106,14 +92,14 @@ def _time_evaluation(objective: Objective, optimizer: Optimizer, variable: Tenso
 
 
 def _evaluations_per_refresh(objective: Objective) -> int:
-    losses = [loss for loss in objective.style_losses.values() if isinstance(loss, StyleLoss)]
-    return 1 if any(loss.refreshes_always for loss in losses) else objective.config.refresh_every
+    always = any(term.loss.refreshes_always for term in objective.style_terms)
+    return 1 if always else objective.config.refresh_every
 
 
-def _steps_between_resets(config: StylizeConfig) -> int:
-    """How long the optimiser keeps its memory: trained weights clear it at every change."""
-    trains = config.loss in LOSSES_WITH_WEIGHTS and config.weights_from == "adversarial"
-    return min(config.num_steps, config.refresh_every) if trains else config.num_steps
+def _steps_between_resets(objective: Objective, config: StylizeConfig) -> int:
+    """How long the optimiser keeps its memory: trained weights and new samples clear it at every change."""
+    restarts = any(term.loss.restarts_optimizer for term in objective.style_terms)
+    return min(config.num_steps, config.refresh_every) if restarts else config.num_steps
 
 
 def _experienced_optimizer(config: StylizeConfig, variable: Tensor, num_steps: int) -> Optimizer:

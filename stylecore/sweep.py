@@ -5,7 +5,6 @@ And the same for the threshold of the SVD. A sweep is a comparison whose variant
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,7 +38,7 @@ def sweep_variants(
     kept = [text for text in dict.fromkeys(components) if not _is_zero(text)]
     variants = make_variants(options, [REFERENCE])
     if len(kept) < len(set(components)):
-        no_style = dataclasses.replace(variants[0].config, loss="pca", style_weight=0.0)
+        no_style = variants[0].config.replace(loss="pca", style_weight=0.0)
         variants.append(Variant("pca 0", no_style))
     for text in kept:
         (variant,) = make_variants(options, ["pca"], components=[text])
@@ -62,7 +61,7 @@ def sweep_table(comparison: Comparison) -> list[dict[str, Any]]:
     """
     records = {record.name: record for record in comparison.records}
     reference = comparison.image(records[REFERENCE])
-    content = resize_image(comparison.content, *image_size(reference))
+    content = resize_image(comparison.job.content, *image_size(reference))
     rows = []
     for name, record in records.items():
         image = comparison.image(record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,19 +17,20 @@ import torch
 
 from stylecore.bench.baseline import baseline_seconds
 from stylecore.bench.pairs import Pair
-from stylecore.compare import curve_steps
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
-from stylecore.encoders.vgg import load_encoder
-from stylecore.engine import prepare_encoder, stylize_steps
+from stylecore.encoders import Encoder, load_encoder
+from stylecore.engine import job_steps, job_yardstick, prepare_encoder, run_to_end, stylize_steps
 from stylecore.errors import NotEnoughMemoryError, OptionError
-from stylecore.files import write_file
-from stylecore.images import LEVELS, ImageTensor, fit_image, fit_size, image_size, resize_image
-from stylecore.metrics import Yardstick
-from stylecore.objective import Objective
+from stylecore.files import write_json
+from stylecore.images import LEVELS, ImageTensor, fit_image
+from stylecore.job import Job
+from stylecore.measured_run import MeasuredRun, curve_steps, in_turns
+from stylecore.objective import make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import make_config
 from stylecore.profiling import seconds_by_stage, warm_up
+from stylecore.start import StageImages, stage_images
 
 REFERENCE = "gatys"
 BASELINE = "baseline"  # the reference as anybody would write it with torch alone
@@ -122,38 +122,27 @@ class Bench:
             if name in configs:
                 image = fit_image(pair.content, self.options.size)
                 encoder = prepare_encoder(configs[name])
-                parts = seconds_by_stage(image, pair.content, [pair.style], configs[name], encoder)
+                parts = seconds_by_stage(image, Job(pair.content, (pair.style,), configs[name]), encoder)
                 record["seconds_by_stage"] = {part: round(value, 5) for part, value in parts.items()}
             self.evaluations.append(record)
         yield f"timed {self.options.num_evaluations} evaluations each of {', '.join(samples)}"
 
 
-def run_job(pair: Pair, config: StylizeConfig) -> dict[str, Any]:
+def run_job(pair: Pair, config: StylizeConfig, encoder: Encoder | None = None) -> dict[str, Any]:
     """One job, repeated while it is short; the curve is [seconds, style distance], of the first run."""
-    encoder = prepare_encoder(config)
-    yardstick = Yardstick(pair.content, [pair.style], fit_size(image_size(pair.content), config.size))
-    seconds: list[float] = []
-    curve: list[list[float]] = []
-    while not seconds or (sum(seconds) < ENOUGH_S and len(seconds) < MAX_RUNS):
-        marks = curve_steps(config.num_steps) if not seconds else set()
-        waited = 0.0
-        for step in stylize_steps(pair.content, pair.style, config, encoder=encoder):
-            if step.index in marks:
-                started = time.perf_counter()
-                synchronize(step.image.device)
-                waited += time.perf_counter() - started
-                distance = yardstick.measure(resize_image(step.image, *yardstick.size)).style
-                curve.append([round(step.seconds + waited, 4), round(distance, 4)])
-        started = time.perf_counter()
-        image = step.image.cpu()
-        seconds.append(step.seconds + waited + time.perf_counter() - started)
-    distances = yardstick.measure(image)
+    encoder = encoder or prepare_encoder(config)
+    job = Job(pair.content, (pair.style,), config)
+    yardstick = job_yardstick(job)
+    first = MeasuredRun(job, encoder=encoder, marks=curve_steps(config.num_steps), yardstick=yardstick).to_end()
+    seconds = [first.seconds]
+    while sum(seconds) < ENOUGH_S and len(seconds) < MAX_RUNS:
+        seconds.append(run_to_end(job, job_steps(job, encoder=encoder)).seconds)
     return {
         "pair": pair.name,
         "seconds": [round(value, 4) for value in seconds],
-        "num_steps": step.index,
-        **{kind: round(value, 5) for kind, value in dataclasses.asdict(distances).items()},
-        "curve": curve,
+        "num_steps": first.num_steps,
+        **{kind: round(value, 5) for kind, value in dataclasses.asdict(first.distances).items()},
+        "curve": [[round(point.seconds, 4), round(point.distances.style, 4)] for point in first.curve],
     }
 
 
@@ -162,7 +151,7 @@ def race_losses(pair: Pair, config: StylizeConfig) -> Iterator[dict[str, Any]]:
     budget = min(run_job(pair, config)["seconds"])
     for name, options in REDUCED_LOSSES.items():
         changed: dict[str, Any] = dict(options)
-        racer = dataclasses.replace(config, **changed, num_steps=MORE_STEPS * config.num_steps, time_budget=budget)
+        racer = config.replace(**changed, num_steps=MORE_STEPS * config.num_steps, time_budget=budget)
         yield {"loss": name, "time_budget": round(budget, 4)} | run_job(pair, racer)
 
 
@@ -175,26 +164,30 @@ def interleaved_evaluations(
     """
     config = configs[REFERENCE]
     device = find_device(config.device)
-    content, style = fit_image(pair.content, config.size), fit_image(pair.style, config.size)
-    content, style = content.to(device), style.to(device)
+    images = stage_images(pair.content, (pair.style,), Job(pair.content, (pair.style,), config).size, device)
     full = load_encoder(device=device)
-    jobs = {}
-    for name, each in configs.items():
-        jobs[name] = (Objective(prepare_encoder(each), content, [style], each), make_optimizer(each))
-    variables = dict.fromkeys(configs, content * LEVELS)
+    steppers = [_Stepper(images, each) for each in configs.values()]
     samples: dict[str, list[float]] = {name: [] for name in (BASELINE, *configs)}
     turns, block = 4, max(1, num_evaluations // 4)
     for _ in range(turns):
-        samples[BASELINE] += baseline_seconds(full, content, style, block)
-        for _ in range(block):
-            for name, (objective, optimizer) in jobs.items():
-                synchronize(device)
-                started = time.perf_counter()
-                found = objective.evaluate(variables[name])
-                variables[name] = optimizer.step(variables[name], found.gradient, found.losses.total)
-                synchronize(device)
-                samples[name].append(time.perf_counter() - started)
+        samples[BASELINE] += baseline_seconds(full, images.content, images.styles[0], block)
+        for name, seconds in zip(configs, in_turns(steppers, min_runs=block, warm_up=0), strict=True):
+            samples[name] += seconds
     return samples
+
+
+class _Stepper:
+    """A recipe's evaluation and optimiser step at the final size; called again and again, it goes on."""
+
+    def __init__(self, images: StageImages, config: StylizeConfig) -> None:
+        self.objective = make_objective(prepare_encoder(config), images.content, images.styles, config)
+        self.optimizer = make_optimizer(config)
+        self.variable = images.content * LEVELS
+
+    def __call__(self) -> None:
+        found = self.objective.evaluate(self.variable)
+        self.variable = self.optimizer.step(self.variable, found.gradient, found.losses.total)
+        synchronize(self.variable.device)
 
 
 def measure_scale(preset: str, size: int) -> dict[str, Any]:
@@ -218,7 +211,7 @@ def _measure_scale(preset: str, size: int, num_threads: int) -> dict[str, Any]:
         "preset": preset,
         "size_px": size,
         "seconds_per_evaluation": round((moments[-1] - moments[0]) / (SCALE_STEPS - 1), 4),
-        "peak_memory_mib": round(peak_memory_mib(encoder.mean.device)),
+        "peak_memory_mib": round(peak_memory_mib(encoder.device)),
     }
 
 
@@ -234,7 +227,7 @@ def write_bench(bench: Bench, path: str | Path) -> Path:
         "pairs": [pair.name for pair in bench.pairs],
         **{part: getattr(bench, part) for part in PARTS},
     }
-    return write_file(Path(path), json.dumps(content, indent=1).encode() + b"\n")
+    return write_json(Path(path), content)
 
 
 def read_bench(path: str | Path) -> dict[str, Any]:

@@ -1,67 +1,42 @@
-"""The options that decide how a result looks, once for all commands that take them."""
+"""The options that decide how a result looks, made from the config's fields for all commands that take them."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from stylecore.config import parse_field
-from stylecore.encoders.vgg import ENCODERS, WEIGHTS_SUFFIXES, weights_architecture
+from stylecore.config import SETTINGS, parse_field
+from stylecore.encoders import weights_architecture
+from stylecore.encoders.weights import SUFFIXES
 from stylecore.errors import OptionError
+from stylecore.fields import Setting
 from stylecore.presets import DEFAULT_PRESET, PRESETS
 
-# Options that are fields of `StylizeConfig` under another name.
-RENAMED = {"steps": "num_steps", "svd_every": "refresh_every"}
+# Names of an option beside its field's, shown in the help or (of an earlier release) not.
+SHORT = {"num_steps": "--steps"}
+EARLIER = {"refresh_every": "--svd-every"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The options that decide how a result looks; None means "not typed"."""
+    """What was typed of the options that decide how a result looks."""
 
-    size: Annotated[int | None, typer.Option(help="Longer side of the result in px (default 512).")] = None
-    preset: Annotated[str | None, typer.Option(help=f"{', '.join(PRESETS)} (default {DEFAULT_PRESET}).")] = None
-    loss: Annotated[str | None, typer.Option(help="The style loss (default gram).")] = None
-    components: Annotated[
-        str | None, typer.Option(help="Kept by pca: 64, 12.5% of the channels, or var:0.95 (default 12.5%).")
-    ] = None
-    threshold: Annotated[
-        str | None, typer.Option(help="Of svd: mean:1.0, abs:X or energy:0.95 (default mean:1.0).")
-    ] = None
-    svd_every: Annotated[int | None, typer.Option(help="Evaluations between new projectors (default 10).")] = None
-    weights_from: Annotated[str | None, typer.Option(help="Of weighted: adversarial or fisher.")] = None
-    steps: Annotated[int | None, typer.Option(help="Loss-and-gradient evaluations over all scales.")] = None
-    time_budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Plan the schedule for that time and stop by then.")
-    ] = None
-    target_distance: Annotated[
-        float | None, typer.Option(metavar="D", help="Stop when the style distance is D or less.")
-    ] = None
-    style_weight: Annotated[float | None, typer.Option(help="Times the preset's style term (default 1.0).")] = None
-    style_weights: Annotated[str | None, typer.Option(help="Of several styles, e.g. 0.7,0.3.")] = None
-    encoder: Annotated[
-        str | None, typer.Option(help=f"{', '.join(ENCODERS)}, or a file of reduce-encoder (default the preset's).")
-    ] = None
-    weights: Annotated[Path | None, typer.Option(help="Encoder weights, .safetensors or .pth.")] = None
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
-    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None
-    seed: Annotated[int | None, typer.Option(help="Of the noise start (default 0).")] = None
-    keep_colors: Annotated[str | None, typer.Option(help="luminance or match.")] = None
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Any other field of the config.")
-    ] = None
+    typed: Mapping[str, Any]  # by field of the config; None: not typed
+    weights: Path | None = None
+    assignments: tuple[str, ...] = ()  # FIELD=VALUE
 
     @property
     def encoder_file(self) -> Path | None:
         """What `--encoder` names, if that is a file."""
-        return Path(self.encoder) if self.encoder and Path(self.encoder).suffix in WEIGHTS_SUFFIXES else None
+        encoder = self.typed.get("encoder")
+        return Path(encoder) if encoder and Path(encoder).suffix in SUFFIXES else None
 
     @property
     def weights_file(self) -> Path | None:
@@ -69,50 +44,92 @@ class Recipe:
         return self.weights or self.encoder_file
 
     def options(self) -> dict[str, Any]:
-        """What was typed, as fields of `StylizeConfig`."""
-        typed = {RENAMED.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
+        """As fields of `StylizeConfig`, and the preset."""
+        options = {name: value for name, value in self.typed.items() if value is not None}
         if self.encoder_file is not None and self.weights is not None:
             raise OptionError("Two files of weights were given: leave out --weights, or name an encoder.")
-        if self.weights_file is not None and (self.encoder is None or self.encoder_file is not None):
-            typed["encoder"] = weights_architecture(self.weights_file)
-        options = {name: value for name, value in typed.items() if name not in ("weights", "set_", "style_weights")}
-        if self.style_weights is not None:
-            options["style_weights"] = parse_field("style_weights", self.style_weights)
-        for assignment in self.set_ or ():
-            field, separator, text = assignment.partition("=")
-            if not separator:
-                raise OptionError(f"--set takes FIELD=VALUE, such as --set optimizer=adam, not '{assignment}'.")
-            options[field.strip()] = parse_field(field.strip(), text)
-        return {name: value for name, value in options.items() if value is not None}
+        if self.weights_file is not None and ("encoder" not in options or self.encoder_file is not None):
+            options["encoder"] = weights_architecture(self.weights_file)
+        for name, value in options.items():
+            if typing.get_origin(SETTINGS[name].kind) is tuple:
+                options[name] = parse_field(name, value)
+        return options | dict(map(_assigned, self.assignments))
+
+
+def _assigned(assignment: str) -> tuple[str, Any]:
+    field, separator, text = assignment.partition("=")
+    if not separator:
+        raise OptionError(f"--set takes FIELD=VALUE, such as --set optimizer=adam, not '{assignment}'.")
+    return field.strip(), parse_field(field.strip(), text)
 
 
 def takes_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every option of `Recipe`, and hand it the filled `Recipe` as its argument `recipe`.
+    """Give a command an option for every common field of the config, and hand it the filled `Recipe` as `recipe`.
 
-    A parameter of the command takes the place of the recipe's option of the same name, which stays untyped.
+    A parameter of the command takes the place of the option of the same name, which stays untyped.
     """
-    hints = typing.get_type_hints(Recipe, include_extras=True)
-    own_hints = typing.get_type_hints(command, include_extras=True)
+    hints = typing.get_type_hints(command, include_extras=True)
     own = [
-        p.replace(annotation=own_hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for p in inspect.signature(command).parameters.values()
-        if p.name != "recipe"
+        each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(command).parameters.values()
+        if each.name != "recipe"
     ]
-    names = {p.name for p in own}
-    fields = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
-        for f in dataclasses.fields(Recipe)
-        if f.name not in names
-    ]
+    names = {each.name for each in own}
+    added = [each for each in _parameters() if each.name not in names]
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        recipe = Recipe(**{p.name: arguments.pop(p.name) for p in fields})
-        command(recipe=recipe, **arguments)
+        typed = {each.name: arguments.pop(each.name) for each in added}
+        for field in EARLIER:
+            earlier = typed.pop(_earlier(field), None)
+            typed[field] = earlier if typed.get(field) is None else typed[field]
+        weights, assignments = typed.pop("weights", None), typed.pop("set_", None)
+        command(recipe=Recipe(typed, weights, tuple(assignments or ())), **arguments)
 
-    wrapped.__signature__ = inspect.Signature(own + fields)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in own + fields}
+    wrapped.__signature__ = inspect.Signature(own + added)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in own + added}
     return wrapped
+
+
+def _parameters() -> list[inspect.Parameter]:
+    common = {name: setting for name, setting in SETTINGS.items() if setting.is_common}
+    fields = [_parameter(name, _type_of(setting), _help(setting), *_flags(name)) for name, setting in common.items()]
+    earlier = [_parameter(_earlier(name), int, "", flag, hidden=True) for name, flag in EARLIER.items()]
+    return [
+        _parameter("preset", str, f"{', '.join(PRESETS)} (default {DEFAULT_PRESET})."),
+        *fields,
+        *earlier,
+        _parameter("weights", Path, "Encoder weights, .safetensors or .pth."),
+        _parameter("set_", list[str], "Any other field of the config.", "--set", metavar="FIELD=VALUE"),
+    ]
+
+
+def _parameter(name: str, kind: Any, help: str, *flags: str, **options: Any) -> inspect.Parameter:
+    annotation = Annotated[kind | None, typer.Option(*flags, help=help, **options)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _flags(name: str) -> tuple[str, ...]:
+    flag = f"--{name.replace('_', '-')}"
+    return (flag, SHORT[name]) if name in SHORT else (flag,)
+
+
+def _earlier(name: str) -> str:
+    return f"earlier_{name}"
+
+
+def _type_of(setting: Setting) -> type:
+    """Numbers as numbers; all else is text, which the config parses."""
+    return setting.kind if setting.kind in (int, float) else str
+
+
+def _help(setting: Setting) -> str:
+    """The field's sentence with its unit, choices and default."""
+    words = setting.help.rstrip(".")
+    words += f", in {setting.unit}" if setting.unit else ""
+    words += f": {', '.join(setting.choices)}" if setting.choices else ""
+    default = "" if setting.default in ((), 0) else f" (default {setting.default})"
+    return f"{words}{default}."
 
 
 def parse_list(text: str | None) -> list[str]:

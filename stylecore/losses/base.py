@@ -42,7 +42,9 @@ class RefreshOptions(Options):
     refresh_every: Annotated[
         int,
         Whole,
-        about("Evaluations between new svd projectors, trained weights or samples.", low=1, high=MAX_REFRESH, common=True),
+        about(
+            "Evaluations between new svd projectors, trained weights or samples.", low=1, high=MAX_REFRESH, common=True
+        ),
     ] = 10
 
 
@@ -111,7 +113,9 @@ class StyleLoss(ABC):
 
     Options: ClassVar[type[Options]] = Options
     refreshes: bool = False  # whether `refresh` wants to be called every `refresh_every` evaluations
+    needs_content: bool = False  # whether it is fitted to the photo's features too
     refreshes_always: bool = False  # or before every evaluation, as the paper's own versions do
+    restarts_optimizer: bool = False  # whether a refresh changes the objective so much that what is remembered is void
     targets: Sequence[Target]
 
     @abstractmethod
@@ -135,13 +139,8 @@ class StyleLoss(ABC):
         """What `refresh` needs, which adds up over positions too."""
         return self.summarize(features, weights)
 
-    def refresh(self, survey: Any) -> bool:  # noqa: ARG002 - most losses have nothing to adapt
-        """Adapt to the image so far.
-
-        Returns:
-            whether the objective changed so much that what an optimiser remembers of it is void.
-        """
-        return False
+    def refresh(self, survey: Any) -> None:  # noqa: B027 - most losses have nothing to adapt
+        """Adapt to the image so far."""
 
     def fitted(self) -> dict[str, Tensor]:
         """What was fitted to images and can be given again, by name."""
@@ -155,6 +154,7 @@ class SampledStyleLoss(StyleLoss):
     """
 
     refreshes = True
+    restarts_optimizer = True
     num_samples: int
     generator: torch.Generator
     drawn: Tensor | None = None
@@ -168,9 +168,8 @@ class SampledStyleLoss(StyleLoss):
         """Nothing is learned from the image: the next summary draws."""
         return Sample(features.new_zeros(features.shape[1], 0))
 
-    def refresh(self, survey: Sample) -> bool:  # noqa: ARG002 - the same for every image
+    def refresh(self, survey: Sample) -> None:  # noqa: ARG002 - the same for every image
         self.drawn = None
-        return True
 
     def draw(self, features: Features, weights: PositionWeights | None = None) -> Tensor:
         """Indices of positions without repetition, drawn on the CPU so that a seed means the same everywhere."""

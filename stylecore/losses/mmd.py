@@ -17,7 +17,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.fields import CONFIG, Whole, about
-from stylecore.losses.base import LayerStyles, RefreshOptions, SampledStyleLoss, Scalar, SeedOptions, StyleLoss, Target, style_loss
+from stylecore.losses.base import (
+    LayerStyles,
+    RefreshOptions,
+    SampledStyleLoss,
+    Scalar,
+    SeedOptions,
+    StyleLoss,
+    Target,
+    style_loss,
+)
 from stylecore.losses.statistics import Features, Moments, PositionWeights, Sample, channel_moments
 
 Kernel = Callable[[Float[Tensor, "N P"], Float[Tensor, "N Q"]], Float[Tensor, "P Q"]]

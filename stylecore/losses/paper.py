@@ -37,9 +37,8 @@ class PaperLoss(StyleLoss):
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
         return second_moments(features, weights)
 
-    def refresh(self, survey: Moments) -> bool:
+    def refresh(self, survey: Moments) -> None:
         self.matrix = self.decompose(survey.gram[0])
-        return False
 
     def distance(self, summary: Moments, target: Moments) -> Scalar:
         gram = summary.gram[0]

@@ -20,7 +20,6 @@ from stylecore.losses.statistics import (
     Moments,
     PositionWeights,
     all_moments,
-    blend,
     count_positions,
     flatten_positions,
     outer_sum,
@@ -39,9 +38,7 @@ class PCAOptions(Options):
         parsed_by(Components.parse),
         about("Kept by pca: 64, 12.5% of the channels, or var:0.95 of the variance.", common=True),
     ] = Components(share=0.125)
-    centered: Annotated[
-        bool, about("pca: directions of the covariance (true) or of the second moment (false).")
-    ] = True
+    centered: Annotated[bool, about("pca: directions of the covariance (true) or of the second moment (false).")] = True
 
 
 def projected_moments(

@@ -14,7 +14,7 @@ from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, about, parsed_by
 from stylecore.losses.base import LayerStyles, RefreshOptions, Scalar, StyleLoss, Target, style_loss
 from stylecore.losses.pca import projected_moments
-from stylecore.losses.statistics import Features, Moments, PositionWeights, count_positions, second_moments
+from stylecore.losses.statistics import Features, Moments, PositionWeights, second_moments
 
 OVERSAMPLING = 8
 SUBSPACE_ITERATIONS = 2
@@ -114,10 +114,9 @@ class SVDLoss(StyleLoss):
         """The second moment of float32 features: their spectrum has to be exact."""
         return second_moments(features if features.dtype == torch.float64 else features.float(), weights)
 
-    def refresh(self, survey: Moments) -> bool:
+    def refresh(self, survey: Moments) -> None:
         """Find the result's own projector."""
         self.projector = self._updated(survey)
-        return False
 
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
         """In the coordinates of the projector of the last `refresh`; finds one first if there has been none."""
@@ -151,9 +150,7 @@ class SVDLoss(StyleLoss):
         return block @ rotation.flip(1)[:, :number]
 
 
-def svd_distance(
-    gram: Float[Tensor, "K K"], projector: Float[Tensor, "N K"], target: Float[Tensor, "N N"]
-) -> Scalar:
+def svd_distance(gram: Float[Tensor, "K K"], projector: Float[Tensor, "N K"], target: Float[Tensor, "N N"]) -> Scalar:
     """|U S U^T - T|_F^2 / N^2 for S = U^T G U, computed in the K x K coordinates of U.
 
     |U S U^T - T|^2 = |S - U^T T U|^2 + |T|^2 - |U^T T U|^2: only the first term depends on the features.

@@ -29,7 +29,9 @@ CROPS_PER_SIDE = 3
 class WeightedOptions(RefreshOptions):
     """Of the weighted Gram losses."""
 
-    weights_from: Annotated[WeightsFrom, about("How the weighted losses find their weights.", common=True)] = "adversarial"
+    weights_from: Annotated[WeightsFrom, about("How the weighted losses find their weights.", common=True)] = (
+        "adversarial"
+    )
 
 
 def weighted_gram_loss(
@@ -52,6 +54,7 @@ class WeightedGramLoss(StyleLoss):
     """
 
     Options = WeightedOptions
+    needs_content = True
 
     def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:
         self.target = styles.gram
@@ -59,7 +62,7 @@ class WeightedGramLoss(StyleLoss):
         given = styles.given.get("gram_weights")
         if given is not None and given.shape != self.initial_weights(self.target).shape:
             raise OptionError(f"The weights given for {styles.layer} are of the other kind of weighted loss.")
-        self.refreshes = given is None and options.weights_from == "adversarial"
+        self.refreshes = self.restarts_optimizer = given is None and options.weights_from == "adversarial"
         if given is None:
             given = self.initial_weights(self.target) if self.refreshes else self.fisher_weights(styles)
         self.gram_weights = given
@@ -92,12 +95,11 @@ class WeightedGramLoss(StyleLoss):
     def distance(self, summary: Moments, target: Moments) -> Scalar:
         return (self.gram_weights * (summary.gram - target.gram).square()).mean()
 
-    def refresh(self, survey: Moments) -> bool:
+    def refresh(self, survey: Moments) -> None:
         """One step of the adversary's ascent."""
         excess = self.excess(survey.gram)
         step = (ASCENT_RATE * excess / excess.mean().clamp_min(1e-30)).clamp_max(1.0)
         self.gram_weights = normalize_weights(self.gram_weights * step.exp())
-        return True
 
     def fitted(self) -> dict[str, Tensor]:
         return {"gram_weights": self.gram_weights}

@@ -43,10 +43,10 @@ def write_sweep_figure(comparison: Comparison, rows: Sequence[Mapping[str, Any]]
 
 def pictures(comparison: Comparison) -> list[Picture]:
     """Content, styles and results, all with the results' longer side."""
-    names = [record["name"] for record in comparison.inputs] or ["content", *("style" for _ in comparison.styles)]
-    num_styles, longer = len(comparison.styles), comparison.variants[0].config.size
+    names = [source.name or "made in Python" for source in comparison.job.sources]
+    num_styles, longer = len(comparison.job.styles), comparison.variants[0].config.size
     titles = ["content", *(f"style {number}" if num_styles > 1 else "style" for number in range(1, 1 + num_styles))]
-    images = [fit_image(image, longer) for image in (comparison.content, *comparison.styles)]
+    images = [fit_image(image, longer) for image in (comparison.job.content, *comparison.job.styles)]
     shown = [
         picture_of(image, title, Path(name).name) for image, title, name in zip(images, titles, names, strict=True)
     ]
@@ -68,7 +68,7 @@ def seconds_text(seconds: float) -> str:
 
 def heading(comparison: Comparison) -> tuple[str, str]:
     """A title, and one line that says what was done where."""
-    inputs = [Path(record["name"]).stem.replace("_", " ") for record in comparison.inputs]
+    inputs = [Path(source.name).stem.replace("_", " ") for source in comparison.job.sources if source.name]
     title = f"{inputs[0]} in the manner of {' and '.join(inputs[1:])}" if inputs else "One photo, several variants"
     config, where = comparison.variants[0].config, comparison.environment
     presets = ", ".join(dict.fromkeys(variant.config.preset for variant in comparison.variants))
