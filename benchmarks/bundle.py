@@ -18,15 +18,16 @@ import numpy as np
 import onnxruntime as ort
 import torch
 import typer
-from stylecore_export.benchmark import in_turns
 from stylecore_export.bundle import bundle_config, export_bundle
 from stylecore_export.runtime import Bundle
 
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment
-from stylecore.engine import prepare_encoder, stylize_steps
+from stylecore.engine import job_steps, job_yardstick, prepare_encoder
 from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, image_size, load_image
+from stylecore.job import Job
+from stylecore.measured_run import in_turns
 from stylecore.metrics import Yardstick
 from stylecore.report import Table, document
 from stylecore.sample_images import photo_path, style_path
@@ -84,18 +85,18 @@ def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: i
     content, style = load_image(content_path), load_image(style_path)
     bundle = Bundle(bundle_folder, threads)
     config = StylizeConfig.from_dict(bundle.config | {"size": size, "dtype": "float32", "device": "cpu"})
-    encoder = prepare_encoder(config)
+    job, encoder = Job(content, (style,), config), prepare_encoder(config)
 
     def by_bundle() -> Iterator[ImageTensor]:
         steps = bundle.stylize_steps(content.numpy(), style.numpy(), size=size)
         return (torch.from_numpy(step.image) for step in steps)
 
     def by_torch() -> Iterator[ImageTensor]:
-        return (step.image for step in stylize_steps(content, style, config, encoder=encoder))
+        return (step.image for step in job_steps(job, encoder=encoder))
 
     runs = {"onnxruntime": Runs(by_bundle), "torch": Runs(by_torch)}
     seconds = in_turns([each.run for each in runs.values()], min_runs=repeats)
-    yardstick = Yardstick(content, (style,), image_size(runs["torch"].last))
+    yardstick = job_yardstick(job)
     rows = {name: each.row(took, yardstick) for (name, each), took in zip(runs.items(), seconds, strict=True)}
     return {
         "kind": "bundle-bench",

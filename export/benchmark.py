@@ -10,9 +10,8 @@ import itertools
 import json
 import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +22,9 @@ import onnxruntime as ort
 import torch
 
 from stylecore.devices import environment
-from stylecore.encoders.vgg import architecture_of, load_encoder
+from stylecore.encoders import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
+from stylecore.measured_run import in_turns
 from stylecore.sample_images import EVALUATION, load_photo
 
 from . import footprint
@@ -177,7 +177,7 @@ def bench_images(size_px: int) -> list[ImageTensor]:
 
 
 def _error(session: ort.InferenceSession, options: ExtractorOptions, images: Sequence[ImageTensor]) -> float:
-    reference = options.reference(load_encoder(architecture_of(options.encoder)))
+    reference = options.reference(load_encoder(architecture_of(options.encoder).name))
     return max(
         relative_error(value, full)
         for image in images
@@ -222,7 +222,7 @@ def run_bench(
     rules = rules or Rules()
     not_run = [_why_not(provider) for provider in PROVIDERS if provider not in providers]
     timed = [each for provider in providers for each in _timed_files(paths, provider, threads, rules, allow_fallback)]
-    encoders = {architecture_of(each.row.encoder) for each in timed}
+    encoders = {architecture_of(each.row.encoder).name for each in timed}
     timed += [
         TimedTorch(encoder, dtype, number, rules)
         for encoder in sorted(encoders)
@@ -264,29 +264,3 @@ def _timed_files(
             if arrays.row.actual == "cuda":
                 timed += [TimedOnDevice(arrays, path, mode) for mode in CUDA_MODES]
     return timed
-
-
-def in_turns(
-    runs: Sequence[Callable[[], object]], *, min_runs: int, min_seconds: float = 0.0, warm_up: int = 1, turn: int = 1
-) -> list[list[float]]:
-    """Seconds of every call of each, interleaved, so that a machine that slows down slows all of them.
-
-    Args:
-        runs: what is timed.
-        min_runs, min_seconds: each is done when it has both.
-        warm_up: calls of each beforehand that do not count.
-        turn: calls of one before the next has its turn.
-    """
-    for run in runs:
-        for _ in range(warm_up):
-            run()
-    samples: list[list[float]] = [[] for _ in runs]
-    waiting = list(zip(runs, samples, strict=True))
-    while waiting:
-        for run, seconds in waiting:
-            for _ in range(turn):
-                started = time.perf_counter()
-                run()
-                seconds.append(time.perf_counter() - started)
-        waiting = [(run, s) for run, s in waiting if len(s) < min_runs or sum(s) < min_seconds]
-    return samples

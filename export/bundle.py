@@ -17,11 +17,10 @@ from onnx.external_data_helper import set_external_data
 
 import stylecore
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder, load_encoder
+from stylecore.encoders import Encoder, load_encoder
 from stylecore.errors import OptionError, OutputError
 from stylecore.files import check_folder, reason, write_file, write_json
 from stylecore.images import LEVELS
-from stylecore.losses.basis import Components
 from stylecore.presets import make_config
 
 from . import runtime
@@ -54,11 +53,10 @@ def num_components(config: StylizeConfig, encoder: Encoder) -> dict[str, int]:
     style could turn into a number."""
     if config.loss != "pca":
         return {}
-    components = Components.parse(config.components)
-    if components.variance is not None:
+    if config.components.variance is not None:
         raise OptionError("A step graph has a fixed number of components: give a count or a share such as 12.5%.")
     features = encoder(torch.zeros(1, 3, *TRACED_PX), config.style_layers)
-    return {layer: components.number(torch.ones(f.shape[1]), layer) for layer, f in features.items()}
+    return {layer: config.components.number(torch.ones(f.shape[1]), layer) for layer, f in features.items()}
 
 
 def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, check_layers, check_resolution, load_encoder, num_channels
+from stylecore.encoders import STYLE_LAYERS, Encoder, Layer, architecture_of, check_resolution, load_encoder
 from stylecore.errors import OptionError, unknown
 from stylecore.files import check_folder, write_file
 from stylecore.images import ImageTensor, resize_image, to_uint8
@@ -32,7 +32,7 @@ TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has seve
 class ExtractorOptions:
     """What an extractor computes, and how. An impossible value raises an OptionError."""
 
-    encoder: str = "vgg16"  # a key of stylecore.encoders.vgg.ENCODERS
+    encoder: str = "vgg16"  # a key of stylecore.encoders.ENCODERS
     layers: tuple[str, ...] = (*STYLE_LAYERS, CONTENT_LAYER)  # in the order of the outputs, which have their names
     outputs: str = "features"  # one of OUTPUTS
     components: int = 64  # columns of the bases that "projected" takes, at most N of a layer
@@ -44,7 +44,7 @@ class ExtractorOptions:
         for field, choices in (("outputs", OUTPUTS), ("precision", PRECISIONS)):
             if getattr(self, field) not in choices:
                 raise unknown(field, getattr(self, field), choices)
-        check_layers(self.encoder, self.layers)
+        architecture_of(self.encoder).check(self.layers, self.encoder)
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise OptionError("layers must name at least one layer, each once.")
         if self.components < 1:
@@ -79,10 +79,10 @@ class ExtractorOptions:
     def _bases(self) -> dict[str, Tensor]:
         """An orthonormal (N, K) for each layer, by input name."""
         generator = torch.Generator().manual_seed(0)
-        shapes = {layer: (num_channels(layer), min(self.components, num_channels(layer))) for layer in self.layers}
+        channels = {layer: Layer.parse(layer).num_channels for layer in self.layers}
         return {
-            f"components_{layer}": torch.linalg.qr(torch.randn(shape, generator=generator)).Q
-            for layer, shape in shapes.items()
+            f"components_{layer}": torch.linalg.qr(torch.randn(n, min(self.components, n), generator=generator)).Q
+            for layer, n in channels.items()
         }
 
     def feeds(self, image: ImageTensor) -> Values:

@@ -14,11 +14,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.losses import content_loss
-from stylecore.losses.reduced import projected_gram
+from stylecore.losses.pca import projected_gram
 from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 
 from .optimizers import State, make_step_optimizer
@@ -114,14 +114,7 @@ def with_int8_weights(encoder: Encoder) -> Encoder:
         name: Int8WeightConvs(*(Int8WeightConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
         for name, conv in encoder.convs.items()
     }
-    return Encoder(
-        encoder.architecture,
-        convs,
-        name=encoder.name,
-        normalization=encoder.normalization,
-        pooling=encoder.pooling,
-        checksum=encoder.checksum,
-    )
+    return encoder.with_convs(convs, encoder.checksum)
 
 
 class StyleTargets(nn.Module):
@@ -156,9 +149,7 @@ class StylizeStep(nn.Module):
         self.config = config
         self.optimizer = make_step_optimizer(config)
         self.output_names = (*self.optimizer.output_names, "loss", "content_loss", "style_loss")
-        wanted = (*config.content_layers, *config.style_layers)
-        convs = list(encoder.convs)
-        self.conv_names = convs[: 1 + max(convs.index(layer.replace("relu", "conv")) for layer in wanted)]
+        self.convs = encoder.convs_up_to(config.content_layers + config.style_layers)
 
     def forward(
         self,
@@ -179,7 +170,7 @@ class StylizeStep(nn.Module):
             what `output_names` says: the next image and state, and total, content and style loss before the step.
         """
         image = state["image"]
-        features = self.encoder(image / LEVELS, [name.replace("conv", "relu") for name in self.conv_names])
+        features = self.encoder(image / LEVELS, [str(conv.relu) for conv in self.convs])
         content, style, gradients = self._losses(features, targets, weights)
         gradient = self._image_gradient(features, gradients) / LEVELS
         outputs = self.optimizer.advance(state, gradient, content + style)
@@ -209,14 +200,14 @@ class StylizeStep(nn.Module):
     def _image_gradient(self, features: ByLayer, gradients: ByLayer) -> Float[Tensor, "1 3 H W"]:
         """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image, in [0, 1]."""
         gradient = torch.zeros(())
-        for name, before in zip(reversed(self.conv_names), [*reversed(self.conv_names[:-1]), None], strict=True):
-            layer = name.replace("conv", "relu")
+        for conv, before in zip(reversed(self.convs), [*reversed(self.convs[:-1]), None], strict=True):
+            layer = str(conv.relu)
             if layer in gradients:
                 gradient = gradient + gradients[layer]
             gradient = gradient * (features[layer] > 0)  # under onnxruntime twice as fast as torch.where
-            gradient = self.encoder.convs[name].adjoint(gradient)  # type: ignore[operator]
-            if before is not None and before[4] != name[4]:
-                gradient = self._pool_adjoint(features[before.replace("conv", "relu")], gradient)
+            gradient = self.encoder.convs[str(conv)].adjoint(gradient)  # type: ignore[operator]
+            if before is not None and before.block != conv.block:
+                gradient = self._pool_adjoint(features[str(before.relu)], gradient)
         return gradient * self.encoder.scale
 
     def _pool_adjoint(
@@ -241,7 +232,7 @@ def _content_term(features: Features, target: Features) -> tuple[Float[Tensor, "
 def _style_term(
     features: Float[Tensor, "1 N H W"], target: Float[Tensor, "1 K K"], components: Float[Tensor, "N K"] | None
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "1 N H W"]]:
-    """`losses.gram_loss` (no components, K = N), or `losses.reduced.pca_loss` in the basis U, and its gradient
+    """`losses.gram_loss` (no components, K = N), or `losses.pca.pca_loss` in the basis U, and its gradient
     4 / (N^2 M) U D U^T F with D = U^T G U - target."""
     flat = flatten_positions(features)
     channels, positions = flat.shape[1:]
@@ -258,5 +249,5 @@ def _check_exportable(config: StylizeConfig) -> None:
         raise OptionError(f"The loss '{config.loss}' cannot be exported: choose --loss gram or pca.")
     if config.tv_weight or config.content_reduction != "mean" or config.keep_colors != "none":
         raise OptionError("Total variation, summed content losses and kept colours cannot be exported: leave them out.")
-    if not all(layer.startswith("relu") for layer in config.content_layers + config.style_layers):
+    if not all(Layer.parse(layer).kind == "relu" for layer in config.content_layers + config.style_layers):
         raise OptionError("Only layers after their ReLU can be exported: name relu4_2, not conv4_2.")

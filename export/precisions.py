@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-BUNDLED = "vgg16"  # the architecture whose weights need no download
-
 
 def _unchanged(value: Any, *_: Any) -> Any:
     return value
@@ -76,7 +74,7 @@ PRECISIONS = {
 
 def variants() -> dict[str, tuple[str, str]]:
     """Name -> (encoder, precision) of all that can be exported without a download, as `vgg16-x2-int8`."""
-    from stylecore.encoders.vgg import ENCODERS
+    from stylecore.encoders import ENCODERS
 
-    encoders = [name for name, architecture in ENCODERS.items() if architecture == BUNDLED]
+    encoders = [name for name, spec in ENCODERS.items() if not spec.url]
     return {f"{encoder}-{precision}": (encoder, precision) for encoder in encoders for precision in PRECISIONS}

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from stylecore.encoders import Encoder, Layer
 from stylecore.encoders.distill import random_crops
-from stylecore.encoders.vgg import Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
@@ -67,6 +67,16 @@ def convolutions(encoder: Encoder) -> list[tuple[str, nn.Conv2d]]:
     return [(name, module) for name, module in encoder.convs.named_modules() if isinstance(module, nn.Conv2d)]
 
 
+def _layer_of(name: str) -> Layer:
+    """`conv1_2.0` -> conv1_2"""
+    return Layer.parse(name.partition(".")[0])
+
+
+def _is_inner(name: str) -> bool:
+    """Whether it is the first part of a factorised convolution, after which no ReLU follows."""
+    return name.endswith(".0")
+
+
 class RescaledEncoder(nn.Module):
     """An encoder whose convolutions give F / s inside. It has `Encoder`'s signature, and returns F in float32.
 
@@ -86,7 +96,7 @@ class RescaledEncoder(nn.Module):
             if conv.bias is not None:
                 conv.bias.data = conv.bias.data / scale
             # The last part of a factorised convolution overwrites the first.
-            self.scales[name.split(".")[0].replace("conv", "relu")] = scale.view(-1, 1, 1)
+            self.scales[str(_layer_of(name).relu)] = scale.view(-1, 1, 1)
             scale_below = scale
 
     def forward(self, image: Float[Tensor, "B 3 H W"], layers: Sequence[str]) -> dict[str, Features]:
@@ -126,10 +136,17 @@ def _relative(maxima: Float[Tensor, " N_out"]) -> Float[Tensor, " N_out"]:
 def _floors(encoder: Encoder) -> dict[str, float]:
     """The smallest scale of each convolution's channels. Components inside a factorised one mix many channels: none
     responds only to what the photos lack."""
-    *_, last_but_one, last = encoder.convs
-    of_layer = {name: FLOOR_BLOCK_4 if name.startswith("conv4") else FLOOR for name in encoder.convs}
-    of_layer |= {last_but_one: FLOOR_LAST_TWO, last: FLOOR_LAST_TWO}
-    return {name: FLOOR if name.endswith(".0") else of_layer[name.split(".")[0]] for name, _ in convolutions(encoder)}
+    last_two = list(encoder.convs)[-2:]
+
+    def floor(name: str) -> float:
+        layer = _layer_of(name)
+        if _is_inner(name):
+            return FLOOR
+        if str(layer) in last_two:
+            return FLOOR_LAST_TWO
+        return FLOOR_BLOCK_4 if layer.block == 4 else FLOOR
+
+    return {name: floor(name) for name, _ in convolutions(encoder)}
 
 
 def _channel_statistics(
@@ -144,7 +161,7 @@ def _channel_statistics(
     rows: dict[str, list[Tensor]] = {name: [] for name, _ in convolutions(encoder)}
 
     def record(name: str, _: Tensor, output: Tensor) -> None:
-        activations = output.abs() if name.endswith(".0") else output.relu()
+        activations = output.abs() if _is_inner(name) else output.relu()
         rows[name].append(statistic(activations[0].flatten(1)))
 
     _run_with_hook(encoder, images, record)

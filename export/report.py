@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stylecore.encoders import ARCHITECTURES
 from stylecore.files import write_file
 from stylecore.report import Table, chart, document, new_figure, plain_ticks
 from stylecore.report.charts import COLORS, GREY
@@ -66,7 +67,7 @@ def _setting(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _is_baseline(row: dict[str, Any]) -> bool:
-    is_full = "-" not in row["encoder"]
+    is_full = row["encoder"] in ARCHITECTURES  # a reduced one has a name of its own
     return is_full and row["precision"] == "fp32" and row["mode"] == "arrays" and row["provider"] != "torch"
 
 

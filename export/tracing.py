@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import stylecore
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.files import write_file
 
 from .sessions import METADATA_PREFIX

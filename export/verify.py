@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from stylecore.encoders.vgg import load_encoder
+from stylecore.encoders import load_encoder
 from stylecore.images import ImageTensor, resize_image
 from stylecore.sample_images import EVALUATION, load_photo
 
@@ -60,7 +60,7 @@ def verify(path: Path) -> Verification:
     encoder = load_encoder(options.encoder)
     if encoder.checksum != metadata["weights_checksum"]:
         raise ModelError(f"'{path}' was made from other weights of {options.encoder}: export it again.")
-    references = options.reference(encoder), options.reference(load_encoder(encoder.architecture))
+    references = options.reference(encoder), options.reference(load_encoder(encoder.architecture.name))
     errors = [_errors(session.run(None, options.feeds(x)), *(f(x) for f in references)) for x in check_images(options)]
     largest = np.max(np.array(errors), axis=0)
     return Verification(

@@ -12,7 +12,7 @@ from studies.findings import Study
 from studies.render import TEMPLATE, render
 from studies.settings import FULL, QUICK, ROOT, recipe
 from studies.store import Store, read
-from stylecore.encoders.vgg import load_encoder
+from stylecore.encoders import load_encoder
 from stylecore.files import write_file
 from stylecore.profiling import warm_up
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from studies.findings import ALL_LAYERS, MAIN, Study, lowest
-from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.encoders import STYLE_LAYERS
 
 CLOSE = 0.10  # distances within this share of each other are called alike
 CLEAR = 0.03  # a mean ratio to gram this far below 1 is called a gain, as far above a loss

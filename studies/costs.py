@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from studies import figures
 from studies.findings import Costs
 from studies.settings import ROOT, Settings, photo, recipe, scaled, style
 from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
-from stylecore.losses import LayerTargets, LossOptions, StyleLoss, make_style_loss
+from stylecore.encoders import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.job import Job
+from stylecore.losses import LayerStyles, StyleLoss
+from stylecore.losses.basis import Components
+from stylecore.losses.gram import GramLoss
+from stylecore.losses.pca import PCALoss
+from stylecore.losses.statistics import Features
+from stylecore.measured_run import in_turns
 from stylecore.profiling import STAGES, seconds_by_stage
 
 NAME = "costs"
@@ -50,26 +54,26 @@ def loss_stage(settings: Settings, dtype: torch.dtype) -> Record:
     content, picture = (scaled(image, settings.cost_size_px) for image in (photo(PAIR[0]), style(PAIR[1])))
     with torch.no_grad():
         of_content, of_style = network(content, STYLE_LAYERS), network(picture, STYLE_LAYERS)
-    losses: dict[str, dict[str, StyleLoss]] = {}
-    for layer in STYLE_LAYERS:
-        targets = LayerTargets(layer, [of_style[layer]], [1.0])
-        losses[layer] = {"gram": make_style_loss("gram", targets, LossOptions())}
-        losses[layer] |= {k: make_style_loss("pca", targets, LossOptions(components=k)) for k in REDUCED}
-    seconds = {layer: {name: [] for name in ("gram", *REDUCED)} for layer in STYLE_LAYERS}  # type: ignore[var-annotated]
-    for repeat in range(WARM_UPS + settings.cost_repeats):
-        for layer in STYLE_LAYERS:
-            for name, loss in losses[layer].items():
-                spent = _seconds(loss, of_content[layer])
-                if repeat >= WARM_UPS:
-                    seconds[layer][name].append(spent)
+    cells = [(layer, name) for layer in STYLE_LAYERS for name in ("gram", *REDUCED)]
+    runs = [partial(_evaluate, _make_loss(name, layer, of_style[layer]), of_content[layer]) for layer, name in cells]
+    samples = in_turns(runs, min_runs=settings.cost_repeats, warm_up=WARM_UPS)
+    seconds: dict[str, dict[str, list[float]]] = {layer: {} for layer in STYLE_LAYERS}
+    for (layer, name), taken in zip(cells, samples, strict=True):
+        seconds[layer][name] = taken
     return summary(seconds)
 
 
-def _seconds(loss: StyleLoss, features: Tensor) -> float:
+def _make_loss(name: str, layer: str, features: Features) -> StyleLoss:
+    """`gram`, or `pca` with that share of components."""
+    styles = LayerStyles(layer, [features], [1.0])
+    if name == "gram":
+        return GramLoss(styles, GramLoss.Options())
+    return PCALoss(styles, PCALoss.Options(components=Components.parse(name)))
+
+
+def _evaluate(loss: StyleLoss, features: Features) -> None:
     leaf = features.detach().requires_grad_(True)
-    started = time.perf_counter()
     torch.autograd.grad(loss(leaf), leaf)
-    return time.perf_counter() - started
 
 
 def summary(seconds: dict[str, dict[str, list[float]]]) -> Record:
@@ -104,7 +108,7 @@ def evaluations(settings: Settings, encoder: Encoder) -> Record:
     for _ in range(settings.cost_rounds):
         for name, options in EVALUATIONS.items():
             config = recipe(settings, size=settings.cost_size_px, **options)
-            rounds[name].append(seconds_by_stage(image, content, [picture], config, encoder, num_repeats=3))
+            rounds[name].append(seconds_by_stage(image, Job(content, (picture,), config), encoder, num_repeats=3))
     everything = [one for found in rounds.values() for one in found]
     return {
         "milliseconds": {
@@ -122,21 +126,21 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from stylecore.losses import LayerTargets, LossOptions, make_style_loss
+from stylecore.losses import LayerStyles, find_loss
 
 def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 name, height, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-targets = LayerTargets("relu1_1", [torch.randn(1, 64, 64, 64)], [1.0])
-loss = make_style_loss(name, targets, LossOptions())
+kind = find_loss(name)
+loss = kind(LayerStyles("relu1_1", [torch.randn(1, 64, 64, 64)], [1.0]), kind.Options())
 small = torch.randn(1, 64, 32, 32, requires_grad=True)
 loss(small).backward()  # loads what the first use loads
 features = torch.randn(1, 64, height, width).requires_grad_(True)
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-loss.refresh(features.detach())
+loss.refresh(loss.survey(features.detach()))
 loss(features).backward()
 print(status("VmHWM") - before)
 """

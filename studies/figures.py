@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studies.findings import Costs, Sweep, Weights, spaced
-from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.encoders import STYLE_LAYERS
 from stylecore.report import chart, new_figure
 from stylecore.report.charts import BLUE, CYAN, GREEN, GREY, INK, PURPLE, RED, YELLOW
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from stylecore.encoders.vgg import STYLE_LAYERS
+from stylecore.encoders import STYLE_LAYERS
 from stylecore.report import Table
 
 MAIN = "12.5%"  # of N: the share of components whose cost is reported

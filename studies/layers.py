@@ -10,7 +10,7 @@ from studies.findings import ALL_LAYERS
 from studies.race import race_record
 from studies.settings import photo, recipe, scaled, style, texture_recipe
 from studies.store import Record, Store, style_picture
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
+from stylecore.encoders import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, load_image
 from stylecore.losses.statistics import gram_matrix
 from stylecore.report import Picture

@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Literal
 
 from studies.store import Record, Store
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder
-from stylecore.engine import Step, stylize_steps
-from stylecore.errors import DivergenceError
+from stylecore.encoders import Encoder
+from stylecore.engine import Step
 from stylecore.images import ImageTensor, image_size, save_image
+from stylecore.job import Job
+from stylecore.measured_run import MeasuredRun
 from stylecore.metrics import Yardstick, high_frequency_energy
 
 Equal = Literal["evaluations", "seconds"]
-MORE = 20  # times the pace-maker's evaluations that a cheaper runner may make in its time
+MORE = 20  # times the pace-maker's evaluations that a faster runner may make in its time
 
 
-@dataclass
 class Runner:
-    """One way to do the job, and how far it has come."""
+    """One way to do the job, advanced from outside, and how far it has come."""
 
-    config: StylizeConfig
-    steps: Iterator[Step] = field(repr=False)
-    image: ImageTensor = field(init=False, repr=False)
-    seconds: float = 0.0  # the engine's own, targets and bases included
-    num_steps: int = 0
-    ended: bool = False
-    diverged: bool = False
-    before: tuple[ImageTensor, float, int] | None = field(default=None, repr=False)  # the last step's predecessor
+    def __init__(self, job: Job, encoder: Encoder) -> None:
+        self.run = MeasuredRun(job, encoder=encoder)
+        self.ended = False
+        self.last: Step | None = None
+        self._steps = iter(self.run)
+        self._before: Step | None = None  # the last step's predecessor
+        self._is_taken_back = False
+
+    @property
+    def seconds(self) -> float:
+        """The engine's own, targets and bases included."""
+        return self.last.seconds if self.last else 0.0
+
+    @property
+    def num_steps(self) -> int:
+        return self.last.index if self.last else 0
+
+    @property
+    def image(self) -> ImageTensor:
+        if self._is_taken_back and self.last is not None:
+            return self.last.image
+        return self.run.image  # the last good one of a run that diverged
 
     def advance(self) -> None:
-        """One evaluation more."""
-        if self.num_steps:
-            self.before = (self.image, self.seconds, self.num_steps)
-        try:
-            step = next(self.steps)
-        except DivergenceError as error:
-            self.image, self.ended, self.diverged = error.last_good, True, True
-            return
-        self.image, self.seconds, self.num_steps = step.image, step.seconds, step.index
-        self.ended = step.index == step.total
+        """One evaluation more, if there is one."""
+        step = next(self._steps, None)
+        if step is None:
+            self.ended = True
+        else:
+            self._before, self.last = self.last, step
 
     def stop_at(self, limit_s: float) -> None:
         """Take the last step back if it ended after the limit; a first step stays."""
         if self.seconds > limit_s:
-            if self.before is not None:
-                self.image, self.seconds, self.num_steps = self.before
             self.ended = True
+            if self._before is not None:
+                self.last, self._is_taken_back = self._before, True
 
 
 def race(
@@ -65,11 +74,10 @@ def race(
         equal: "evaluations": each makes those of its config. "seconds": the first config makes its own, and the others
             as many as fit into the engine's seconds that it took; their last image within them is taken.
     """
-    runners = {}
-    for number, (name, config) in enumerate(configs.items()):
-        if equal == "seconds" and number:
-            config = dataclasses.replace(config, num_steps=MORE * config.num_steps)  # noqa: PLW2901
-        runners[name] = Runner(config, stylize_steps(content, style, config, encoder=encoder))
+    runners: dict[str, Runner] = {}
+    for name, config in configs.items():
+        num_steps = MORE * config.num_steps if equal == "seconds" and runners else config.num_steps
+        runners[name] = Runner(Job(content, (style,), config.replace(num_steps=num_steps)), encoder)
     pace = next(iter(runners.values()))
     while waiting := [runner for runner in runners.values() if not runner.ended]:
         behind = min(waiting, key=lambda runner: runner.seconds if equal == "seconds" else runner.num_steps)
@@ -97,11 +105,11 @@ def race_record(
     results: dict[str, Record] = {}
     for name, runner in race(content, style, configs, store.encoder, equal).items():
         file = f"{prefix}-{name}.png".replace("%", "pct").replace(":", "-").replace(" ", "-")
-        save_image(runner.image, store.images / file, {"config": runner.config.to_dict()})
+        save_image(runner.image, store.images / file, runner.run.job.settings())
         results[name] = measure(runner.image, content, style) | {
             "seconds": round(runner.seconds, 3),
             "num_steps": runner.num_steps,
-            "diverged": runner.diverged,
+            "diverged": runner.run.reason == "diverged",
             "image": file,
         }
     reference = next(iter(results.values()))["energy"]

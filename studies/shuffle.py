@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor
 
 from studies.settings import Settings, scaled, style, texture_recipe
 from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
-from stylecore.engine import initial_image
-from stylecore.images import LEVELS, ImageTensor, save_image
-from stylecore.losses import LayerTargets, make_style_loss
+from stylecore.encoders import STYLE_LAYERS, Encoder
+from stylecore.images import LEVELS, ImageTensor, image_size, save_image
+from stylecore.losses import Target
 from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 from stylecore.metrics import CONTENT_LAYER, style_distance
-from stylecore.objective import Objective
+from stylecore.objective import Objective, make_objective
 from stylecore.optimizers import make_optimizer
+from stylecore.start import initial_image
 
 NAME = "shuffle"
 STYLE = "stained_glass"
@@ -81,14 +82,19 @@ def _relative(value: Tensor, target: Tensor) -> float:
 def synthesise(settings: Settings, picture: ImageTensor, network: Encoder, *, shuffling: bool) -> ImageTensor:
     """A texture from noise, by the Grams of the picture or of its features with each layer's positions shuffled."""
     config = texture_recipe(settings)
-    objective = Objective(network, picture, [picture], config)
+    objective = make_objective(network, picture, [picture], config)
     if shuffling:
-        with torch.no_grad():
-            found = network(picture, config.style_layers)
-        for number, layer in enumerate(config.style_layers):
-            targets = LayerTargets(layer, [shuffled(found[layer], seed=number)], [1.0])
-            objective.style_losses[layer] = make_style_loss("gram", targets, config.loss_options)
-    variable = initial_image(picture, [picture], config, (picture.shape[2], picture.shape[3])) * LEVELS
+        found = network(picture, config.style_layers)
+        summaries = [
+            term.loss.summarize(shuffled(found[term.layer], seed=number))
+            for number, term in enumerate(objective.style_terms)
+        ]
+        terms = [
+            replace(term, target=Target(summary))
+            for term, summary in zip(objective.style_terms, summaries, strict=True)
+        ]
+        objective = Objective(network, objective.content_terms, terms, config)
+    variable = initial_image(picture, [picture], config, image_size(picture)) * LEVELS
     optimizer = make_optimizer(config)
     for _ in range(config.num_steps):
         variable = optimizer.step(variable, objective.evaluate(variable).gradient)

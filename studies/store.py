@@ -14,7 +14,7 @@ from PIL import Image
 
 from studies.settings import Settings
 from stylecore.devices import environment
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.files import write_file, write_json
 from stylecore.report import Picture, contact_sheet
 from stylecore.report.sheets import jpeg

@@ -9,9 +9,10 @@ from studies.findings import Sweep
 from studies.race import measure, race_record
 from studies.settings import STYLES, Pair, Settings, photo, recipe, scaled, style
 from studies.store import Record, Store
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
+from stylecore.encoders import STYLE_LAYERS, Encoder
 from stylecore.images import save_image
 from stylecore.losses.basis import Components, fit_basis
+from stylecore.losses.statistics import all_moments
 from stylecore.report import Picture
 
 NAME = "sweep"
@@ -50,7 +51,7 @@ def explained_variance(settings: Settings, encoder: Encoder) -> Record:
         ratios: dict[str, list[float]] = {share: [] for share in settings.shares}
         for name in STYLES:
             features = encoder(scaled(style(name), settings.size_px), [layer])[layer]
-            values = fit_basis([features], [1.0], everything, layer=layer).eigenvalues.clamp_min(0)
+            values = fit_basis([all_moments(features)], [1.0], everything, layer=layer).eigenvalues.clamp_min(0)
             for share in settings.shares:
                 kept = Components.parse(share).number(values, layer)
                 ratios[share].append(float(values[:kept].sum() / values.sum()))

@@ -16,7 +16,8 @@ import onnx
 from stylecore_export.runtime import FORMAT, Bundle, ModelError, open_session
 from stylecore_export.sessions import session_on
 
-from stylecore.encoders.vgg import load_encoder, read_weights
+from stylecore.encoders import load_encoder
+from stylecore.encoders.weights import read_weights
 from stylecore.errors import WeightsError
 
 

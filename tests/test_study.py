@@ -21,7 +21,7 @@ from studies.findings import Study, Weights
 from studies.render import COMMAND, TEMPLATE, render
 from studies.settings import FULL, QUICK, recipe
 from studies.store import Store, read
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 
 TINY = dataclasses.replace(
     QUICK,

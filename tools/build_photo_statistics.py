@@ -3,15 +3,13 @@
 Mean and variance of every Gram entry at relu1_1 .. relu5_1 over the fitting photos, bfloat16 (entries pass fp16's
 range, and a weight needs two digits).
 
-    python tools/build_photo_statistics.py
+    python -m tools.build_photo_statistics
 """
-
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from stylecore.encoders.vgg import STYLE_LAYERS, load_encoder
+from stylecore.encoders import STYLE_LAYERS, load_encoder
 from stylecore.images import fit_image
 from stylecore.losses.statistics import gram_matrix
 from stylecore.losses.weighted import PHOTO_STATISTICS
@@ -33,9 +31,9 @@ def main() -> None:
         stacked = torch.stack(found)
         tensors[f"{layer}.mean"] = stacked.mean(0).bfloat16()
         tensors[f"{layer}.variance"] = stacked.var(0, correction=0).bfloat16()
-    metadata = {"architecture": "vgg16", "checksum": encoder.checksum, "photos": ",".join(FITTING)}
+    metadata = {"architecture": encoder.architecture.name, "checksum": encoder.checksum, "photos": ",".join(FITTING)}
     save_file(tensors, PHOTO_STATISTICS, metadata=metadata)
-    print(f"{Path(PHOTO_STATISTICS).name}: {PHOTO_STATISTICS.stat().st_size:,} bytes")
+    print(f"{PHOTO_STATISTICS.name}: {PHOTO_STATISTICS.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

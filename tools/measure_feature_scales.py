@@ -1,9 +1,9 @@
 """Root mean square of the bundled encoder's features on the fitting photos: the scales in `presets.TUTORIAL_SCALES`.
 
-python tools/measure_feature_scales.py
+python -m tools.measure_feature_scales
 """
 
-from stylecore.encoders.vgg import load_encoder
+from stylecore.encoders import load_encoder
 from stylecore.images import fit_image
 from stylecore.presets import TUTORIAL_SCALES
 from stylecore.sample_images import FITTING, load_photo

@@ -1,6 +1,6 @@
 """Bytes a pixel that one evaluation takes beyond the loaded process: `memory.BYTES_PER_PIXEL`.
 
-python tools/measure_memory.py     # a few minutes; one fresh process a row
+python -m tools.measure_memory     # a few minutes; one fresh process a row
 """
 
 import multiprocessing

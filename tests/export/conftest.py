@@ -17,7 +17,7 @@ from stylecore_export.cli import main
 from torch import nn
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 
 TempPathFactory = pytest.TempPathFactory
 Refused = Callable[..., str]

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 from stylecore_export import report, sessions
-from stylecore_export.benchmark import Rules, in_turns, run_bench
+from stylecore_export.benchmark import Rules, run_bench
 from stylecore_export.cli import main
 from stylecore_export.footprint import measure
 from stylecore_export.runtime import ModelError
 
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 
 Refused = Callable[..., str]
 RunWithout = Callable[..., Any]
@@ -107,17 +106,6 @@ def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) 
     before = (tmp_path / "bench.md").read_text()
     assert main(["views", str(tmp_path / "bench.json")]) == 0
     assert (tmp_path / "bench.md").read_text() == before
-
-
-def test_in_turns_goes_on_until_each_has_enough() -> None:
-    calls: list[str] = []
-    runs = [lambda: calls.append("a"), lambda: calls.append("b")]
-    samples = in_turns(runs, min_runs=3, warm_up=1, turn=2)
-    assert "".join(calls) == "ab" + "aabb" * 2
-    assert [len(seconds) for seconds in samples] == [4, 4]
-    samples = in_turns([lambda: time.sleep(0.005), lambda: time.sleep(0.001)], min_runs=1, min_seconds=0.01)
-    assert min(map(sum, samples)) >= 0.01
-    assert len(samples[1]) > len(samples[0])
 
 
 def test_unknown_providers_are_no_session() -> None:

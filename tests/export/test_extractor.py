@@ -19,7 +19,7 @@ from stylecore_export.sessions import read_metadata, session_on
 from stylecore_export.verify import verify
 from torch import Tensor
 
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
+from stylecore.encoders import STYLE_LAYERS, Encoder
 from stylecore.errors import OptionError
 from stylecore.images import resize_image
 

@@ -12,12 +12,12 @@ from stylecore_export.optimizers import ProjectedStep, hartley_matrix
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
+from stylecore.encoders import STYLE_LAYERS, Encoder
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.losses.basis import project
 from stylecore.losses.statistics import flatten_positions, gram_matrix
-from stylecore.objective import Losses, Objective
+from stylecore.objective import Losses, Objective, make_objective
 from stylecore.optimizers import ProjectedLBFGS, make_optimizer
 
 MakeImage = Callable[..., Tensor]
@@ -25,12 +25,9 @@ MakeImage = Callable[..., Tensor]
 
 def weights_of(objective: Objective, style_weight: float = 1.0) -> dict[str, Tensor]:
     """Its terms' weights, likewise."""
-    config = objective.config
-    of_content = zip(config.content_layers, config.content_layer_weights, strict=True)
-    of_style = zip(config.style_layers, config.style_layer_weights, strict=True)
-    weights = {f"content_{layer}": torch.as_tensor(w / objective.content_units[layer]) for layer, w in of_content}
+    weights = {f"content_{term.layer}": torch.as_tensor(term.weight / term.unit) for term in objective.content_terms}
     return weights | {
-        f"gram_{layer}": torch.as_tensor(style_weight * w / objective.style_units[layer]) for layer, w in of_style
+        f"gram_{term.layer}": torch.as_tensor(style_weight * term.weight / term.unit) for term in objective.style_terms
     }
 
 
@@ -40,10 +37,10 @@ def config(**options: object) -> StylizeConfig:
 
 def targets_of(objective: Objective) -> dict[str, Tensor]:
     """What an `Objective` compares with, by the names of the step's inputs."""
-    targets = {f"content_{layer}": value for layer, value in objective.content_targets.items()}
-    for layer, loss in objective.style_losses.items():
-        targets |= {f"gram_{layer}": loss.target}
-        targets |= {f"components_{layer}": loss.components} if hasattr(loss, "components") else {}
+    targets = {f"content_{term.layer}": term.target for term in objective.content_terms}
+    for term in objective.style_terms:
+        targets |= {f"gram_{term.layer}": term.target.summary.gram}
+        targets |= {f"{name}_{term.layer}": value for name, value in term.loss.fitted().items()}
     return targets
 
 
@@ -106,7 +103,7 @@ def test_steps_are_those_of_autograd_and_the_librarys_optimiser(
     encoder = with_int8_weights(factorised)
     encoder.pooling = pooling
     recipe = config(optimizer=optimizer, loss=loss, components="50%", pooling=pooling, history_size=3)
-    objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
+    objective = make_objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
     step = StylizeStep(encoder, recipe)
     assert_steps_are_the_librarys(step, step, objective, make_image(*size, seed=2) * LEVELS)
 
@@ -123,7 +120,7 @@ def run_with(session: ort.InferenceSession) -> Run:
 def assert_file_is_the_library(file: Path, recipe: StylizeConfig, encoder: Encoder, make_image: MakeImage) -> None:
     run = run_with(ort.InferenceSession(file))
     for size in ((48, 64), (37, 51)):
-        objective = Objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
+        objective = make_objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
         step = StylizeStep(encoder, recipe)
         assert_steps_are_the_librarys(step, run, objective, make_image(*size, seed=2).float() * LEVELS)
 
@@ -161,7 +158,7 @@ def test_hartley_transforms_precondition_as_the_fft_does(height: int, width: int
 
 def test_the_style_weight_is_a_knob(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     encoder, recipe = with_int8_weights(tiny_encoder), config()
-    objective = Objective(encoder, make_image(), [make_image(seed=1)], recipe)
+    objective = make_objective(encoder, make_image(), [make_image(seed=1)], recipe)
     step = StylizeStep(encoder, recipe)
     state = step.optimizer.start(make_image(seed=2) * LEVELS)
     runs = [step(targets_of(objective), weights_of(objective, w), state) for w in (1.0, 3.0)]

@@ -12,7 +12,7 @@ from stylecore_export.report import write_views
 from stylecore_export.sessions import read_metadata, session_on
 from stylecore_export.verify import verify
 
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 
 
 def test_the_documentation_has_the_registry_as_its_table() -> None:
