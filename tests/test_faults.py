@@ -18,7 +18,7 @@ import torch
 from paths import ROOT
 from torch import Tensor
 
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.engine import Step, stylize, stylize_steps
 from stylecore.errors import NotEnoughMemoryError, OutputError
 from stylecore.images import load_image, save_image

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stylecore.encoders import ENCODERS, STYLE_LAYERS, Encoder, architecture_of, load_encoder
 from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import MULTIPLE, num_multiplications, rank_of, reduce_encoder, refit_end, save_encoder
-from stylecore.encoders.vgg import ENCODERS, STYLE_LAYERS, Encoder, conv_names, load_encoder
 from stylecore.engine import stylize
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import fit_image
@@ -39,7 +39,7 @@ def crops(make_image: MakeImage) -> list[Tensor]:
 
 
 def test_no_cheaper_is_the_encoder_itself(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
-    whole = reduce_encoder(wide_encoder, crops, cheaper=1)
+    whole = reduce_encoder(wide_encoder, crops, speedup=1)
     layers = ["relu1_1", "relu1_2", "relu2_1"]
     for layer, expected in wide_encoder(crops[0], layers).items():
         torch.testing.assert_close(whole(crops[0], layers)[layer], expected, rtol=1e-3, atol=1e-3)
@@ -47,7 +47,7 @@ def test_no_cheaper_is_the_encoder_itself(wide_encoder: Encoder, crops: Sequence
 
 def test_a_layer_of_low_rank_is_found_and_loses_nothing(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
     ranks = {}
-    reduced = reduce_encoder(wide_encoder, crops, cheaper=1.3, report=lambda name, k, _: ranks.update({name: k}))
+    reduced = reduce_encoder(wide_encoder, crops, speedup=1.3, report=lambda name, k, _: ranks.update({name: k}))
     assert ranks["conv1_2"] == rank_of(reduced.convs["conv1_2"]) == MULTIPLE, "3, and what processors like"
     assert num_multiplications(reduced, 48, 48) < num_multiplications(wide_encoder, 48, 48)
     errors = gram_errors(reduced, wide_encoder, crops, ["relu1_2"])
@@ -55,14 +55,14 @@ def test_a_layer_of_low_rank_is_found_and_loses_nothing(wide_encoder: Encoder, c
 
 
 def test_cheaper_is_further_off(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
-    some, most = (reduce_encoder(wide_encoder, crops, cheaper=cheaper) for cheaper in (2, 1.3))
+    some, most = (reduce_encoder(wide_encoder, crops, speedup=speedup) for speedup in (2, 1.3))
     assert num_multiplications(some, 48, 48) < num_multiplications(most, 48, 48)
     errors = [gram_errors(reduced, wide_encoder, crops, ["relu2_1"])["relu2_1"] for reduced in (some, most)]
     assert errors[0] > errors[1]
 
 
 def test_the_end_can_be_made_whole_again(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
-    reduced = reduce_encoder(wide_encoder, crops, cheaper=2)
+    reduced = reduce_encoder(wide_encoder, crops, speedup=2)
     again = refit_end(reduced, wide_encoder, crops, 1)
     assert isinstance(again.convs["conv2_1"], nn.Conv2d)
     assert again.convs["conv1_2"] is reduced.convs["conv1_2"]
@@ -74,17 +74,17 @@ def test_multiplications_are_weights_times_positions(one_conv_encoder: Encoder) 
     assert num_multiplications(one_conv_encoder, 10, 20) == 8 * 3 * 9 * 10 * 20
 
 
-@pytest.mark.parametrize("cheaper", [0.5, float("inf"), float("nan")])
-def test_a_price_that_is_none_is_refused(wide_encoder: Encoder, crops: Sequence[Tensor], cheaper: float) -> None:
-    with pytest.raises(OptionError, match="cheaper must be a number"):
-        reduce_encoder(wide_encoder, crops, cheaper=cheaper)
+@pytest.mark.parametrize("speedup", [0.5, float("inf"), float("nan")])
+def test_a_price_that_is_none_is_refused(wide_encoder: Encoder, crops: Sequence[Tensor], speedup: float) -> None:
+    with pytest.raises(OptionError, match="speedup must be a number"):
+        reduce_encoder(wide_encoder, crops, speedup=speedup)
 
 
 def test_nothing_to_fit_or_to_reduce_is_refused(wide_encoder: Encoder, crops: Sequence[Tensor]) -> None:
     with pytest.raises(OptionError, match="At least one image"):
-        reduce_encoder(wide_encoder, [], cheaper=2)
+        reduce_encoder(wide_encoder, [], speedup=2)
     with pytest.raises(OptionError, match="reduced one already"):
-        reduce_encoder(load_encoder("vgg16-x3"), crops, cheaper=2)
+        reduce_encoder(load_encoder("vgg16-x3"), crops, speedup=2)
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path, astronaut: Tensor) -> None:
@@ -105,7 +105,7 @@ def test_shipped_encoders_are_cheaper_and_keep_the_grams(
     """On an image that was never used in fitting; a random network of the same shape is off by about 1."""
     reduced = load_encoder(name)
     assert num_multiplications(vgg16, 256, 256) > 1.8 * num_multiplications(reduced, 256, 256)
-    assert list(reduced.convs) == conv_names(name) == list(vgg16.convs)
+    assert list(reduced.convs) == [str(conv) for conv in architecture_of(name).convs] == list(vgg16.convs)
     errors = gram_errors(reduced, vgg16, [fit_image(astronaut, 128), fit_image(load_style("flow_strokes"), 128)])
     assert errors["relu1_1"] < 0.02
     assert max(errors.values()) < furthest_off
@@ -134,7 +134,7 @@ def test_distillation_brings_the_grams_closer(
     images = [make_image(64, 64, seed) for seed in range(6)]
     fitting, other = (random_crops(images, 12, 48, torch.Generator().manual_seed(s)).split(1) for s in (0, 1))
     first = wide_encoder.convs["conv1_1"].weight.clone()
-    student = reduce_encoder(wide_encoder, fitting, cheaper=2)
+    student = reduce_encoder(wide_encoder, fitting, speedup=2)
     before = gram_errors(student, wide_encoder, other, layers)
     assert len(list(distill(student, wide_encoder, images, num_steps=60))) == 60
     assert gram_errors(student, wide_encoder, other, layers)["relu2_1"] < 0.97 * before["relu2_1"]
