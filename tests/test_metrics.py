@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stylecore import metrics
 from stylecore.encoders import Encoder, load_encoder
+from stylecore.engine import job_yardstick
 from stylecore.images import load_image, quantize, save_image
 from stylecore.metrics import (
     STYLE_LAYERS,
@@ -176,7 +177,7 @@ def test_the_yardstick_is_the_bundled_encoder_whatever_else_was_loaded(vgg16: En
 
 
 def test_no_caller_can_lend_the_yardstick_another_encoder() -> None:
-    for measure in (Yardstick, style_distance, content_distance):
+    for measure in (Yardstick, job_yardstick, style_distance, content_distance):
         assert not {"encoder", "layers", "pooling", "config"} & set(inspect.signature(measure).parameters)
 
 
