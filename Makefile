@@ -5,11 +5,12 @@ PYTHON ?= python3
 PORT ?= 7860
 HOST ?= 127.0.0.1
 VENV := .venv
+JOBS ?= auto
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-slow lint format study examples screenshots space bench bench-export \
-	bench-bundle soak load clean
+.PHONY: install lock audit demo test test-browser test-slow lint format study examples screenshots space bench \
+	bench-export bench-bundle soak load clean
 
 install: $(INSTALLED)
 
@@ -37,8 +38,11 @@ audit: install  # compare what requirements.lock pins with the known holes
 demo: install
 	$(BIN)/python -m demo --port $(PORT) --host $(HOST) $(if $(SHARE),--share) $(if $(LOGIN),--login $(LOGIN)) $(if $(MCP),--mcp)
 
-test: install
-	$(BIN)/python -m pytest
+test: install  # side by side, one thread each; JOBS=1: one after the other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+test-browser: install  # the tests that drive the page in Chromium
+	$(BIN)/python -m pytest -m browser
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow

@@ -10,11 +10,11 @@ from stylecore.compare import Comparison
 from stylecore.presets import DEFAULT_PRESET
 from stylecore.report.page import write_report
 
-from .live import Frame, Job, run_job
+from .live import Frame, run_job
 from .server.cleanup import COMPARISONS
 from .server.models import DEFAULT_RUNS
 from .server.services import Services
-from .server.uploads import friendly_errors, publish, read_inputs, save_png
+from .server.uploads import friendly_errors, publish, read_job, save_png
 from .variants import make_variants
 
 
@@ -54,9 +54,9 @@ class Endpoints:
         options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
         with friendly_errors():
             config = self.settings.make_config(preset, **options)
-            for frame in run_job(Job(read_inputs(content, styles), config)):
+            for frame in run_job(read_job(content, styles, config)):
                 yield None, _record(frame)
-            result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings)
+            result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings())
             yield gr.FileData(path=result).model_dump(), _record(frame)
 
     def compare(  # type: ignore[misc]
@@ -73,9 +73,9 @@ class Endpoints:
             size: longer side of the results, px.
         """
         with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
-            inputs = read_inputs(content, [style])
             asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, variants)
-            comparison = Comparison(inputs.content, inputs.styles, asked, folder, inputs=inputs.records)
+            job = read_job(content, [style], asked[0].config)
+            comparison = Comparison(job, asked, folder)
             for progress in comparison.run():
                 if progress.record:
                     yield None, _records(comparison)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
-import stylecore
-from stylecore import DivergenceError, Step, StylizeConfig, Yardstick, stylize_steps
-from stylecore.devices import find_device
-from stylecore.engine import initial_image
-from stylecore.images import ImageTensor, fit_size, image_size, resize_image
-from stylecore.job import Inputs, check_style_weights
+from stylecore.engine import Step
+from stylecore.images import ImageTensor
+from stylecore.job import Job
+from stylecore.measured_run import CurvePoint, MeasuredRun
 from stylecore.objective import Losses
+from stylecore.start import initial_image, wanted_styles
 
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
 MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way in long jobs, for a tenth of the time
@@ -25,47 +22,12 @@ MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way
 T = TypeVar("T")
 
 
-class LossPoint(NamedTuple):
-    """The weighted terms of the loss at one step."""
-
-    step: int
-    total: float
-    content: float
-    style: float
-
-
-class DistancePoint(NamedTuple):
-    """The yardstick's distances after one step."""
+class Point(NamedTuple):
+    """A point of two curves: what belongs to the content and to the style after some steps."""
 
     step: int
     content: float
     style: float
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be done: pictures and settings that fit each other, or an OptionError."""
-
-    inputs: Inputs
-    config: StylizeConfig
-
-    def __post_init__(self) -> None:
-        check_style_weights(self.config, self.inputs)
-
-    @property
-    def name(self) -> str:
-        """From the names of its pictures: `astronaut_flow_strokes`."""
-        return "_".join(Path(record["name"]).stem for record in self.inputs.records)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What travels inside the PNG, as the command line has it."""
-        return {"version": stylecore.__version__, "config": self.config.to_dict(), "inputs": self.inputs.records}
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the result in px."""
-        return fit_size(image_size(self.inputs.content), self.config.size)
 
 
 @dataclass(frozen=True)
@@ -76,8 +38,8 @@ class Frame:
     image: ImageTensor  # (1, 3, H, W) in [0, 1], on the CPU, of the result's size
     step: int = 0  # evaluations made; 0: where the optimisation starts
     seconds: float = 0.0  # the engine's own time so far
-    losses: tuple[LossPoint, ...] = ()  # every step's
-    distances: tuple[DistancePoint, ...] = ()  # of some steps
+    losses: tuple[Point, ...] = ()  # weighted terms of the loss at every step
+    distances: tuple[Point, ...] = ()  # the yardstick's, after some steps
     trouble: str = ""  # why the job ended early, for the user
 
     @property
@@ -101,58 +63,43 @@ def run_job(job: Job) -> Iterator[Frame]:
     Close the generator to stop the job. Divergence ends it with its last good image and `Frame.trouble`. Raises what
     `stylize_steps` raises.
     """
-    inputs, config = job.inputs, job.config
-    frame = Frame(job, initial_image(inputs.content, inputs.styles, config, job.size))
-    yield frame
-    measuring = _Measuring(job)
-    waiting: list[Losses] = []
-    shown = time.monotonic()
-    try:
-        for step in stylize_steps(inputs.content, inputs.styles, config):
-            waiting.append(step.losses)
-            if step.index == step.total or time.monotonic() - shown >= FRAME_INTERVAL_S:
-                frame = measuring.add_if_cheap(_following(frame, step, waiting))
-                waiting.clear()
-                yield frame
-                shown = time.monotonic()
-        if waiting:  # it ended before its last step was due
-            frame = _following(frame, step, waiting)
-    except DivergenceError as error:
-        image = frame.image if error.last_good is None else resize_image(error.last_good.cpu(), *job.size)
-        frame = replace(frame, image=image, trouble=str(error))
-    yield measuring.add(frame)
+    start = Frame(job, initial_image(job.content, wanted_styles(job), job.config, job.size))
+    yield start
+    run, losses = MeasuredRun(job), _LossCurve()
+    for _ in throttle(losses.watch(run), must_show=lambda step: step.index == step.total):
+        if run.seconds >= MEASURE_AFTER_S and run.seconds_measuring <= MEASURING_SHARE * run.seconds:
+            run.measure()
+        yield _frame(run, losses, run.curve)
+    if not run.num_steps:
+        yield replace(start, trouble=run.trouble)
+        return
+    last = run.measure()
+    yield _frame(run, losses, run.curve if last in run.curve else [*run.curve, last])
 
 
-def _following(frame: Frame, step: Step, losses: list[Losses]) -> Frame:
-    """The frame at `step`, given the losses of all steps since."""
-    image = resize_image(step.image.cpu(), *frame.job.size)  # a coarser stage's is smaller
-    # Fetched from the device at once: each fetch waits for it.
-    rows = torch.stack([torch.stack([each.total, each.content, each.style]) for each in losses]).tolist()
-    points = tuple(LossPoint(frame.step + i, *row) for i, row in enumerate(rows, start=1))
-    return replace(frame, image=image, step=step.index, seconds=step.seconds, losses=frame.losses + points)
+def _frame(run: MeasuredRun, losses: _LossCurve, measured: Sequence[CurvePoint]) -> Frame:
+    distances = tuple(Point(step, each.content, each.style) for step, _, each in measured)
+    return Frame(run.job, run.image, run.num_steps, run.seconds, tuple(losses.points), distances, run.trouble)
 
 
-class _Measuring:
-    """The yardstick beside a running job, for at most `MEASURING_SHARE` of its time."""
+class _LossCurve:
+    """The losses of all steps that went by."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.seconds = 0.0
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+        self._on_device: list[Losses] = []
 
-    @cached_property
-    def yardstick(self) -> Yardstick:
-        inputs, config = self.job.inputs, self.job.config
-        return Yardstick(inputs.content, inputs.styles, self.job.size, config.style_weights, find_device(config.device))
+    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The steps, noted."""
+        for step in steps:
+            self._on_device.append(step.losses)
+            yield step
 
-    def add_if_cheap(self, frame: Frame) -> Frame:
-        """The frame, measured if time allows."""
-        begins_in_time = frame.seconds >= MEASURE_AFTER_S and self.seconds <= MEASURING_SHARE * frame.seconds
-        return self.add(frame) if begins_in_time else frame
-
-    def add(self, frame: Frame) -> Frame:
-        """The frame with its distances at the end of the curve."""
-        started = time.perf_counter()
-        distances = self.yardstick.measure(frame.image)
-        self.seconds += time.perf_counter() - started
-        point = DistancePoint(frame.step, distances.content, distances.style)
-        return replace(frame, distances=(*frame.distances, point))
+    @property
+    def points(self) -> list[Point]:
+        """Fetched from the device at once: each fetch waits for it."""
+        if self._on_device:
+            rows = torch.stack([torch.stack([each.content, each.style]) for each in self._on_device]).tolist()
+            self._points += [Point(step, *row) for step, row in enumerate(rows, start=len(self._points) + 1)]
+            self._on_device.clear()
+        return self._points

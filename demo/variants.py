@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stylecore import OptionError, StylizeConfig
 from stylecore.compare import Variant, same_start
-from stylecore.config import LOSSES_WITH_BASIS
+from stylecore.config import SETTINGS
+from stylecore.losses import option_names
 
 from .server.settings import Settings
 
@@ -35,8 +35,8 @@ def make_variants(
     variants: dict[StylizeConfig, Variant] = {}
     for change in changes:
         config = settings.make_config(**{**options, **change})
-        if config.loss not in LOSSES_WITH_BASIS:
-            config = dataclasses.replace(config, components=StylizeConfig.components)
+        if not _matters("components", config):
+            config = config.replace(components=SETTINGS["components"].default)
         variants.setdefault(config, Variant(_name(change, config), config))
     low, high = NUM_VARIANTS
     if not low <= len(variants) <= high:
@@ -47,6 +47,11 @@ def make_variants(
 
 def _name(change: Mapping[str, Any], config: StylizeConfig) -> str:
     """What was changed: `pca 12.5%`, `weight 3`."""
-    fields = [field for field in change if field != "components" or config.loss in LOSSES_WITH_BASIS]
+    fields = [field for field in change if _matters(field, config)]
     words = [f"weight {config.style_weight:g}" if field == "style_weight" else str(change[field]) for field in fields]
     return " ".join(words) or config.loss
+
+
+def _matters(field: str, config: StylizeConfig) -> bool:
+    """Components are of some losses alone."""
+    return field != "components" or field in option_names(config.loss)

@@ -15,10 +15,11 @@ from torch import Tensor
 import stylecore
 from stylecore.cli import main
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
-from stylecore.engine import Step, stylize_steps
+from stylecore.engine import Ending, Step, Steps, job_steps
 from stylecore.errors import DivergenceError
 from stylecore.fitted import load_fitted, save_fitted
 from stylecore.images import load_image, read_settings, save_image
+from stylecore.job import Job
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import DEFAULT_PRESET
 
@@ -211,12 +212,12 @@ def test_ctrl_c_saves_the_image_so_far(
     photo: str, style: str, out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Step]:
-        for step in stylize_steps(*arguments, **options):
+        for step in job_steps(*arguments, **options):
             yield step
             if step.index == 2:
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("stylecore.cli.stylize.stylize_steps", interrupted)
+    monkeypatch.setattr("stylecore.measured_run.job_steps", interrupted)
     assert main(["stylize", photo, style, "-o", str(out), "--size", "64", "--steps", "50"]) == 130
     assert "Stopped after 2 of 50" in capsys.readouterr().err
     assert read_settings(out)["config"]["num_steps"] == 50
@@ -396,15 +397,16 @@ def test_ctrl_c_keeps_the_finished_variants_and_the_same_command_goes_on(
 ) -> None:
     started: list[str] = []
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[Step]:
-        loss = arguments[2].loss
-        for step in stylize_steps(*arguments, **options):
+    def interrupted(job: Job, **options: Any) -> Steps:
+        steps, loss = job_steps(job, **options), job.config.loss
+        for step in steps:
             started.append(loss)
             if loss == "bn" and started.count("bn") == 2:
                 signal.raise_signal(signal.SIGINT)
             yield step
+        return Ending()
 
-    monkeypatch.setattr("stylecore.compare.stylize_steps", interrupted)
+    monkeypatch.setattr("stylecore.measured_run.job_steps", interrupted)
     folder = tmp_path / "out"
     command = ["compare", photo, style, "-o", str(folder), *QUICK, "--losses", "gram,bn"]
     assert "1 of 2 variants are in" in refused(capsys, *command, status=130)

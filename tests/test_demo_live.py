@@ -10,12 +10,12 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 from torch import Tensor
 
 import stylecore
-from demo import live
 from demo.components import progress
-from demo.live import Frame, Job, LossPoint, run_job
+from demo.live import Frame, Point, run_job
 from demo.server.settings import Settings
+from stylecore.engine import job_steps, job_yardstick
 from stylecore.errors import DivergenceError
-from stylecore.job import Inputs
+from stylecore.job import Job
 
 QUICK = {"size": 64, "num_steps": 3}
 
@@ -25,10 +25,8 @@ def make_job(make_image: Callable[..., Tensor]) -> Callable[..., Job]:
     """make_job(**options) -> a quick job on two small pictures."""
 
     def make(**options: Any) -> Job:
-        records = [{"name": name, "checksum": ""} for name in ("photo.png", "style.png")]
-        return Job(
-            Inputs(make_image(), [make_image(seed=1)], records), Settings().make_config("gatys", **(QUICK | options))
-        )
+        config = Settings().make_config("gatys", **(QUICK | options))
+        return Job(make_image(), (make_image(seed=1),), config, ("photo.png", "style.png"))
 
     return make
 
@@ -41,7 +39,7 @@ def test_job_starts_with_its_start_and_ends_with_its_last_step_measured(make_job
     assert frames[0].image.shape == (1, 3, 48, 64)
     assert frames[-1].step == 3
     assert [point.step for point in frames[-1].losses] == [1, 2, 3]
-    whole = stylecore.stylize(job.inputs.content, job.inputs.styles, job.config)
+    whole = stylecore.stylize(job.content, job.styles, job.config)
     assert frames[-1].image.equal(whole.image)
     last = frames[-1].distances[-1]
     assert (last.style, last.content) == pytest.approx((whole.style_distance, whole.content_distance), rel=1e-4)
@@ -57,14 +55,29 @@ def test_job_that_diverges_ends_with_its_last_good_image(
 ) -> None:
     good = make_image(seed=2)
 
-    def diverge(*_: Any, **__: Any) -> Iterator[stylecore.Step]:
+    def diverge(job: Job, **_: Any) -> Iterator[stylecore.Step]:
+        yield next(job_steps(job))
         raise DivergenceError("It diverged.", last_good=good)
-        yield
 
-    monkeypatch.setattr(live, "stylize_steps", diverge)
-    frame = list(run_job(make_job()))[-1]
+    monkeypatch.setattr("stylecore.measured_run.job_steps", diverge)
+    job = make_job()
+    frame = list(run_job(job))[-1]
     assert frame.trouble == "It diverged."
     assert frame.image.equal(good)
+    assert frame.distances[-1].style == pytest.approx(job_yardstick(job).measure(good).style)
+
+
+def test_job_that_diverges_at_once_ends_with_its_start(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: Any, **__: Any) -> Iterator[stylecore.Step]:
+        raise DivergenceError("It diverged.")
+        yield
+
+    monkeypatch.setattr("stylecore.measured_run.job_steps", diverge)
+    start, end = run_job(make_job())
+    assert end.trouble == "It diverged."
+    assert end.image.equal(start.image)
 
 
 # --- what is said while a job runs
@@ -79,14 +92,14 @@ def test_durations_read_well(seconds: float, words: str) -> None:
 
 def test_status_tells_time_left_and_how_it_ended(make_job: Callable[..., Job]) -> None:
     job = make_job(num_steps=40)
-    frame = Frame(job, job.inputs.content, step=10, seconds=5.0)
+    frame = Frame(job, job.content, step=10, seconds=5.0)
     assert "Step 10 of 40 · 5.0 s · about 15 s left" in progress.status(frame)
     assert "width: 25.0%" in progress.status(frame)
     assert "Stopped after 10 of 40 steps, 5.0 s." in progress.status(frame, "Stopped")
 
 
 def test_curve_has_decades_and_skips_what_has_no_logarithm() -> None:
-    drawing = progress.curve([LossPoint(1, 1000, 0, 1000), LossPoint(2, 110, 10, 100)], 4, "loss")
+    drawing = progress.curve([Point(1, 0, 1000), Point(2, 10, 100)], 4, "loss")
     assert "10<sup>1</sup>" in drawing
     assert "10<sup>3</sup>" in drawing
     assert "<path class='style' d='M 25.00,0.00 50.00,50.00'/>" in drawing

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from demo.server.settings import Settings
 from demo.server.shared_results import SharedResults
-from demo.server.uploads import read_inputs, read_picture
+from demo.server.uploads import read_job, read_picture
+from stylecore import StylizeConfig
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
 
@@ -40,9 +41,9 @@ def test_notes_and_errors_say_which_picture_and_no_folder(tmp_path: Path) -> Non
 def test_uploads_cannot_name_files_of_the_server(photo: Path) -> None:
     for upload in ({"path": str(photo)}, {"path": f"{photo.parent}/../{photo.parent.name}/photo.png"}, "photo.png"):
         with pytest.raises(ImageError, match="The photo must be an uploaded file"):
-            read_inputs(upload, [None])
+            read_job(upload, [None], StylizeConfig())
     with pytest.raises(ImageError, match="Choose a photo first"):
-        read_inputs(None, [None])
+        read_job(None, [None], StylizeConfig())
 
 
 # --- shared results

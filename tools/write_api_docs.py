@@ -13,6 +13,8 @@ from stylecore.config import SETTINGS
 DOCUMENT = Path(__file__).parent.parent / "docs" / "api.md"
 BEGIN, END = "<!-- fields: python -m tools.write_api_docs -->\n", "<!-- end of fields -->\n"
 
+ENDLESS = 1e9  # a bound above it is there for the numbers' sake alone
+
 
 def fields_table() -> str:
     """One row for each field: its default, what it can be on this page, and what it is."""
@@ -29,9 +31,9 @@ def _rows() -> Iterator[str]:
 def _allowed(name: str) -> str:
     setting = SETTINGS[name]
     if setting.low is None:
-        return setting.describe()
+        return setting.describe().rstrip(",")
     low, high = Settings.model_construct().range(name)  # of a server that nobody has set otherwise
-    return f"{low:g} to {high:g} {setting.unit}".strip()
+    return f"{low:g} or more" if high > ENDLESS else f"{low:g} to {high:g} {setting.unit}".strip()
 
 
 def _plain(value: object) -> str:

@@ -9,16 +9,15 @@ from typing import Any
 import gradio as gr
 
 from stylecore import PRESETS, StylizeConfig, make_config, read_settings
-from stylecore.config import LOSSES_WITH_BASIS
 from stylecore.devices import find_device
-from stylecore.job import Inputs
+from stylecore.job import Job
+from stylecore.losses import option_names
 from stylecore.presets import DEFAULT_PRESET
 
 from .. import examples
-from ..live import Job
 from ..server.queue import AT_ONCE, BESIDE_JOBS
 from ..server.settings import Settings
-from ..server.uploads import friendly_errors, read_inputs, uploaded
+from ..server.uploads import friendly_errors, read_job, uploaded
 from . import fields
 from .url_state import Control, field_control, number_control, picture_control
 
@@ -73,19 +72,11 @@ class JobInputs:
         options = {name: values[component] for name, component in self.fields.items()}
         return options | {"style_weights": shares if len(shares) > 1 else None}
 
-    def read_inputs(self, values: Mapping[Any, Any]) -> Inputs:
-        """The pictures. Raises an ImageError for what is none."""
-        styles = [values[style] for style in self.styles if values[style]]
-        return read_inputs(values[self.photo], styles or [None])
-
     def read_job(self, values: Mapping[Any, Any]) -> Job:
         """Config first: what is wrong there is said before a picture is opened."""
-        config = self.read_config(values)
-        return Job(self.read_inputs(values), config)
-
-    def read_config(self, values: Mapping[Any, Any]) -> StylizeConfig:
-        """The settings. Raises an OptionError for what this server does not do."""
-        return self.settings.make_config(**self.read_options(values))
+        config = self.settings.make_config(**self.read_options(values))
+        styles = [values[style] for style in self.styles if values[style]]
+        return read_job(values[self.photo], styles, config)
 
     def _lay_out_settings(self) -> None:
         size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
@@ -117,7 +108,7 @@ class JobInputs:
                     default["components"],
                     components,
                     allow_custom_value=True,
-                    interactive=default["loss"] in LOSSES_WITH_BASIS,
+                    interactive="components" in option_names(default["loss"]),
                 )
             self.fields["keep_colors"] = fields.dropdown("keep_colors", default["keep_colors"], info=None)
             with gr.Row():
@@ -132,7 +123,7 @@ class JobInputs:
         recipe = [self.fields[name] for name in RECIPE]
         self.fields["preset"].input(self._show_recipe, self.fields["preset"], recipe, **AT_ONCE)
         self.fields["loss"].change(
-            lambda loss: gr.Dropdown(interactive=loss in LOSSES_WITH_BASIS),
+            lambda loss: gr.Dropdown(interactive="components" in option_names(loss)),
             self.fields["loss"],
             self.fields["components"],
             **AT_ONCE,

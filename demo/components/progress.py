@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from ..live import DistancePoint, Frame, LossPoint
+from ..live import Frame, Point
 
 TERMS = ("style", "content")
 MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and its first steps would flatten the rest
@@ -54,7 +54,7 @@ def _distances(frame: Frame, num_steps: int) -> str:
     return curve(frame.distances, num_steps, "distance") if len(frame.distances) > 1 else ""
 
 
-def curve(points: Sequence[LossPoint | DistancePoint], num_steps: int, quantity: str) -> str:
+def curve(points: Sequence[Point], num_steps: int, quantity: str) -> str:
     """Style and content terms on a logarithmic axis, against all steps planned: it grows as the job does.
 
     Drawn here and not by a plotting library, which would draw anew (and flicker) with every frame.
@@ -82,5 +82,5 @@ def curve(points: Sequence[LossPoint | DistancePoint], num_steps: int, quantity:
     return f"<div class='curve'>{drawing}{''.join(labels)}<div class='key'>{keys}</div></div>"
 
 
-def _logarithms(points: Sequence[LossPoint | DistancePoint], term: str) -> list[tuple[int, float]]:
+def _logarithms(points: Sequence[Point], term: str) -> list[tuple[int, float]]:
     return [(point.step, math.log10(value)) for point in points if (value := getattr(point, term)) > 0]

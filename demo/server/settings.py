@@ -11,7 +11,7 @@ from pydantic import PositiveFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stylecore import StylizeConfig, make_config
-from stylecore.config import RANGES
+from stylecore.config import SETTINGS
 from stylecore.errors import OptionError
 
 ENV_PREFIX = "STYLECORE_"
@@ -49,9 +49,11 @@ class Settings(BaseSettings):
 
     def range(self, field: str) -> tuple[float, float]:
         """(lowest, highest) of a numeric field of the config: the library's, or what this server makes of it."""
-        low, high = RANGES[field]
-        highest = {"num_steps": MAX_NUM_STEPS, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
-        return low, max(low, min(high, highest.get(field, high)))
+        low, high = SETTINGS[field].low, SETTINGS[field].high
+        assert low is not None
+        assert high is not None
+        here = {"num_steps": MAX_NUM_STEPS, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
+        return low, max(low, min(high, here.get(field, high)))
 
     def make_config(self, preset: str, **options: Any) -> StylizeConfig:
         """The preset with options laid over it, as `stylecore.make_config` does; None leaves a field to the preset.
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
         for field in ("size", "num_steps"):
             (low, high), value = self.range(field), getattr(config, field)
             if not low <= value <= high:
-                raise OptionError(f"{field} must be between {low} and {high} on this page, not {value}.")
+                raise OptionError(f"{field} must be between {low:g} and {high:g} on this page, not {value}.")
         return config
 
     def has_room(self, folder: str | Path) -> bool:

@@ -16,9 +16,9 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from pydantic import ValidationError
 
-from stylecore import ImageError, ImageNote, StylecoreError, load_image, save_image
+from stylecore import ImageError, ImageNote, StylecoreError, StylizeConfig, load_image, save_image
 from stylecore.images import ImageTensor, to_uint8
-from stylecore.job import Inputs, checksum
+from stylecore.job import Job
 
 from .export_package import export_errors
 from .settings import DISK_IS_FULL
@@ -50,17 +50,17 @@ def message_of(error: Exception) -> str:
     return str(error)
 
 
-def read_inputs(content: Any, styles: Sequence[Any]) -> Inputs:
-    """A photo and its styles from uploads as Gradio hands them over; the user is told what was converted.
+def read_job(content: Any, styles: Sequence[Any], config: StylizeConfig) -> Job:
+    """A job on uploads as Gradio hands them over; the user is told what was converted.
 
     Raises:
         ImageError: a picture that is missing, no upload, or no image; `friendly_errors` makes it a message.
+        OptionError: style weights that do not fit the styles.
     """
     roles = ["photo", *(["style"] if len(styles) < 2 else [f"style {number}" for number in range(1, len(styles) + 1)])]
     paths = [uploaded(upload, role) for upload, role in zip((content, *(styles or [None])), roles, strict=True)]
     images = [_open(path, role) for path, role in zip(paths, roles, strict=True)]
-    records = [{"name": path.name, "checksum": checksum(image)} for path, image in zip(paths, images, strict=True)]
-    return Inputs(images[0], images[1:], records)
+    return Job(images[0], tuple(images[1:]), config, tuple(path.name for path in paths))
 
 
 def uploaded(upload: Any, role: str) -> Path:

@@ -11,7 +11,7 @@ import gradio as gr
 
 from stylecore import PRESETS, OptionError
 from stylecore.compare import Comparison, Progress, Record
-from stylecore.images import fit_size, image_size, resize_image
+from stylecore.images import resize_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import seconds_text, speed_up, write_report
 
@@ -112,10 +112,10 @@ class CompareTab(Tab):
             axes = self.read_axes(values)
             options = self._shared_options(values, axes)
             variants = make_variants(self.services.settings, options, make_grid(axes))
-            inputs = self.inputs.read_inputs(values)
+            job = self.inputs.read_job(values)
             columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
             yield self.button.running() | {self.sheet: gr.Gallery(columns=columns)}
-            comparison = Comparison(inputs.content, inputs.styles, variants, folder, inputs=inputs.records)
+            comparison = Comparison(job, variants, folder)
             started = time.monotonic()
             pictures = {"photo": _photo(comparison)}
             for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
@@ -177,8 +177,8 @@ def _choices(field: str) -> gr.Dropdown:
 
 def _photo(comparison: Comparison) -> str:
     """The content in the results' size, to lay beside them."""
-    size = fit_size(image_size(comparison.content), comparison.variants[0].config.size)
-    return save_png(resize_image(comparison.content, *size), "photo.png")
+    job = comparison.job.with_config(comparison.variants[0].config)
+    return save_png(resize_image(job.content, *job.size), "photo.png")
 
 
 def _sheet(comparison: Comparison, pictures: Mapping[str, str], event: Progress | None = None) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 import torch
 
-from stylecore import Result, StylizeConfig, Yardstick, stylize
-from stylecore.images import ImageTensor, image_size
+from stylecore import Result, StylizeConfig, stylize
+from stylecore.engine import job_yardstick
+from stylecore.images import ImageTensor
 
 from ..components import progress
 from ..components.job_button import JobButton
@@ -105,13 +106,12 @@ class EdgeTab(Tab):
     def run_bundle(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames of the torch-free runtime, then torch's result of the same recipe beside its own."""
         with friendly_errors():
-            inputs = self.inputs.read_inputs(values)
-            config = self.inputs.read_config(values)  # of which the bundle takes what it can
+            job = self.inputs.read_job(values)  # of whose config the bundle takes what it can
             yield self.stylize_button.running() | self._show_beginning()
             bundle = import_export("runtime").Bundle(self.models.make_bundle())
-            recipe: dict[str, Any] = {"size": config.size, "style_weight": config.style_weight, "seed": config.seed}
+            recipe: dict[str, Any] = {name: getattr(job.config, name) for name in ("size", "style_weight", "seed")}
             started = time.perf_counter()
-            steps = bundle.stylize_steps(inputs.content.numpy(), inputs.styles[0].numpy(), **recipe)
+            steps = bundle.stylize_steps(job.content.numpy(), job.styles[0].numpy(), **recipe)
             for step in throttle(steps, must_show=lambda step: step.index == step.total):
                 if self.stylize_button.is_stopped(request):
                     yield {self.words: progress.message(f"Stopped after {step.index} of {step.total} steps.")}
@@ -121,7 +121,7 @@ class EdgeTab(Tab):
                 yield {self.live: save_frame(image), self.words: progress.message(words, step.index / step.total)}
             seconds = time.perf_counter() - started
             yield {self.words: progress.message("The same by torch…", 1.0)}
-            by_torch = stylize(inputs.content, inputs.styles[0], StylizeConfig.from_dict(bundle.config | recipe))
+            by_torch = stylize(job.content, job.styles[0], StylizeConfig.from_dict(bundle.config | recipe))
             yield self._show_both(by_torch, image, seconds)
 
     def _show_beginning(self) -> dict[Any, Any]:
@@ -132,7 +132,7 @@ class EdgeTab(Tab):
         }
 
     def _show_both(self, by_torch: Result, image: ImageTensor, seconds: float) -> dict[Any, Any]:
-        style_distance = Yardstick(by_torch.content, by_torch.styles, image_size(image)).measure(image).style
+        style_distance = job_yardstick(by_torch.job).measure(image).style
         words = (
             f"Without torch {progress.duration(seconds)}, style distance {style_distance:.2f}; "
             f"with torch {progress.duration(by_torch.seconds)}, style distance {by_torch.style_distance:.2f}."

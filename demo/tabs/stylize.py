@@ -115,8 +115,8 @@ class StylizeTab(Tab):
 
     def _show_result(self, frame: Frame, ending: str) -> dict[Any, Any]:
         job = frame.job
-        before = save_png(resize_image(job.inputs.content, *job.size), "photo.png")
-        after = save_png(frame.image, f"{job.name}.png", job.settings)
+        before = save_png(resize_image(job.content, *job.size), "photo.png")
+        after = save_png(frame.image, f"{job.name}.png", job.settings())
         return {
             self.live: gr.Image(visible=False),
             self.slider: gr.ImageSlider((before, after), visible=True),

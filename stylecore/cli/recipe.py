@@ -128,8 +128,9 @@ def _help(setting: Setting) -> str:
     words = setting.help.rstrip(".")
     words += f", in {setting.unit}" if setting.unit else ""
     words += f": {', '.join(setting.choices)}" if setting.choices else ""
-    default = "" if setting.default in ((), 0) else f" (default {setting.default})"
-    return f"{words}{default}."
+    is_recipes = any(setting.name in recipe for recipe in PRESETS.values())
+    default = "the preset's" if is_recipes else setting.default
+    return f"{words}." if default in ((), 0) else f"{words} (default {default})."
 
 
 def parse_list(text: str | None) -> list[str]:

@@ -79,7 +79,10 @@ class Moments(Summary):
     @property
     def gram(self) -> Float[Tensor, "B N N"]:
         """E x x^T, the Gram matrix divided by the number of positions."""
-        return self.per_position(self.second)
+        assert self.second is not None, "this loss did not ask for that moment"
+        if isinstance(self.count, float) and self.count == 1:
+            return self.second
+        return _SymmetricMean.apply(self.second, self.count)
 
     @property
     def covariance(self) -> Float[Tensor, "B N N"]:
@@ -183,3 +186,19 @@ class _OuterSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (flat,) = ctx.saved_tensors
         return (flat.mT @ (gradient + gradient.mT).to(flat.dtype)).mT
+
+
+class _SymmetricMean(torch.autograd.Function):
+    """A symmetric matrix over a number, and the symmetric part of the gradient: rounded once for both halves."""
+
+    @staticmethod
+    def forward(total: Tensor, count: float | Tensor) -> Tensor:
+        return total / count
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.count = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return (gradient + gradient.mT) / ctx.count / 2, None
