@@ -22,7 +22,7 @@ from stylecore.bench import (
     write_bench,
 )
 from stylecore.cli import main
-from stylecore.encoders.vgg import load_encoder
+from stylecore.encoders import load_encoder
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
 from stylecore.optimizers import LBFGS

@@ -15,7 +15,7 @@ from torch import Tensor
 from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, Variant, curve_steps, make_variants
 from stylecore.config import LOSSES_WITH_BASIS, LOSSES_WITH_WEIGHTS
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.engine import Step, initial_image
 from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import image_size, load_image, quantize, read_settings

@@ -1,38 +1,46 @@
 """The encoder against torchvision's VGG, what it computes and what it leaves out, and weights files of every kind."""
 
+import dataclasses
+import hashlib
 import io
 import os
 import pickle
 import tempfile
-import urllib.error
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stylecore.encoders import vgg as encoder_module
-from stylecore.encoders.vgg import (
+from stylecore.encoders import (
+    ARCHITECTURES,
+    ENCODERS,
     STYLE_LAYERS,
+    Architecture,
     Encoder,
-    check_layers,
+    Layer,
+    architecture_of,
     check_resolution,
-    conv_names,
-    layer_names,
+    fetch_weights,
     load_encoder,
-    num_channels,
-    read_weights,
-    stride,
+    weights_architecture,
 )
+from stylecore.encoders import weights as weights_module
+from stylecore.encoders.vgg import weights_checksum
+from stylecore.encoders.weights import read_weights
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import resize_image
 
-ARCHITECTURES = ("vgg16", "vgg19")
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
+
+
+def names(layers: Iterable[Layer]) -> list[str]:
+    return [str(layer) for layer in layers]
 
 
 class TorchvisionVGG(nn.Module):
@@ -82,15 +90,25 @@ def tmp_path() -> Iterator[Path]:
         yield Path(folder)
 
 
+def answer(monkeypatch: pytest.MonkeyPatch, data: bytes | None) -> None:
+    """What every download gets; None: there is no network."""
+
+    def send(*_: object, **__: object) -> requests.Response:
+        if data is None:
+            raise requests.ConnectionError("[Errno -2] Name or service not known")
+        response = requests.Response()
+        response.status_code, response.raw = 200, io.BytesIO(data)
+        response.headers["content-length"] = str(len(data))
+        return response
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of torch's downloads, empty and with no network to fill it."""
-
-    def no_network(*_args: object, **_kwargs: object) -> None:
-        raise urllib.error.URLError("[Errno -2] Name or service not known")
-
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    answer(monkeypatch, None)
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
@@ -154,11 +172,11 @@ def test_every_layer_has_its_torchvision_counterpart(
     encoder = load_encoder(architecture, weights=save_pth(model.state_dict(), tmp_path / "weights"))
     image = make_image(32, 48)
     expected = model.run(image)
-    assert layer_names(architecture) == list(expected)
-    features = encoder(image, layer_names(architecture))
+    assert names(ARCHITECTURES[architecture].layers) == list(expected)
+    features = encoder(image, expected)
     for layer, values in expected.items():
         assert relative_error(features[layer], values) < 1e-5
-        assert values.shape[1] == num_channels(layer)
+        assert values.shape[1] == Layer.parse(layer).num_channels
 
 
 def test_average_pooling_averages_two_by_two(make_image: Callable[..., Tensor]) -> None:
@@ -189,8 +207,9 @@ def test_the_forward_stops_at_the_deepest_layer_asked_for(
 ) -> None:
     ran = count_convs(tiny_encoder)
     features = tiny_encoder(make_image(), [deepest, "relu1_1"])
-    names = conv_names("vgg16")
-    assert ran == names[: names.index(deepest.replace("relu", "conv")) + 1]
+    convs = names(ARCHITECTURES["vgg16"].convs)
+    assert ran == convs[: convs.index(deepest.replace("relu", "conv")) + 1]
+    assert ran == names(tiny_encoder.convs_up_to([deepest, "relu1_1"]))
     assert set(features) == {deepest, "relu1_1"}
 
 
@@ -208,8 +227,9 @@ def test_the_order_in_which_layers_are_asked_for_does_not_matter(
 def test_every_block_halves_the_positions_and_drops_the_odd_one(
     tiny_encoder: Encoder, make_image: Callable[..., Tensor], height: int, width: int
 ) -> None:
-    for layer, values in tiny_encoder(make_image(height, width), layer_names("vgg16")).items():
-        assert values.shape[2:] == (height // stride(layer), width // stride(layer))
+    for layer, values in tiny_encoder(make_image(height, width), names(ARCHITECTURES["vgg16"].layers)).items():
+        stride = Layer.parse(layer).stride
+        assert values.shape[2:] == (height // stride, width // stride)
 
 
 def test_a_batch_is_so_many_images(tiny_encoder: Encoder, make_image: Callable[..., Tensor]) -> None:
@@ -270,12 +290,56 @@ def test_bfloat16_features_are_close_to_float32(vgg16: Encoder, astronaut: Tenso
 
 
 def test_the_published_architectures() -> None:
-    assert conv_names("vgg16")[:5] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"]
-    assert (len(conv_names("vgg16")), len(conv_names("vgg19"))) == (11, 13)
-    assert set(conv_names("vgg19")) - set(conv_names("vgg16")) == {"conv3_4", "conv4_4"}
-    assert layer_names("vgg19")[-2:] == ["conv5_1", "relu5_1"]
-    assert [num_channels(layer) for layer in STYLE_LAYERS] == [64, 128, 256, 512, 512]
-    assert [stride(layer) for layer in STYLE_LAYERS] == [1, 2, 4, 8, 16]
+    vgg16, vgg19 = (ARCHITECTURES[name] for name in ("vgg16", "vgg19"))
+    assert names(vgg16.convs)[:5] == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"]
+    assert (len(vgg16.convs), len(vgg19.convs)) == (11, 13)
+    assert set(names(vgg19.convs)) - set(names(vgg16.convs)) == {"conv3_4", "conv4_4"}
+    assert names(vgg19.layers)[-2:] == ["conv5_1", "relu5_1"]
+    layers = [Layer.parse(name) for name in STYLE_LAYERS]
+    assert [layer.num_channels for layer in layers] == [64, 128, 256, 512, 512]
+    assert [layer.stride for layer in layers] == [1, 2, 4, 8, 16]
+
+
+def test_a_layer_is_a_value() -> None:
+    layer = Layer.parse("relu3_2")
+    assert layer == Layer("relu", 3, 2)
+    assert (str(layer), str(layer.conv), str(layer.conv.relu)) == ("relu3_2", "conv3_2", "relu3_2")
+    vgg16, vgg19 = (ARCHITECTURES[name] for name in ("vgg16", "vgg19"))
+    assert [str(vgg16.previous(Layer.parse(name))) for name in ("relu3_2", "conv3_1", "conv1_2")] == [
+        "conv3_1", "conv2_2", "conv1_1",
+    ]  # fmt: skip
+    assert (str(vgg16.previous(Layer.parse("conv4_1"))), str(vgg19.previous(Layer.parse("conv4_1")))) == (
+        "conv3_3", "conv3_4",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["", "relu", "relu3", "relu6_1", "relu0_1", "pool3_1", "relu3_2 ", "conv3-2", "3_2"])
+def test_a_name_of_another_form_is_no_layer(name: str) -> None:
+    with pytest.raises(OptionError, match="named like conv3_2 or relu3_2"):
+        Layer.parse(name)
+
+
+def test_an_encoders_architecture_is_found_by_its_name() -> None:
+    assert architecture_of("vgg16-x3") is architecture_of("vgg16") is ARCHITECTURES["vgg16"]
+    assert architecture_of("vgg19") is ARCHITECTURES["vgg19"]
+    assert isinstance(load_encoder("vgg16-x3").architecture, Architecture)
+
+
+def test_the_architecture_of_a_file_is_read_from_its_layers(
+    torchvision_vgg: tuple[str, TorchvisionVGG], tmp_path: Path
+) -> None:
+    architecture, model = torchvision_vgg
+    assert weights_architecture(save_pth(model.state_dict(), tmp_path / "whole")) == architecture
+    assert weights_architecture(save_safetensors(model.features.state_dict(), tmp_path / "features")) == architecture
+
+
+def test_an_encoder_with_other_convolutions_keeps_the_rest(tiny_encoder: Encoder) -> None:
+    convs = {name: conv for name, conv in tiny_encoder.convs.items() if name != "conv5_1"}
+    cut = tiny_encoder.with_convs(convs)
+    assert list(cut.convs) == list(convs)
+    assert (cut.name, cut.pooling, cut.normalization) == ("vgg16", "max", "torchvision")
+    assert cut.checksum == weights_checksum(convs) != tiny_encoder.checksum
+    assert tiny_encoder.with_convs(convs, "abc").checksum == "abc"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +349,7 @@ def test_an_unknown_layer_suggests_the_nearest(
     tiny_encoder: Encoder, make_image: Callable[..., Tensor], wrong: str, near: str
 ) -> None:
     for refuse in (
-        lambda: check_layers("vgg16", [wrong]),
+        lambda: ARCHITECTURES["vgg16"].check([wrong]),
         lambda: tiny_encoder.check_layers(["relu1_1", wrong]),
         lambda: tiny_encoder(make_image(), ["relu1_1", wrong]),
     ):
@@ -294,9 +358,11 @@ def test_an_unknown_layer_suggests_the_nearest(
 
 
 def test_vgg19_has_layers_that_vgg16_has_not() -> None:
-    check_layers("vgg19", ["relu3_4", "conv4_4"])
+    ARCHITECTURES["vgg19"].check(["relu3_4", "conv4_4"])
     with pytest.raises(OptionError, match="layer of vgg16 'relu3_4'"):
-        check_layers("vgg16", ["relu3_4"])
+        ARCHITECTURES["vgg16"].check(["relu3_4"])
+    with pytest.raises(OptionError, match="layer of vgg16-x3 'relu3_4'"):
+        ARCHITECTURES["vgg16"].check(["relu3_4"], "vgg16-x3")
 
 
 def test_an_encoder_cut_short_refuses_the_layers_it_lacks(
@@ -311,7 +377,7 @@ def test_an_unknown_encoder_is_refused(name: str) -> None:
     with pytest.raises(OptionError, match=rf"encoder '{name}'.*vgg1"):
         load_encoder(name)
     with pytest.raises(OptionError, match="vgg1"):
-        conv_names(name)
+        architecture_of(name)
 
 
 def test_an_unknown_normalisation_is_refused() -> None:
@@ -331,23 +397,23 @@ def test_a_layer_without_a_single_position_is_refused() -> None:
 
 def test_the_bundled_weights_are_the_published_ones() -> None:
     """Keras' values at kernel position (0, 0) of the first BGR channel, blue: our third, for ours are RGB."""
-    tensors, metadata = read_weights(encoder_module.BUNDLED / "vgg16.safetensors")
+    tensors, metadata = read_weights(weights_module.BUNDLED / "vgg16.safetensors")
     published = torch.tensor([0.42947057, 0.11727387, 0.03401296])
     torch.testing.assert_close(tensors["conv1_1.weight"][:3, 2, 0, 0].float(), published, rtol=2**-11, atol=0)
     assert metadata["normalization"] == "caffe"
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
-    assert set(tensors) == {f"{conv}.{kind}" for conv in conv_names("vgg16") for kind in ("weight", "bias")}
+    assert set(tensors) == {f"{conv}.{kind}" for conv in ARCHITECTURES["vgg16"].convs for kind in ("weight", "bias")}
 
 
 @pytest.fixture
 def bundled_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The bundled file in a folder of its own, where it may be damaged."""
     path = tmp_path / "vgg16.safetensors"
-    path.write_bytes((encoder_module.BUNDLED / path.name).read_bytes())
-    monkeypatch.setattr(encoder_module, "BUNDLED", tmp_path)
-    encoder_module._read_bundled.cache_clear()
+    path.write_bytes((weights_module.BUNDLED / path.name).read_bytes())
+    monkeypatch.setattr(weights_module, "BUNDLED", tmp_path)
+    weights_module._read_bundled.cache_clear()
     yield path
-    encoder_module._read_bundled.cache_clear()
+    weights_module._read_bundled.cache_clear()
 
 
 def test_a_damaged_bundled_file_is_refused(bundled_copy: Path) -> None:
@@ -375,7 +441,7 @@ def test_encoders_do_not_share_the_weights_they_were_loaded_from(make_image: Cal
 
 
 def test_our_own_file_keeps_the_normalisation_it_names(vgg16: Encoder, make_image: Callable[..., Tensor]) -> None:
-    again = load_encoder("vgg16", weights=encoder_module.BUNDLED / "vgg16.safetensors")
+    again = load_encoder("vgg16", weights=weights_module.BUNDLED / "vgg16.safetensors")
     assert again.normalization == "caffe"
     assert torch.equal(again(make_image(), ["relu5_1"])["relu5_1"], vgg16(make_image(), ["relu5_1"])["relu5_1"])
     assert again.checksum == vgg16.checksum
@@ -494,7 +560,7 @@ def test_the_other_vgg_is_refused_with_the_way_out(
     architecture, model = torchvision_vgg
     path = save_pth(model.state_dict(), tmp_path / "weights")
     if asked == architecture:
-        assert load_encoder(asked, weights=path).architecture == asked
+        assert load_encoder(asked, weights=path).architecture.name == asked
     else:
         message = refused_weights(path, asked)
         assert f"does not hold a {asked}" in message
@@ -545,18 +611,31 @@ def test_vgg19_without_network_names_the_file_the_place_and_the_folder(
 def test_a_download_with_the_wrong_hash_is_refused_and_not_kept(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    class Reply(io.BytesIO):
-        def info(self) -> "Reply":
-            return self
-
-        def get_all(self, _name: str) -> None:
-            return None
-
-    monkeypatch.setattr("torch.hub.urlopen", lambda *_args, **_kwargs: Reply(b"an impostor"))
+    answer(monkeypatch, b"an impostor")
     with pytest.raises(WeightsError, match=VGG19_FILE):
         load_encoder("vgg19")
     assert not list(empty_cache.glob("*"))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_sound_download_is_watched_and_kept(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bar:
+        total = seen = 0
+
+        def update(self, number: int) -> None:
+            self.seen += number
+
+        def reset(self) -> None: ...
+        def close(self) -> None: ...
+
+    data, bar = b"weights" * 1000, Bar()
+    spec = dataclasses.replace(ENCODERS["vgg19"], sha256=hashlib.sha256(data).hexdigest()[:8])
+    monkeypatch.setitem(weights_module.ENCODERS, "vgg19", spec)
+    answer(monkeypatch, data)
+    assert fetch_weights("vgg19", bar) == empty_cache / VGG19_FILE
+    assert bar.seen >= bar.total == len(data)
+    answer(monkeypatch, None)
+    assert fetch_weights("vgg19").read_bytes() == data
 
 
 @pytest.mark.usefixtures("empty_cache")

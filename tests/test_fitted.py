@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stylecore import stylize_steps
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
 from stylecore.fitted import load_fitted, save_fitted
 from stylecore.losses import STYLE_LOSSES

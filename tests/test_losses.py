@@ -6,14 +6,31 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
 from stylecore.errors import OptionError
-from stylecore.losses import STYLE_LOSSES, LayerTargets, LossOptions, StyleLoss, make_style_loss
-from stylecore.losses.base import content_loss, total_variation
+from stylecore.losses import (
+    STYLE_LOSSES,
+    LayerStyles,
+    StyleLoss,
+    content_loss,
+    find_loss,
+    gram_loss,
+    option_names,
+    summary_gradient,
+    total_variation,
+)
 from stylecore.losses.basis import Components, fit_basis
-from stylecore.losses.gram import gram_loss
 from stylecore.losses.mmd import kernel_mmd
-from stylecore.losses.reduced import Threshold, left_singular, pca_loss, projected_gram, svd_loss
-from stylecore.losses.statistics import covariance, flatten_positions, gram_matrix
-from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, weighted_gram_loss
+from stylecore.losses.pca import pca_loss, projected_gram
+from stylecore.losses.statistics import (
+    Moments,
+    Summary,
+    all_moments,
+    channel_moments,
+    flatten_positions,
+    gram_matrix,
+    second_moments,
+)
+from stylecore.losses.svd import Threshold, left_singular, svd_distance
+from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, photo_statistics, weighted_gram_loss
 
 N = 4
 DETACHED = ("pca-paper", "svd-paper", "svd")  # losses with a factor that no gradient passes through
@@ -25,9 +42,19 @@ def features(seed: int, channels: int = N, height: int = 3, width: int = 5) -> T
     return (noise + 0.5).relu() + 0.1 * noise
 
 
+def layer_styles(*styles: Tensor, weights: tuple[float, ...] = (1.0,), **given: Tensor) -> LayerStyles:
+    return LayerStyles("relu1_1", styles, weights, content=features(9, styles[0].shape[1]), given=given)
+
+
 def make(name: str, *styles: Tensor, weights: tuple[float, ...] = (1.0,), **options: object) -> StyleLoss:
-    targets = LayerTargets("relu1_1", styles, weights, content=features(9, styles[0].shape[1]))
-    return make_style_loss(name, targets, LossOptions(**({"components": "50%"} | options))).double()  # type: ignore[arg-type]
+    if "components" in option_names(name):
+        options = {"components": "50%"} | options
+    loss = find_loss(name)
+    return loss(layer_styles(*styles, weights=weights), loss.Options(**options))
+
+
+def refresh(loss: StyleLoss, x: Tensor) -> None:
+    loss.refresh(loss.survey(x.detach()))
 
 
 def gram(x: Tensor) -> Tensor:
@@ -47,7 +74,7 @@ def test_every_style_loss_is_zero_for_the_style_itself_and_positive_for_another(
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 def test_every_style_loss_has_the_gradient_of_its_value_while_its_factors_are_frozen(name: str) -> None:
     loss, x = make(name, features(0)), features(1).requires_grad_(True)
-    loss.refresh(x.detach())
+    refresh(loss, x)
     assert torch.autograd.gradcheck(loss, x)
 
 
@@ -57,8 +84,8 @@ def test_a_detached_factor_is_not_in_the_gradient(name: str) -> None:
     x = features(1).requires_grad_(True)
 
     def free(x: Tensor) -> Tensor:
-        loss = make(name, features(0), threshold="mean:1.0")
-        loss.refresh(x.detach())
+        loss = make(name, features(0))
+        refresh(loss, x)
         return loss(x)
 
     with pytest.raises(GradcheckError):
@@ -67,7 +94,7 @@ def test_a_detached_factor_is_not_in_the_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 def test_style_and_result_may_differ_in_size_and_dtype(name: str) -> None:
-    loss = make_style_loss(name, LayerTargets("relu1_1", [features(0, height=9).bfloat16()], [1.0]), LossOptions())
+    loss = make(name, features(0, height=9).bfloat16())
     value = loss(features(1, width=2).bfloat16())
     assert value.dtype == torch.float32
     assert bool(value.isfinite())
@@ -77,7 +104,7 @@ def test_style_and_result_may_differ_in_size_and_dtype(name: str) -> None:
 def test_a_style_of_one_colour_gives_a_defined_loss(name: str) -> None:
     flat = torch.ones(1, N, 4, 4, dtype=torch.float64) * torch.tensor([1.0, 2, 3, 4]).view(1, N, 1, 1)
     loss, x = make(name, flat), features(1).requires_grad_(True)
-    loss.refresh(x.detach())
+    refresh(loss, x)
     (gradient,) = torch.autograd.grad(loss(x), x)
     assert bool(gradient.isfinite().all())
 
@@ -91,6 +118,119 @@ def test_all_the_weight_on_one_style_is_that_style_alone(name: str) -> None:
 def test_an_unknown_loss_suggests_the_nearest() -> None:
     with pytest.raises(OptionError, match="did you mean 'gram'"):
         make("gramm", features(0))
+
+
+# Tiles, regions and several styles: none of them needs a loss of its own
+
+ADDITIVE = [name for name in STYLE_LOSSES if not name.startswith("mmd-") or name == "mmd-linear"]
+DRAWN = [name for name in STYLE_LOSSES if name not in ADDITIVE]
+
+
+def frozen(name: str, x: Tensor, *styles: Tensor, **options: object) -> StyleLoss:
+    """A loss whose projectors and weights are those that the whole of x gives it."""
+    loss = make(name, *(styles or (features(0),)), **options)
+    refresh(loss, x)
+    return loss
+
+
+def in_tiles(x: Tensor) -> list[Tensor]:
+    """Four tiles of unequal size."""
+    return [part for row in x.tensor_split([1], 2) for part in row.tensor_split([2], 3)]
+
+
+def added(summaries: list[Summary]) -> Summary:
+    first, *others = summaries
+    for other in others:
+        first = first + other
+    return first
+
+
+def assert_same(summary: Moments, expected: Moments) -> None:
+    assert float(summary.count) == pytest.approx(float(expected.count))
+    for name in ("first", "squares", "second"):
+        torch.testing.assert_close(getattr(summary, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_summaries_of_tiles_add_up_to_that_of_the_whole(name: str) -> None:
+    x = features(1)
+    loss = frozen(name, x)
+    summary = added([loss.summarize(tile) for tile in in_tiles(x)])
+    assert_same(summary, loss.summarize(x))
+    (target,) = loss.targets
+    assert float(loss.distance(summary, target.summary)) == pytest.approx(float(loss(x)))
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_surveys_of_tiles_adapt_a_loss_as_that_of_the_whole_does(name: str) -> None:
+    x, loss = features(1), make(name, features(0))
+    loss.refresh(added([loss.survey(tile) for tile in in_tiles(x)]))
+    assert float(loss(features(2))) == pytest.approx(float(frozen(name, x)(features(2))))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_loss_of_drawn_positions_may_draw_in_each_tile(name: str) -> None:
+    """All of them drawn, the tiles' positions are the whole's, in another order."""
+    x = features(1)
+    summary = added([make(name, features(0)).summarize(tile) for tile in in_tiles(x)])
+    loss = make(name, features(0))
+    (target,) = loss.targets
+    assert float(loss.distance(summary, target.summary)) == pytest.approx(float(loss(x)))
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_a_second_pass_over_tiles_gives_autograds_gradient(name: str) -> None:
+    """The first pass adds up summaries; the gradient with respect to their sum is then held fixed, tile by tile."""
+    x = features(1).requires_grad_(True)
+    loss = frozen(name, x)
+    (whole,) = torch.autograd.grad(loss(x), x)
+    (target,) = loss.targets
+    summary = added([loss.summarize(tile) for tile in in_tiles(x.detach())])
+    value, gradients = summary_gradient(lambda found: loss.distance(found, target.summary), summary)
+    assert float(value) == pytest.approx(float(loss(x.detach())))
+    for tile in in_tiles(x):
+        tensors = loss.summarize(tile).tensors()
+        torch.stack([(gradients[key] * tensor).sum() for key, tensor in tensors.items()]).sum().backward()
+    torch.testing.assert_close(x.grad, whole, atol=1e-10, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_a_mask_of_0_and_1_keeps_the_positions_that_it_lets_through(name: str) -> None:
+    x = features(1)
+    mask = torch.zeros(1, 1, 3, 5, dtype=torch.float64)
+    mask[..., 1:, 2:] = 1
+    loss = frozen(name, x)
+    assert_same(loss.summarize(x, mask), loss.summarize(x[:, :, 1:, 2:]))
+    assert float(loss(x, mask)) == pytest.approx(float(loss(x[:, :, 1:, 2:])))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_only_positions_within_a_mask_are_drawn(name: str) -> None:
+    x = features(1)
+    mask = torch.zeros(1, 1, 3, 5, dtype=torch.float64)
+    mask[..., 1:, 2:] = 1
+    assert float(make(name, features(0))(x, mask)) == pytest.approx(float(make(name, features(0))(x[:, :, 1:, 2:])))
+
+
+@pytest.mark.parametrize("name", ADDITIVE)
+def test_a_soft_mask_counts_positions_in_part(name: str) -> None:
+    """Twice half of it is all of it; and it lies between its ends."""
+    x = features(1)
+    mask = torch.rand(1, 1, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loss = frozen(name, x)
+    assert_same(loss.summarize(x, mask) + loss.summarize(x, 1 - mask), loss.summarize(x))
+
+
+@pytest.mark.parametrize("name", STYLE_LOSSES)
+def test_several_styles_are_targets_whose_shares_add_up(name: str) -> None:
+    loss = make(name, features(0), features(5, height=6), weights=(0.25, 0.75))
+    assert sum(target.share for target in loss.targets) == pytest.approx(1)
+    assert len(loss.targets) == (2 if name in DRAWN else 1)
+    x = features(1)
+    refresh(loss, x)
+    summary = loss.summarize(x)
+    distances = [target.share * float(loss.distance(summary, target.summary)) for target in loss.targets]
+    assert float(loss(x)) == pytest.approx(sum(distances))
 
 
 # Content, total variation, Gram
@@ -110,11 +250,11 @@ def test_total_variation_of_a_ramp_is_its_squared_slope() -> None:
 
 def test_content_and_variation_gradients() -> None:
     x, target = features(1).requires_grad_(True), features(2)
-    assert torch.autograd.gradcheck(lambda f: (f - target).square().mean(), x)
+    assert torch.autograd.gradcheck(content_loss, (x, target))
     assert torch.autograd.gradcheck(total_variation, features(3, channels=3).requires_grad_(True))
 
 
-def test_the_gram_module_equals_the_function() -> None:
+def test_the_gram_class_equals_the_function() -> None:
     style, result = features(0), features(1, height=7, width=2)
     assert float(make("gram", style)(result)) == float(gram_loss(result, gram_matrix(style)))
 
@@ -157,7 +297,7 @@ def test_what_pca_leaves_out_is_what_lies_outside_its_span(components: str) -> N
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_the_uncentred_basis_loses_the_discarded_eigenvalues_of_the_style(number: int) -> None:
     style = features(0)
-    basis = fit_basis([style], [1.0], Components(count=number), centered=False)
+    basis = fit_basis([all_moments(style)], [1.0], Components(count=number), centered=False)
     p = basis.components @ basis.components.mT
     lost = (gram(style) - p @ gram(style) @ p).square().sum()
     assert float(lost) == pytest.approx(float(basis.eigenvalues[number:].square().sum()), abs=1e-12)
@@ -165,8 +305,9 @@ def test_the_uncentred_basis_loses_the_discarded_eigenvalues_of_the_style(number
 
 def test_the_centred_basis_diagonalises_the_covariance() -> None:
     style = features(0)
-    basis = fit_basis([style], [1.0], Components(share=1.0))
-    rotated = basis.components.mT @ covariance(style)[1][0] @ basis.components
+    moments = all_moments(style)
+    basis = fit_basis([moments], [1.0], Components(share=1.0))
+    rotated = basis.components.mT @ moments.covariance[0] @ basis.components
     torch.testing.assert_close(rotated, torch.diag(basis.eigenvalues), atol=1e-12, rtol=0)
     assert basis.explained_variance_ratio == pytest.approx(1)
 
@@ -179,15 +320,16 @@ def test_projecting_first_or_last_is_the_same() -> None:
 
 def test_pca_covariance_with_all_components_compares_means_and_covariances() -> None:
     style, result = features(0), features(1)
-    (mean_s, cov_s), (mean_r, cov_r) = covariance(style), covariance(result)
-    expected = (cov_r - cov_s).square().sum() + 2 * mean_s.square().sum() * (mean_r - mean_s).square().sum()
+    of_style, of_result = all_moments(style), all_moments(result)
+    of_covariance = (of_result.covariance - of_style.covariance).square().sum()
+    of_mean = 2 * of_style.mean.square().sum() * (of_result.mean - of_style.mean).square().sum()
+    expected = of_covariance + of_mean
     assert float(make("pca-covariance", style, components="100%")(result)) == pytest.approx(float(expected) / N**2)
 
 
 def test_a_given_basis_is_used_instead_of_a_fitted_one() -> None:
     given = torch.eye(N, dtype=torch.float64)[:, 1:3]
-    targets = LayerTargets("relu1_1", [features(0)], [1.0], given={"components": given})
-    loss = make_style_loss("pca", targets, LossOptions())
+    loss = find_loss("pca")(layer_styles(features(0), components=given), find_loss("pca").Options())
     d = (gram(features(1)) - gram(features(0)))[1:3, 1:3]
     assert float(loss(features(1))) == pytest.approx(float(d.square().sum()) / N**2)
 
@@ -217,7 +359,7 @@ def test_more_components_than_channels_name_the_layer(text: str) -> None:
 def test_svd_compares_the_truncated_grams_of_each_image() -> None:
     style, result = features(0), features(1)
     loss = make("svd", style, threshold="mean:1.0")
-    loss.refresh(result)
+    refresh(loss, result)
     truncated = []
     for x in (result, style):
         u, s, v = torch.linalg.svd(flatten_positions(x)[0] / 15**0.5, full_matrices=False)
@@ -235,7 +377,7 @@ def test_svd_that_keeps_everything_is_the_gram_loss() -> None:
 def test_the_left_factor_is_the_same_from_either_side(shape: tuple[int, int]) -> None:
     """Also where there are fewer positions than channels (M < N), where F^T F is the smaller side."""
     x = features(2, 6, *shape)
-    vectors, singular = left_singular(x)
+    vectors, singular = left_singular(second_moments(x))
     f = flatten_positions(x)[0] / (shape[0] * shape[1]) ** 0.5
     expected = torch.linalg.svdvals(f)
     torch.testing.assert_close(singular[: len(expected)], expected, atol=1e-7, rtol=1e-6)
@@ -249,7 +391,7 @@ def test_equal_and_zero_singular_values_have_finite_gradients() -> None:
     x.requires_grad_(True)
     for threshold in ("mean:1.0", "abs:0", "energy:1"):
         loss = make("svd", features(0), threshold=threshold)
-        loss.refresh(x.detach())
+        refresh(loss, x)
         (gradient,) = torch.autograd.grad(loss(x), x)
         assert bool(gradient.isfinite().all())
 
@@ -261,13 +403,13 @@ def test_subspace_iteration_finds_the_same_projector(threshold: str) -> None:
     noise = torch.randn(2, 64, 20, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first, second = (scales * noise[:1]), (scales * (noise[:1] + 0.1 * noise[1:]))
     loss = make("svd", first, threshold=threshold)
-    loss.refresh(first)
+    refresh(loss, first)
     whole = loss.projector
     assert 4 * (whole.shape[1] + 8) <= 64  # few enough for the iteration
-    loss.refresh(second)
+    refresh(loss, second)
     iterated = loss.projector
-    vectors, singular = left_singular(second)
-    exact = vectors[:, : Threshold(threshold).number(singular)]
+    vectors, singular = left_singular(second_moments(second))
+    exact = vectors[:, : Threshold.parse(threshold).number(singular)]
     assert iterated.shape == exact.shape
     torch.testing.assert_close(iterated @ iterated.mT, exact @ exact.mT, atol=2e-2, rtol=0)
 
@@ -276,7 +418,7 @@ def test_svd_loss_is_computed_in_the_small_coordinates() -> None:
     u, target = torch.linalg.qr(torch.randn(N, 2, dtype=torch.float64))[0], gram(features(0))
     p = u @ u.mT
     expected = (p @ gram(features(1)) @ p - target).square().mean()
-    assert float(svd_loss(features(1), u, target)) == pytest.approx(float(expected))
+    assert float(svd_distance(projected_gram(features(1), u)[0], u, target)) == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +426,7 @@ def test_svd_loss_is_computed_in_the_small_coordinates() -> None:
     [("mean:1.0", 2), ("mean:0", 4), ("abs:1.0", 2), ("energy:1", 4), ("energy:0.9", 2), ("energy:0.5", 1)],
 )
 def test_thresholds_keep_what_they_say(text: str, kept: int) -> None:
-    assert Threshold(text).number(torch.tensor([4.0, 2.0, 0.5, 0.1])) == kept
+    assert Threshold.parse(text).number(torch.tensor([4.0, 2.0, 0.5, 0.1])) == kept
 
 
 @pytest.mark.parametrize(
@@ -292,7 +434,7 @@ def test_thresholds_keep_what_they_say(text: str, kept: int) -> None:
 )
 def test_other_thresholds_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="threshold"):
-        Threshold(text)
+        Threshold.parse(text)
 
 
 def test_a_threshold_that_drops_everything_is_refused_and_names_the_layer() -> None:
@@ -308,7 +450,7 @@ def test_the_papers_pca_compares_coordinates_in_two_bases() -> None:
     but one with the same G has loss 0; a shared basis would see |U^T (G - A) U|."""
     style, result = features(0), features(1)
     loss = make("pca-paper", style)
-    u_style, u_result = loss._decompose(gram(style)), loss._decompose(gram(result))  # type: ignore[operator]
+    u_style, u_result = loss.decompose(gram(style)), loss.decompose(gram(result))
     expected = (gram(result) @ u_result - gram(style) @ u_style).square().mean()
     assert float(loss(result)) == pytest.approx(float(expected))
     shared = (gram(result) @ u_style - gram(style) @ u_style).square().mean()
@@ -348,7 +490,8 @@ def test_row_weights_weigh_the_rows() -> None:
 def test_the_adversary_raises_the_loss_and_favours_what_differs_most(name: str) -> None:
     loss = make(name, features(0))
     before = float(loss(features(1)))
-    assert loss.refresh(features(1)) is True
+    refresh(loss, features(1))
+    assert loss.restarts_optimizer
     weights = loss.fitted()["gram_weights"]
     assert float(loss(features(1))) > before
     assert float(weights.mean()) == pytest.approx(1)
@@ -367,14 +510,12 @@ def test_no_map_can_silence_the_others() -> None:
 @pytest.mark.parametrize("name", ["weighted", "weighted-element"])
 def test_fishers_weights_favour_the_channel_that_tells_the_style_apart(name: str) -> None:
     """Channel 3 of this style is strong where the photos' statistics and the content are not."""
-    from stylecore.losses.weighted import photo_statistics
-
     mean, _ = photo_statistics("relu1_1")
     level = float(mean.diagonal().mean()) ** 0.5
     style = level * features(0, 64, 9, 9).float()
     style[:, 3] += 20 * level
-    targets = LayerTargets("relu1_1", [style], [1.0], content=level * features(1, 64, 9, 9).float())
-    loss = make_style_loss(name, targets, LossOptions(weights_from="fisher"))
+    styles = LayerStyles("relu1_1", [style], [1.0], content=level * features(1, 64, 9, 9).float())
+    loss = find_loss(name)(styles, find_loss(name).Options(weights_from="fisher"))
     weights = loss.fitted()["gram_weights"]
     assert int(weights.sum(1).argmax()) == 3
     assert float(weights.mean()) == pytest.approx(1, rel=1e-4)
@@ -382,20 +523,20 @@ def test_fishers_weights_favour_the_channel_that_tells_the_style_apart(name: str
 
 
 def test_fisher_without_statistics_says_what_works_instead() -> None:
-    targets = LayerTargets("conv1_1", [features(0)], [1.0])
+    styles = LayerStyles("conv1_1", [features(0)], [1.0])
     with pytest.raises(OptionError, match="weights_from=adversarial"):
-        make_style_loss("weighted", targets, LossOptions(weights_from="fisher"))
+        find_loss("weighted")(styles, find_loss("weighted").Options(weights_from="fisher"))
 
 
 def test_given_weights_are_used_and_no_longer_trained() -> None:
     given = torch.tensor([[4.0], [0.0], [0.0], [0.0]], dtype=torch.float64)
-    targets = LayerTargets("relu1_1", [features(0)], [1.0], given={"gram_weights": given})
-    loss = make_style_loss("weighted", targets, LossOptions())
+    styles = layer_styles(features(0), gram_weights=given)
+    loss = find_loss("weighted")(styles, find_loss("weighted").Options())
     assert loss.refreshes is False
     d = gram(features(1)) - gram(features(0))
     assert float(loss(features(1))) == pytest.approx(4 * float(d[0].square().sum()) / N**2)
     with pytest.raises(OptionError, match="other kind"):
-        make_style_loss("weighted-element", targets, LossOptions())
+        find_loss("weighted-element")(styles, find_loss("weighted-element").Options())
 
 
 # MMD
@@ -444,9 +585,10 @@ def test_bn_compares_means_and_standard_deviations() -> None:
 def test_drawn_positions_follow_the_seed_and_change_at_a_refresh() -> None:
     def values(seed: int) -> list[float]:
         loss = make("mmd-gaussian", features(0, height=20), num_samples=8, seed=seed)
+        assert loss.restarts_optimizer
         found = []
         for _ in range(2):
-            assert loss.refresh(features(1, height=20)) is True
+            refresh(loss, features(1, height=20))
             found.append(float(loss(features(1, height=20))))
         return found
 

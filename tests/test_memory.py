@@ -7,14 +7,14 @@ import pytest
 from paths import ROOT
 
 from stylecore import make_config
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.memory import estimate_memory_mib
 
 # Runs in a process of its own, whose peak the kernel counts: VmHWM, set back by writing 5 to clear_refs.
 MEASURE = """
 import torch
 from pathlib import Path
-from stylecore.losses import LayerTargets, LossOptions, make_style_loss
+from stylecore.losses import LayerStyles, find_loss
 
 def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -26,19 +26,20 @@ def peak_mib(work):
     work()
     return status("VmHWM") - before
 
-targets = LayerTargets("relu1_1", [torch.randn(1, 64, 64, 64)], [1.0])
-loss = make_style_loss("svd", targets, LossOptions(threshold={threshold!r}))
+SVDLoss = find_loss("svd")
+styles = LayerStyles("relu1_1", [torch.randn(1, 64, 64, 64)], [1.0])
+loss = SVDLoss(styles, SVDLoss.Options(threshold={threshold!r}))
 small = torch.randn(1, 64, 32, 32, requires_grad=True)
 loss(small).backward()  # loads what the first use loads
 features = torch.randn(1, 64, 512, 769).requires_grad_(True)  # the paper's image at relu1_1: M = 393,728
 
 def forward():
     with torch.no_grad():
-        loss.refresh(features)
+        loss.refresh(loss.survey(features))
         loss(features)
 
 def backward():
-    loss.refresh(features.detach())
+    loss.refresh(loss.survey(features.detach()))
     loss(features).backward()
 
 print(peak_mib(forward), peak_mib(backward))

@@ -11,9 +11,17 @@ from PIL import Image
 from torch import Tensor
 
 from stylecore import metrics
-from stylecore.encoders.vgg import STYLE_LAYERS, Encoder, load_encoder
+from stylecore.encoders import Encoder, load_encoder
+from stylecore.engine import job_yardstick
 from stylecore.images import load_image, quantize, save_image
-from stylecore.metrics import WITNESS_LAYERS, Yardstick, content_distance, style_distance, yardstick_encoder
+from stylecore.metrics import (
+    STYLE_LAYERS,
+    WITNESS_LAYERS,
+    Yardstick,
+    content_distance,
+    style_distance,
+    yardstick_encoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +171,13 @@ def test_the_yardstick_is_the_bundled_encoder_whatever_else_was_loaded(vgg16: En
     for pooling, dtype in [("average", torch.float32), ("max", torch.bfloat16)]:
         load_encoder("vgg16", pooling=pooling, dtype=dtype)
     encoder = yardstick_encoder(torch.device("cpu"))
-    assert (encoder.architecture, encoder.pooling, encoder.dtype) == ("vgg16", "max", torch.float32)
+    assert (encoder.name, encoder.pooling, encoder.dtype) == ("vgg16", "max", torch.float32)
     assert encoder.checksum == vgg16.checksum
     assert yardstick_encoder(torch.device("cpu")) is encoder
 
 
 def test_no_caller_can_lend_the_yardstick_another_encoder() -> None:
-    for measure in (Yardstick, style_distance, content_distance):
+    for measure in (Yardstick, job_yardstick, style_distance, content_distance):
         assert not {"encoder", "layers", "pooling", "config"} & set(inspect.signature(measure).parameters)
 
 

@@ -12,7 +12,7 @@ from stylecore.encoders import ENCODERS, STYLE_LAYERS, Encoder, architecture_of,
 from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import MULTIPLE, num_multiplications, rank_of, reduce_encoder, refit_end, save_encoder
 from stylecore.engine import stylize
-from stylecore.errors import OptionError, WeightsError
+from stylecore.errors import OptionError, OutputError
 from stylecore.images import fit_image
 from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, FITTING, FITTING_STYLES, load_style
 
@@ -94,7 +94,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, astronaut: Tensor) -> N
     assert (again.name, again.checksum) == ("vgg16", shipped.checksum)
     image = fit_image(astronaut, 64)
     assert torch.equal(again(image, ["relu5_1"])["relu5_1"], shipped(image, ["relu5_1"])["relu5_1"])
-    with pytest.raises(WeightsError, match="no folder"):
+    with pytest.raises(OutputError, match="no folder"):
         save_encoder(shipped, tmp_path / "nowhere" / "mine.safetensors")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, make_variants
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.report import (
     Column,
     Picture,

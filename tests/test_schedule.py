@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stylecore.config import Stage
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder, stylize, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.metrics import Distances, Yardstick

@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stylecore.losses.statistics import covariance, flatten_positions, gram_matrix, mean_std
+from stylecore.losses.statistics import all_moments, blend, channel_moments, flatten_positions, gram_matrix
+
+
+def mean_std(features: Tensor) -> tuple[Tensor, Tensor]:
+    moments = channel_moments(features)
+    return moments.mean, moments.std
+
+
+def covariance(features: Tensor) -> tuple[Tensor, Tensor]:
+    moments = all_moments(features)
+    return moments.mean, moments.covariance
 
 
 def random_features(batch: int = 2, channels: int = 4, height: int = 5, width: int = 3, seed: int = 0) -> Tensor:
@@ -148,3 +158,16 @@ def test_sums_are_made_in_float32_or_better(given_dtype: torch.dtype, summed_in:
 def test_channels_last_features_have_the_same_statistics() -> None:
     features = random_features()
     torch.testing.assert_close(gram_matrix(features.to(memory_format=torch.channels_last)), gram_matrix(features))
+
+
+def test_a_blend_is_the_mixture_of_what_it_blends() -> None:
+    """With shares as the numbers of positions, it is the summary of all positions together, per position."""
+    parts = random_features(1, 4, 2, 3), random_features(1, 4, 5, 3, seed=1)
+    together = torch.cat([part.flatten(2) for part in parts], 2).unsqueeze(2)
+    blended = blend([all_moments(part) for part in parts], (6 / 21, 15 / 21))
+    torch.testing.assert_close(blended.gram, gram_matrix(together))
+    torch.testing.assert_close(blended.mean, all_moments(together).mean)
+    assert blended.squares is None
+    added = all_moments(parts[0]) + all_moments(parts[1])
+    torch.testing.assert_close(added.normalized().gram, blended.gram)
+    torch.testing.assert_close(added.normalized().mean, blended.mean)

@@ -22,7 +22,7 @@ from stylecore import (
     stylize_steps,
 )
 from stylecore.color import match_colors
-from stylecore.encoders.vgg import Encoder, load_encoder
+from stylecore.encoders import Encoder, load_encoder
 from stylecore.engine import initial_image, prepare_encoder
 from stylecore.images import resize_image
 from stylecore.objective import Objective

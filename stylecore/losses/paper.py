@@ -20,8 +20,8 @@ class PaperLoss(StyleLoss):
     refreshes_always = True
 
     def __init__(self, styles: LayerStyles, options: Any) -> None:  # noqa: ARG002 - there are none
-        gram = styles.gram
-        self.targets = [Target(Moments(1.0, second=self.compared(gram[0], self.decompose(gram[0]))[None]))]
+        self.targets = [Target(Moments(1.0, second=styles.gram))]
+        self.style_matrix = self.decompose(styles.gram[0])
         self.matrix: Tensor | None = None  # of the result
 
     @staticmethod
@@ -43,7 +43,8 @@ class PaperLoss(StyleLoss):
     def distance(self, summary: Moments, target: Moments) -> Scalar:
         gram = summary.gram[0]
         matrix = self.decompose(gram) if self.matrix is None else self.matrix
-        return (self.compared(gram, matrix) - target.gram[0]).square().mean()
+        wanted = self.compared(target.gram[0], self.style_matrix)
+        return (self.compared(gram, matrix) - wanted).square().mean()
 
 
 @style_loss("pca-paper")
