@@ -24,7 +24,6 @@ from stylecore.losses.statistics import (
     Moments,
     Summary,
     all_moments,
-    channel_moments,
     flatten_positions,
     gram_matrix,
     second_moments,
