@@ -20,7 +20,6 @@ from stylecore.images import image_size, load_image, quantize, read_settings
 from stylecore.job import Job
 from stylecore.losses import STYLE_LOSSES, LayerStyles
 from stylecore.losses.basis import Components
-from stylecore.measured_run import curve_steps
 from stylecore.metrics import Distances, Yardstick, detail, high_frequency_energy
 from stylecore.profiling import STAGES, seconds_by_stage
 from stylecore.start import initial_image
@@ -148,14 +147,6 @@ def test_detail_is_null_without_a_full_gram_of_the_same_preset(build: Callable[.
     comparison = build(make_variants(SMALL, ["bn"]))
     run(comparison)
     assert comparison.records[0].detail is None
-
-
-def test_curve_points_are_log_spaced_and_hold_the_ends() -> None:
-    assert sorted(curve_steps(300)) == [1, 2, 3, 5, 8, 13, 22, 38, 63, 106, 179, 300]
-    for num_steps in range(1, 40):
-        steps = curve_steps(num_steps)
-        assert {1, num_steps} <= steps <= set(range(1, num_steps + 1))
-        assert len(steps) <= 12
 
 
 def test_a_coarse_stage_is_measured_at_the_results_size(build: Callable[..., Comparison]) -> None:
