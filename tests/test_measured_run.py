@@ -1,7 +1,6 @@
 """A run that is measured on the way: its curve, how it ended, and that measuring is no part of its seconds."""
 
 import itertools
-import time
 from collections.abc import Callable
 
 import pytest
@@ -149,14 +148,3 @@ def test_runs_take_turns_until_each_has_enough(monkeypatch: pytest.MonkeyPatch) 
     samples = in_turns([work("a", 1.0), work("b", 4.0)], min_runs=2, min_seconds=6.0, turn=2)
     assert order == ["a", "b"] + ["a", "a", "b", "b"] + ["a", "a"] * 2
     assert samples == [[1.0] * 6, [4.0] * 2]
-
-
-def test_in_turns_goes_on_until_each_has_enough() -> None:
-    calls: list[str] = []
-    runs = [lambda: calls.append("a"), lambda: calls.append("b")]
-    samples = in_turns(runs, min_runs=3, warm_up=1, turn=2)
-    assert "".join(calls) == "ab" + "aabb" * 2
-    assert [len(seconds) for seconds in samples] == [4, 4]
-    samples = in_turns([lambda: time.sleep(0.005), lambda: time.sleep(0.001)], min_runs=1, min_seconds=0.01)
-    assert min(map(sum, samples)) >= 0.01
-    assert len(samples[1]) > len(samples[0])
