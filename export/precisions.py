@@ -23,7 +23,7 @@ class Precision:
         summary: how it is made, for people.
         tolerance: the largest relative error |F - F_ref|_F / |F_ref|_F, against the same encoder in torch float32, at
             which `verify` passes a file.
-        marker: in the bench's picture, one of Matplotlib's.
+        marker: in the bench's picture, one of Matplotlib's that can be filled.
         prepare: `Encoder` -> the encoder to trace, with the same signature.
         finish: (traced `ModelProto`, function image -> arrays by input name) -> the model to write.
     """

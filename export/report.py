@@ -51,7 +51,7 @@ def read_record(path: Path) -> dict[str, Any]:
             return dict(record)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise ModelError(f"'{path}' is no record of python -m export bench.")
+    raise ModelError(f"'{path}' is no record of stylecore export bench.")
 
 
 def summarize(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ def picture(record: dict[str, Any]) -> Any:
 
 def _marker(precision: str) -> str:
     """For a precision that has left the registry, a cross."""
-    return PRECISIONS[precision].marker if precision in PRECISIONS else TORCH_MARKERS.get(precision, "x")
+    return PRECISIONS[precision].marker if precision in PRECISIONS else TORCH_MARKERS.get(precision, "X")
 
 
 def _shown_error(summary: dict[str, Any]) -> float:

@@ -43,7 +43,7 @@ def doubled(monkeypatch: pytest.MonkeyPatch) -> None:
         def __call__(self, image: object, layers: object) -> dict[str, object]:
             return {name: 2 * value for name, value in self.encoder(image, layers).items()}
 
-    monkeypatch.setitem(PRECISIONS, "doubled", Precision("twice as much", 1.5, "x", prepare=Doubled))
+    monkeypatch.setitem(PRECISIONS, "doubled", Precision("twice as much", 1.5, "X", prepare=Doubled))
 
 
 @pytest.mark.usefixtures("tiny_everywhere", "doubled")
