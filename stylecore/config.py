@@ -50,7 +50,7 @@ class BaseConfig(SeedOptions):
 
     preset: Annotated[str, about("The recipe it started from: a label only.")] = "custom"
     size: Annotated[
-        int, Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
+        Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
     ] = 512
     encoder: Annotated[str, OneOf(ENCODERS), about("Which network compares the images.", common=True)] = "vgg16"
     pooling: Annotated[
@@ -68,14 +68,13 @@ class BaseConfig(SeedOptions):
         Literal["absolute", "relative"],
         about("relative: each layer's term over its target's square, as the yardstick has them."),
     ] = "absolute"
-    content_weight: Annotated[float, Number, about("Multiplies the content term.", low=0, high=MAX_WEIGHT)] = 1.0
+    content_weight: Annotated[Number, about("Multiplies the content term.", low=0, high=MAX_WEIGHT)] = 1.0
     style_weight: Annotated[
-        float,
         Number,
         about("Multiplies the style term, from photo (0) to painting.", low=0, high=MAX_WEIGHT, common=True),
     ] = 1.0
     tv_weight: Annotated[
-        float, Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
+        Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
     ] = 0.0
     style_weights: Annotated[
         tuple[float, ...], about("Of several styles, such as 0.7,0.3; none given: all alike.", common=True)
@@ -92,23 +91,22 @@ class BaseConfig(SeedOptions):
         about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),
     ] = "lbfgs"
     learning_rate: Annotated[
-        float, Number, about("Of the quasi-Newton step; of adam in 8-bit levels a step.", low=1e-6, high=1e3)
+        Number, about("Of the quasi-Newton step; of adam in 8-bit levels a step.", low=1e-6, high=1e3)
     ] = 1.0
-    history_size: Annotated[int, Whole, about("Pairs that L-BFGS remembers.", low=1, high=1000)] = 100
+    history_size: Annotated[Whole, about("Pairs that L-BFGS remembers.", low=1, high=1000)] = 100
     num_steps: Annotated[
-        int, Whole, about("Loss-and-gradient evaluations over all stages.", low=1, high=MAX_STEPS, common=True)
+        Whole, about("Loss-and-gradient evaluations over all stages.", low=1, high=MAX_STEPS, common=True)
     ] = 300
     stages: Annotated[
         tuple[Annotated[Stage, BeforeValidator(Stage.parse)], ...], about("scale:share[:encoder], coarse to fine.")
     ] = (Stage(1.0, 1.0),)
     clamp: Annotated[bool, about("Keep the image displayable after every step, as projected always does.")] = False
     time_budget: Annotated[
-        float,
         Number,
         about("For the whole job, which is planned within it; 0: no limit.", low=0, high=1e6, unit="s", common=True),
     ] = 0.0
     target_distance: Annotated[
-        float, Number, about("Stop at this style distance; 0: run to the end.", low=0, high=1e3, common=True)
+        Number, about("Stop at this style distance; 0: run to the end.", low=0, high=1e3, common=True)
     ] = 0.0
     device: Annotated[str, about("auto (CUDA, then MPS, then CPU), cpu, cuda, cuda:1 or mps.", common=True)] = "auto"
     dtype: Annotated[

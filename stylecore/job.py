@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from stylecore.errors import ImageError, OptionError
 from stylecore.files import checksum
 from stylecore.images import (
     SUFFIXES,
+    ImageNote,
     ImageSource,
     ImageTensor,
     fit_size,
@@ -47,10 +49,11 @@ class Source:
         raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")
 
     def _is(self, path: Path) -> bool:
-        try:
-            return Source.of(load_image(path)).checksum == self.checksum
-        except ImageError:
-            return False
+        with warnings.catch_warnings(action="ignore", category=ImageNote):  # of pictures that may not be meant
+            try:
+                return Source.of(load_image(path)).checksum == self.checksum
+            except ImageError:
+                return False
 
 
 def _pictures(folders: Iterable[Path]) -> list[Path]:

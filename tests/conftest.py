@@ -74,6 +74,14 @@ def prepare_tiny(tiny_encoder: Encoder) -> Callable[..., Encoder]:
     return prepare
 
 
+@pytest.fixture
+def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder) -> Encoder:
+    """The tiny encoder, which is the yardstick's too, and no warming up: a comparison in milliseconds."""
+    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
+    monkeypatch.setattr("stylecore.compare.warm_up", lambda *_: None)
+    return tiny_encoder
+
+
 @pytest.fixture(scope="session")
 def vgg16() -> Encoder:
     """The bundled encoder, float32 on the CPU."""

@@ -15,7 +15,9 @@ PACKAGE = Path(stylecore.__file__).parent
 # A module may import those before it, never one after it. A new module is added where it belongs.
 ORDER = (
     "errors",
+    "version",
     "files",
+    "fields",
     "images",
     "sample_images",
     "devices",
@@ -31,7 +33,9 @@ ORDER = (
     "objective",
     "optimizers",
     "job",
+    "start",
     "engine",
+    "measured_run",
     "profiling",
     "compare",
     "sweep",

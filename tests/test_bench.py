@@ -25,7 +25,8 @@ from stylecore.cli import main
 from stylecore.encoders import load_encoder
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import save_image
-from stylecore.optimizers import LBFGS
+from stylecore.objective import make_objective
+from stylecore.optimizers import LBFGS, make_optimizer
 from stylecore.presets import make_config
 from stylecore.sample_images import EVALUATION, EVALUATION_STYLES
 
@@ -101,9 +102,9 @@ def test_the_baseline_is_the_reference_in_other_words(make_image: MakeImage, mon
 
     monkeypatch.setattr(torch.optim.LBFGS, "step", watched)
     assert len(baseline.baseline_seconds(encoder, content, style, 5)) == 5
-    ours = float(measure.Objective(encoder, content, [style], config)(content).total)
+    ours = float(make_objective(encoder, content, [style], config).evaluate(255 * content).losses.total)
     assert seen[0] == pytest.approx(ours, rel=1e-4)
-    assert isinstance(measure.make_optimizer(config), LBFGS)
+    assert isinstance(make_optimizer(config), LBFGS)
 
 
 def test_scaling_is_measured_in_a_process_of_its_own() -> None:

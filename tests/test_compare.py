@@ -1,10 +1,10 @@
 """A comparison: the product of its lists, one start for all, honest seconds, and nothing run twice."""
 
-import dataclasses
 import itertools
 import json
 import time
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +13,32 @@ import torch
 from torch import Tensor
 
 from stylecore import compare as compare_module
-from stylecore.compare import Comparison, Record, Variant, curve_steps, make_variants
-from stylecore.config import LOSSES_WITH_BASIS, LOSSES_WITH_WEIGHTS
+from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.encoders import Encoder
-from stylecore.engine import Step, initial_image
-from stylecore.errors import DivergenceError, OptionError
+from stylecore.errors import OptionError
 from stylecore.images import image_size, load_image, quantize, read_settings
-from stylecore.losses import STYLE_LOSSES, LayerTargets, LossOptions, make_style_loss
+from stylecore.job import Job
+from stylecore.losses import STYLE_LOSSES, LayerStyles
+from stylecore.losses.basis import Components
 from stylecore.metrics import Distances, Yardstick, detail, high_frequency_energy
 from stylecore.profiling import STAGES, seconds_by_stage
+from stylecore.start import initial_image
 from stylecore.sweep import sweep_table, sweep_variants
 
-SMALL: dict[str, Any] = {"size": 64, "num_steps": 4, "dtype": "float32", "device": "cpu"}
-INPUTS = [{"name": "photo.png", "checksum": "a"}, {"name": "style.png", "checksum": "b"}]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder, prepare_tiny: Callable[..., Encoder]) -> None:
-    """The tiny encoder for jobs and yardstick, and no warming up."""
-    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
-    monkeypatch.setattr(compare_module, "prepare_encoder", prepare_tiny)
-    monkeypatch.setattr(compare_module, "warm_up", lambda *_: None)
+SMALL: dict[str, Any] = {"size": 64, "num_steps": 4, "encoder": "vgg16", "dtype": "float32", "device": "cpu"}
+NAMES = ("photo.png", "style.png")
 
 
 @pytest.fixture
-def build(make_image: Callable[..., Tensor], tmp_path: Path) -> Callable[..., Comparison]:
-    """build(variants, inputs=...) -> a comparison of a 64x48 image into tmp_path."""
+def build(make_image: Callable[..., Tensor], tmp_path: Path, tiny_everywhere: Encoder) -> Callable[..., Comparison]:
+    """build(variants, style_seed=, names=) -> a comparison of a 64x48 image into tmp_path, by the tiny encoder."""
 
-    def build(variants: list[Variant], inputs: list[dict[str, str]] = INPUTS, **options: Any) -> Comparison:
-        return Comparison(make_image(), [make_image(seed=1)], variants, tmp_path, inputs=inputs, **options)
+    def build(
+        variants: list[Variant], style_seed: int = 1, names: tuple[str, ...] = NAMES, **options: Any
+    ) -> Comparison:
+        images = make_image(), make_image(seed=style_seed)
+        job = Job(images[0], images[1:], variants[0].config, names)
+        return Comparison(job, variants, tmp_path, encoder=tiny_everywhere, **options)
 
     return build
 
@@ -62,18 +59,18 @@ def test_variants_are_the_product_of_the_lists() -> None:
     for variant in variants:
         preset, loss, *kept = variant.name.split()
         assert (variant.config.preset, variant.config.loss) == (preset, loss)
-        assert not kept or variant.config.components == kept[0]
+        assert not kept or str(variant.config.components) == kept[0]
         assert variant.config.size == 64
 
 
 def test_without_lists_the_options_own_values_are_taken() -> None:
     (variant,) = make_variants(SMALL | {"loss": "pca", "preset": "paper", "components": "5%"})
-    assert (variant.name, variant.config.preset, variant.config.components) == ("pca", "paper", "5%")
+    assert (variant.name, variant.config.preset, variant.config.components) == ("pca", "paper", Components(share=0.05))
 
 
 def test_a_list_takes_the_place_of_the_single_option() -> None:
     (variant,) = make_variants(SMALL | {"loss": "svd", "components": "nonsense"}, ["pca"], [], ["7%"])
-    assert (variant.name, variant.config.components) == ("pca", "7%")
+    assert (variant.name, variant.config.components) == ("pca", Components.parse("7%"))
 
 
 @pytest.mark.parametrize(
@@ -94,22 +91,19 @@ def test_bad_lists_are_refused_before_anything_runs(lists: dict[str, list[str]],
 def test_all_variants_share_init_and_seed(build: Callable[..., Comparison]) -> None:
     variants = make_variants(SMALL | {"init": "noise", "seed": 3}, ["gram", "bn"], ["gatys", "tutorial"])
     comparison = build(variants)
-    starts = [initial_image(comparison.content, comparison.styles, v.config, (48, 64)) for v in variants]
+    job = comparison.job
+    starts = [initial_image(job.content, job.styles, v.config, (48, 64)) for v in variants]
     assert all(torch.equal(start, starts[0]) for start in starts)
-    different = [
-        dataclasses.replace(v.config, init=init) for v, init in zip(variants, ["noise", "content"], strict=False)
-    ]
+    different = [v.config.replace(init=init) for v, init in zip(variants, ["noise", "content"], strict=False)]
     same = compare_module.same_start([Variant(str(i), config) for i, config in enumerate(different)])
     assert {(v.config.init, v.config.seed) for v in same} == {("noise", 3)}
 
 
 def test_the_losses_with_something_to_save_are_those_that_say_so() -> None:
     features = torch.randn(1, 64, 6, 6).relu()
-    for name in STYLE_LOSSES:
-        loss = make_style_loss(name, LayerTargets("relu1_1", [features], [1.0], features), LossOptions(num_samples=8))
-        kinds = set(loss.fitted())
-        assert ("components" in kinds) == (name in LOSSES_WITH_BASIS)
-        assert ("gram_weights" in kinds) == (name in LOSSES_WITH_WEIGHTS)
+    for kind in STYLE_LOSSES.values():
+        loss = kind(LayerStyles("relu1_1", [features], [1.0], features), kind.Options())
+        assert list(loss.fitted()) == [kind.fits] * bool(kind.fits)
 
 
 def test_files_are_named_after_variants_and_never_twice(build: Callable[..., Comparison]) -> None:
@@ -131,14 +125,15 @@ def test_a_record_says_what_was_saved(
     run(comparison)
     stored = json.loads(comparison.results.read_text())
     assert set(stored) == {"environment", "inputs", "records"}
-    assert stored["inputs"] == INPUTS
+    assert stored["inputs"] == [vars(source) for source in comparison.job.sources]
+    assert [source["name"] for source in stored["inputs"]] == list(NAMES)
     assert {"python", "torch", "cpu", "num_threads", "device"} <= set(stored["environment"])
     assert [record["name"] for record in stored["records"]] == ["gram", "pca"]
     reference = comparison.image(comparison.records[0])
     for record in comparison.records:
         image = comparison.image(record)
         assert image_size(image) == (48, 64)
-        measured = Yardstick(comparison.content, comparison.styles, (48, 64)).measure(image)
+        measured = Yardstick(comparison.job.content, comparison.job.styles, (48, 64)).measure(image)
         assert record.style_distance == pytest.approx(measured.style, abs=1e-5)
         assert record.content_distance == pytest.approx(measured.content, abs=1e-5)
         assert record.witness_distance == pytest.approx(measured.witness, abs=1e-5)
@@ -152,14 +147,6 @@ def test_detail_is_null_without_a_full_gram_of_the_same_preset(build: Callable[.
     comparison = build(make_variants(SMALL, ["bn"]))
     run(comparison)
     assert comparison.records[0].detail is None
-
-
-def test_curve_points_are_log_spaced_and_hold_the_ends() -> None:
-    assert sorted(curve_steps(300)) == [1, 2, 3, 5, 8, 13, 22, 38, 63, 106, 179, 300]
-    for num_steps in range(1, 40):
-        steps = curve_steps(num_steps)
-        assert {1, num_steps} <= steps <= set(range(1, num_steps + 1))
-        assert len(steps) <= 12
 
 
 def test_a_coarse_stage_is_measured_at_the_results_size(build: Callable[..., Comparison]) -> None:
@@ -192,7 +179,7 @@ def test_the_yardsticks_time_is_in_none_of_the_seconds(
 
 def test_a_variant_that_diverges_is_kept_as_such_and_stops_no_other(build: Callable[..., Comparison]) -> None:
     wild, tame = make_variants(SMALL | {"preset": "gatys", "num_steps": 40}, ["gram", "bn"])
-    wild = Variant("wild", dataclasses.replace(wild.config, learning_rate=1000.0))
+    wild = Variant("wild", wild.config.replace(learning_rate=1000.0))
     comparison = build([wild, tame])
     run(comparison)
     assert [record.diverged for record in comparison.records] == [True, False]
@@ -234,10 +221,9 @@ def test_other_settings_images_machines_and_damage_run_again(
     run(build(variants))
     assert run(build(make_variants(SMALL | {"seed": 1}, ["gram", "bn"]))) == ["gram", "bn"]
     run(build(variants))
-    assert run(build(variants, [INPUTS[0], {"name": "style.png", "checksum": "c"}])) == ["gram", "bn"]
+    assert run(build(variants, style_seed=2)) == ["gram", "bn"]
     run(build(variants))
-    renamed = [record | {"name": f"x/{record['name']}"} for record in INPUTS]
-    assert run(build(variants, renamed)) == [], "a name is no content"
+    assert run(build(variants, names=("x/photo.png", "x/style.png"))) == [], "a name is no content"
     comparison = build(variants)
     (comparison.folder / variants[1].file_name).unlink()
     assert run(comparison) == ["bn"]
@@ -259,7 +245,7 @@ def test_nothing_half_written_stays_behind(build: Callable[..., Comparison], mon
 
 def test_an_impossible_variant_is_refused_before_the_first_runs(build: Callable[..., Comparison]) -> None:
     variants = make_variants(SMALL, ["gram", "bn"])
-    bad = Variant("bad", dataclasses.replace(variants[0].config, style_weights=(1.0, 1.0)))
+    bad = Variant("bad", variants[0].config.replace(style_weights=(1.0, 1.0)))
     with pytest.raises(OptionError, match="2 style weights were given for 1"):
         build([variants[0], bad])
 
@@ -273,7 +259,8 @@ def test_the_stages_of_an_evaluation_are_those_of_the_engine(
     """Every loss can be cut open at the features; only losses that adapt spend time on it."""
     content, style = make_image(), make_image(seed=1)
     for variant in make_variants(SMALL, ["gram", "svd", "svd-paper", "weighted"]):
-        stages = seconds_by_stage(content, content, [style], variant.config, tiny_encoder, num_repeats=2)
+        job = Job(content, (style,), variant.config)
+        stages = seconds_by_stage(content, job, tiny_encoder, num_repeats=2)
         assert set(stages) == set(STAGES)
         assert all(0 <= seconds < 5 for seconds in stages.values())
         assert all(stages[stage] > 0 for stage in STAGES)
@@ -285,10 +272,11 @@ def test_a_refresh_is_shared_by_the_evaluations_until_the_next(
     """With a clock that ticks once a look, every stage takes one tick, and the refresh its share of one."""
     ticks = itertools.count()
     monkeypatch.setattr("stylecore.profiling.time.perf_counter", lambda: float(next(ticks)))
-    images = make_image(), [make_image(seed=1)]
-    svd, paper = make_variants(SMALL | {"refresh_every": 5}, ["svd", "svd-paper"])
-    of_svd = seconds_by_stage(images[0], *images, svd.config, tiny_encoder)
-    of_paper = seconds_by_stage(images[0], *images, paper.config, tiny_encoder)
+    content, style = make_image(), make_image(seed=1)
+    of_svd, of_paper = (
+        seconds_by_stage(content, Job(content, (style,), variant.config), tiny_encoder)
+        for variant in make_variants(SMALL | {"refresh_every": 5}, ["svd", "svd-paper"])
+    )
     assert of_svd == dict.fromkeys(STAGES, 1.0) | {"refresh": 0.2}
     assert of_paper == dict.fromkeys(STAGES, 1.0)
 
@@ -380,17 +368,13 @@ def test_events_carry_steps_and_then_the_record(build: Callable[..., Comparison]
 
 
 def test_divergence_in_the_first_step_is_measured_too(
-    build: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., Comparison], tiny_everywhere: Encoder
 ) -> None:
-    def diverging(content: Tensor, *_: Any, **__: Any) -> Any:
-        def steps() -> Any:
-            raise DivergenceError("so", last_good=content)
-            yield Step
-
-        return steps()
-
-    monkeypatch.setattr(compare_module, "stylize_steps", diverging)
     comparison = build(make_variants(SMALL, ["gram"]))
+    passes = iter([False, False, True])  # of the photo and the style, then of the first evaluation
+    tiny_everywhere.convs["conv1_1"].register_forward_hook(
+        lambda *args: args[-1] * nan if next(passes, False) else None
+    )
     run(comparison)
     (record,) = comparison.records
     assert (record.diverged, record.num_steps, record.curve) == (True, 0, [])

@@ -1,9 +1,9 @@
 """StylizeConfig: what it accepts, how it reads text and JSON, and that what it refuses says what to do."""
 
 import dataclasses
-import inspect
 import json
 import math
+import re
 import typing
 from typing import Any
 
@@ -11,22 +11,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylecore.config import CHOICES, FIELD_TYPES, RANGES, Stage, StylizeConfig, convert, parse_field
-from stylecore.encoders.vgg import STYLE_LAYERS, layer_names
+from stylecore.config import SETTINGS, BaseConfig, Stage, StylizeConfig, convert, parse_field
+from stylecore.encoders import STYLE_LAYERS, architecture_of
 from stylecore.errors import OptionError
+from stylecore.fields import Setting, settings_of
+from stylecore.losses import STYLE_LOSSES, option_names
+from stylecore.losses.basis import Components
+from stylecore.losses.svd import Threshold
 from stylecore.presets import DEFAULT_PRESET, PRESETS, make_config
 
 FIELDS = [field.name for field in dataclasses.fields(StylizeConfig)]
-LAYERS = {encoder: layer_names(encoder) for encoder in CHOICES["encoder"]}
+RANGES = {name: (setting.low, setting.high) for name, setting in SETTINGS.items() if setting.low is not None}
+LAYERS = {encoder: [str(layer) for layer in architecture_of(encoder).layers] for encoder in SETTINGS["encoder"].choices}
 weights = st.floats(0, 1e6)
 
 
 @st.composite
 def allowed(draw: st.DrawFn) -> dict[str, Any]:
     """Every field with a value that is allowed, and allowed beside the others; stages as (scale, share)."""
-    options = {field: draw(st.sampled_from(choices)) for field, choices in CHOICES.items()}
+    options = {name: draw(st.sampled_from(setting.choices)) for name, setting in SETTINGS.items() if setting.choices}
     for field, (low, high) in RANGES.items():
-        number = st.integers(int(low), int(high)) if FIELD_TYPES[field] is int else st.floats(low, high)
+        number = st.integers(int(low), int(high)) if SETTINGS[field].kind is int else st.floats(low, high)
         options[field] = draw(number)
     for kind in ("content", "style"):
         names = st.sampled_from(LAYERS[options["encoder"]])
@@ -39,6 +44,8 @@ def allowed(draw: st.DrawFn) -> dict[str, Any]:
     options["clamp"] = draw(st.booleans())
     options["device"] = draw(st.sampled_from(["auto", "cpu", "cuda:1"]))
     options["preset"] = draw(st.sampled_from(["custom", *PRESETS]))
+    options["components"] = draw(st.sampled_from(["64", "12.5%", "33%", "var:0.95"]))
+    options["threshold"] = draw(st.sampled_from(["mean:1.0", "abs:2.5", "energy:0.99"]))
     return options
 
 
@@ -101,12 +108,40 @@ def test_a_config_cannot_be_changed() -> None:
         StylizeConfig().size = 64  # type: ignore[misc]
 
 
-def test_every_field_has_a_comment() -> None:
-    """The config reads like documentation: one comment a field, on its line."""
-    for line in inspect.getsource(StylizeConfig).splitlines():
-        name = line.strip().partition(":")[0]
-        if name in FIELDS and line.startswith("    " + name):
-            assert "  # " in line, name
+def test_a_config_with_other_values_is_checked_again() -> None:
+    config = make_config("gatys")
+    assert config.replace(size=300, components="25%") == make_config("gatys", size=300, components="25%")
+    with pytest.raises(OptionError, match="size must be between 64 and 4096, not 3"):
+        config.replace(size=3)
+    with pytest.raises(OptionError, match="'sise': did you mean 'size'"):
+        config.replace(sise=300)
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=FIELDS)
+def test_every_field_says_what_it_is(setting: Setting) -> None:
+    """In one sentence, which the command line, the page and the documentation show."""
+    assert re.fullmatch(r"\S[^\n]*\S\.", setting.help), setting.name
+    assert setting.default == getattr(StylizeConfig(), setting.name)
+    assert setting.name.replace("_", " ") == setting.label
+    assert setting.describe()
+
+
+def test_settings_are_the_fields_in_their_order() -> None:
+    assert list(SETTINGS) == FIELDS
+    assert (SETTINGS["size"].unit, SETTINGS["time_budget"].unit, SETTINGS["seed"].unit) == ("px", "s", "")
+    assert SETTINGS["size"].is_common
+    assert not SETTINGS["clamp"].is_common
+    assert SETTINGS["loss"].choices == tuple(STYLE_LOSSES)
+    assert SETTINGS["optimizer"].choices == ("lbfgs", "adam", "projected")
+
+
+def test_every_loss_owns_its_options() -> None:
+    """A field that is not of the base is some loss's, and has one meaning for all that have it."""
+    owned = {name for loss in STYLE_LOSSES for name in option_names(loss)}
+    assert set(FIELDS) - set(settings_of(BaseConfig)) == owned - {"seed"}
+    for loss in STYLE_LOSSES.values():
+        for name, setting in settings_of(loss.Options).items():
+            assert setting == SETTINGS[name]
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------
@@ -132,6 +167,10 @@ def test_every_field_has_a_comment() -> None:
         ("style_weights", "", ()),
         ("stages", "0.5:2,1:1", (Stage(0.5, 2.0), Stage(1.0, 1.0))),
         ("device", "cuda:1", "cuda:1"),
+        ("components", " 12.5% ", Components(share=0.125)),
+        ("components", "64", Components(count=64)),
+        ("threshold", "energy:0.9", Threshold("energy", 0.9)),
+        ("stages", "0.5:2:vgg16-x2,1:1", (Stage(0.5, 2.0, "vgg16-x2"), Stage(1.0, 1.0))),
     ],
 )
 def test_text_is_read_as_the_field_is_meant(field: str, text: str, value: object) -> None:
@@ -254,13 +293,13 @@ def test_both_ends_of_a_range_are_allowed_and_nothing_beyond(field: str) -> None
     low, high = RANGES[field]
     for value in (low, high):
         assert getattr(make_config(**{field: value}), field) == value
-    step = 1 if FIELD_TYPES[field] is int else 1e-7
-    for value in (low - step, high * (1 + 1e-7) if FIELD_TYPES[field] is float else high + 1):
+    step = 1 if SETTINGS[field].kind is int else 1e-7
+    for value in (low - step, high * (1 + 1e-7) if SETTINGS[field].kind is float else high + 1):
         with pytest.raises(OptionError, match=f"{field} must be between"):
             make_config(**{field: value})
 
 
-@pytest.mark.parametrize("field", [field for field in RANGES if FIELD_TYPES[field] is float])
+@pytest.mark.parametrize("field", [field for field in RANGES if SETTINGS[field].kind is float])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_are_finite(field: str, value: float) -> None:
     with pytest.raises(OptionError, match=f"{field} must be between"):
@@ -274,11 +313,11 @@ def test_a_whole_number_beyond_any_float_is_out_of_range() -> None:
 
 def test_every_number_has_a_range_and_every_literal_its_choices() -> None:
     """A new field cannot come in unchecked."""
-    for field, kind in FIELD_TYPES.items():
-        if kind in (int, float):
-            assert field in RANGES, field
-        if typing.get_origin(kind) is typing.Literal:
-            assert CHOICES[field] == typing.get_args(kind), field
+    for name, setting in SETTINGS.items():
+        if setting.kind in (int, float):
+            assert name in RANGES, name
+        if typing.get_origin(setting.kind) is typing.Literal:
+            assert setting.choices == typing.get_args(setting.kind), name
 
 
 @pytest.mark.parametrize("style_weights", [(-1.0, 2.0), (0.0, 0.0), (math.nan, 1.0), (math.inf, 1.0), (1e308, 1e308)])
@@ -336,7 +375,7 @@ def test_an_option_goes_before_the_preset_and_the_preset_before_the_default() ->
     assert tutorial.size == default.size  # nobody's but the default
     typed = make_config("tutorial", clamp=False, size=300)
     assert (typed.clamp, typed.size) == (False, 300)
-    assert dataclasses.replace(typed, clamp=True, size=default.size) == tutorial
+    assert typed.replace(clamp=True, size=default.size) == tutorial
 
 
 def test_options_that_are_none_were_not_given() -> None:

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stylecore import stylize_steps
+from stylecore import Job, Result, make_config, stylize_steps
 from stylecore.encoders import Encoder
+from stylecore.engine import job_steps, run_to_end
 from stylecore.errors import OptionError, WeightsError
 from stylecore.fitted import load_fitted, save_fitted
 from stylecore.losses import STYLE_LOSSES
+from stylecore.objective import Fitted
 
 MakeImage = Callable[..., Tensor]
 ONE_LAYER = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",), "size": 64, "num_steps": 12}
@@ -24,17 +26,18 @@ def encoder() -> Encoder:
     return Encoder("vgg16", {"conv1_1": nn.Conv2d(3, 64, 3, padding=1)}, checksum="abc")
 
 
-def run(encoder: Encoder, make_image: MakeImage, fitted: dict[str, dict[str, Tensor]], **options: object) -> Tensor:
-    steps = list(stylize_steps(make_image(), make_image(seed=1), encoder=encoder, fitted=fitted, **ONE_LAYER | options))
-    return steps[-1].image
+def run(encoder: Encoder, make_image: MakeImage, fitted: Fitted | None = None, **options: object) -> Result:
+    config = make_config(**ONE_LAYER | {"encoder": "vgg16"} | options)
+    job = Job(make_image(), (make_image(seed=1),), config)
+    return run_to_end(job, job_steps(job, encoder=encoder, fitted=fitted))
 
 
 @pytest.mark.parametrize("loss", ["pca", "pca-covariance", "weighted", "weighted-element"])
 def test_what_a_job_fitted_makes_the_same_from_a_file(
     loss: str, encoder: Encoder, make_image: MakeImage, tmp_path: Path
 ) -> None:
-    fitted: dict[str, dict[str, Tensor]] = {}
-    first = run(encoder, make_image, fitted, loss=loss)
+    first = run(encoder, make_image, loss=loss)
+    fitted = first.ending.fitted
     save_fitted(tmp_path / "fitted.safetensors", fitted, encoder)
     loaded = load_fitted(tmp_path / "fitted.safetensors", encoder)
     assert {layer: set(kinds) for layer, kinds in loaded.items()} == {
@@ -43,22 +46,19 @@ def test_what_a_job_fitted_makes_the_same_from_a_file(
     for kind, tensor in loaded["relu1_1"].items():
         assert torch.equal(tensor, fitted["relu1_1"][kind])
     again = run(encoder, make_image, loaded, loss=loss)
-    assert torch.equal(first, again) == (loss in ("pca", "pca-covariance"))  # the weights were still changing before
+    is_same = torch.equal(first.image, again.image)
+    assert is_same == (loss in ("pca", "pca-covariance"))  # the weights were still changing before
 
 
 def test_a_given_basis_wins_over_the_styles_own(encoder: Encoder, make_image: MakeImage) -> None:
-    other: dict[str, dict[str, Tensor]] = {}
-    run(encoder, make_image, other, loss="pca", components="2", num_steps=1)
+    other = run(encoder, make_image, loss="pca", components="2", num_steps=1).ending.fitted
     given = {"relu1_1": {"components": other["relu1_1"]["components"].flip(0)}}
-    before = given["relu1_1"]["components"].clone()
-    run(encoder, make_image, given, loss="pca", components="100%")
-    assert torch.equal(given["relu1_1"]["components"], before)
+    used = run(encoder, make_image, given, loss="pca", components="100%").ending.fitted
+    assert torch.equal(used["relu1_1"]["components"], given["relu1_1"]["components"])
 
 
 def test_a_file_for_another_encoder_is_refused(encoder: Encoder, make_image: MakeImage, tmp_path: Path) -> None:
-    fitted: dict[str, dict[str, Tensor]] = {}
-    run(encoder, make_image, fitted, loss="pca")
-    save_fitted(tmp_path / "basis.safetensors", fitted, encoder)
+    save_fitted(tmp_path / "basis.safetensors", run(encoder, make_image, loss="pca").ending.fitted, encoder)
     encoder.checksum = "def"
     with pytest.raises(WeightsError, match=r"fitted for the encoder vgg16 \(abc\), not for vgg16 \(def\)"):
         load_fitted(tmp_path / "basis.safetensors", encoder)

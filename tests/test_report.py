@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from stylecore import compare as compare_module
 from stylecore.compare import Comparison, Record, make_variants
 from stylecore.encoders import Encoder
+from stylecore.job import Job
 from stylecore.report import (
     Column,
     Picture,
@@ -37,27 +37,18 @@ from stylecore.report import (
 from stylecore.report.page import heading, pictures, sheet_png
 from stylecore.sweep import sweep_table, sweep_variants
 
-SMALL: dict[str, Any] = {"size": 64, "num_steps": 2, "dtype": "float32", "device": "cpu"}
-INPUTS = [{"name": "photos/photo & co.png", "checksum": "a"}, {"name": "<style>.png", "checksum": "b"}]
+SMALL: dict[str, Any] = {"size": 64, "num_steps": 2, "encoder": "vgg16", "dtype": "float32", "device": "cpu"}
+NAMES = ("photos/photo & co.png", "<style>.png")
 
 
 @pytest.fixture
-def build(
-    make_image: Callable[..., Tensor],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tiny_encoder: Encoder,
-    prepare_tiny: Callable[..., Encoder],
-) -> Callable[..., Comparison]:
+def build(make_image: Callable[..., Tensor], tmp_path: Path, tiny_everywhere: Encoder) -> Callable[..., Comparison]:
     """build(variants) -> a finished comparison of 64x48 images, with the tiny encoder everywhere."""
-    monkeypatch.setattr(compare_module, "prepare_encoder", prepare_tiny)
-    monkeypatch.setattr(compare_module, "warm_up", lambda *_: None)
-    monkeypatch.setattr("stylecore.metrics.yardstick_encoder", lambda _: tiny_encoder)
 
-    def build(variants: list[Any], num_styles: int = 1, **options: Any) -> Comparison:
-        styles = [make_image(40, 40, seed=seed) for seed in range(1, 1 + num_styles)]
-        inputs = INPUTS + INPUTS[1:] * (num_styles - 1)
-        comparison = Comparison(make_image(), styles, variants, tmp_path, inputs=inputs, **options)
+    def build(variants: list[Any], num_styles: int = 1, names: bool = True, **options: Any) -> Comparison:
+        styles = tuple(make_image(40, 40, seed=seed) for seed in range(1, 1 + num_styles))
+        job = Job(make_image(), styles, variants[0].config, (NAMES + NAMES[1:] * (num_styles - 1)) * names)
+        comparison = Comparison(job, variants, tmp_path, encoder=tiny_everywhere, **options)
         for _ in comparison.run():
             pass
         return comparison
@@ -178,7 +169,7 @@ def test_headings_tell_what_and_where(build: Callable[..., Comparison]) -> None:
     title, line = heading(comparison)
     assert title == "Photo & co in the manner of <style>"
     assert line.startswith("64 px, 2 evaluations, preset gatys, paper, ")
-    comparison.inputs = []
+    comparison = build(comparison.variants, names=False)
     assert heading(comparison)[0] == "One photo, several variants"
     assert [picture.lines[0] for picture in pictures(comparison)[:2]] == ["content", "style"]
 

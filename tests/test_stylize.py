@@ -1,6 +1,5 @@
 """The engine: what it promises to anyone who iterates it."""
 
-import importlib
 import itertools
 import math
 from collections.abc import Callable
@@ -23,10 +22,11 @@ from stylecore import (
 )
 from stylecore.color import match_colors
 from stylecore.encoders import Encoder, load_encoder
-from stylecore.engine import initial_image, prepare_encoder
+from stylecore.engine import prepare_encoder
 from stylecore.images import resize_image
-from stylecore.objective import Objective
+from stylecore.objective import make_objective
 from stylecore.schedule import plan_stages
+from stylecore.start import initial_image
 
 MakeImage = Callable[..., Tensor]
 SMALL = {"size": 64, "num_steps": 6}
@@ -153,8 +153,7 @@ def test_consumers_time_is_not_the_engines(
     tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    # By its full name, for `stylecore.engine` is the function.
-    monkeypatch.setattr(importlib.import_module("stylecore.engine").time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("stylecore.engine.time.perf_counter", lambda: now[0])
     for step in stylize_steps(make_image(), make_image(), encoder=tiny_encoder, **SMALL):
         now[0] += 100.0
         assert step.seconds == 0
@@ -196,8 +195,10 @@ def test_features_may_be_bfloat16_while_losses_stay_float32(vgg16: Encoder, astr
     photo = resize_image(astronaut, 64, 64)
     style = photo.flip(1)
     config = make_config("gatys")
-    exact = Objective(vgg16, photo, [style], config)(photo.flip(3))
-    coarse = Objective(load_encoder(dtype=torch.bfloat16), photo, [style], config)(photo.flip(3))
+    exact, coarse = (
+        make_objective(encoder, photo, [style], config).evaluate(255 * photo.flip(3)).losses
+        for encoder in (vgg16, load_encoder(dtype=torch.bfloat16))
+    )
     assert coarse.total.dtype == torch.float32
     assert float(coarse.total) == pytest.approx(float(exact.total), rel=0.05)
 
@@ -227,7 +228,7 @@ def test_one_style_weight_moves_from_content_to_style(vgg16: Encoder, astronaut:
     """Along the knob the content distance only grows and the style distance only falls."""
     photo = resize_image(astronaut, 64, 64)
     runs = [
-        stylize(photo, flow_strokes, encoder=vgg16, size=64, num_steps=60, style_weight=weight)
+        stylize(photo, flow_strokes, encoder=vgg16, size=64, num_steps=25, style_weight=weight)
         for weight in (1e-5, 1e-3, 1e-1)
     ]
     contents, styles = [run.content_distance for run in runs], [run.style_distance for run in runs]

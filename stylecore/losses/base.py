@@ -40,7 +40,6 @@ class RefreshOptions(Options):
     """Of losses that adapt to the result as it grows."""
 
     refresh_every: Annotated[
-        int,
         Whole,
         about(
             "Evaluations between new svd projectors, trained weights or samples.", low=1, high=MAX_REFRESH, common=True
@@ -52,7 +51,7 @@ class RefreshOptions(Options):
 class SeedOptions(Options):
     """Of all that draws."""
 
-    seed: Annotated[int, Whole, about("Of a noise start and of any sampling.", low=0, high=2**63 - 1, common=True)] = 0
+    seed: Annotated[Whole, about("Of a noise start and of any sampling.", low=0, high=2**63 - 1, common=True)] = 0
 
 
 @dataclass(frozen=True)

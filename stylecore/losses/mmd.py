@@ -36,9 +36,9 @@ Kernel = Callable[[Float[Tensor, "N P"], Float[Tensor, "N Q"]], Float[Tensor, "P
 class SampleOptions(RefreshOptions, SeedOptions):
     """Of losses that draw positions."""
 
-    num_samples: Annotated[
-        int, Whole, about("Positions that the mmd kernels draw from each image.", low=2, high=16384)
-    ] = 512
+    num_samples: Annotated[Whole, about("Positions that the mmd kernels draw from each image.", low=2, high=16384)] = (
+        512
+    )
 
 
 class MomentsLoss(StyleLoss):

@@ -22,6 +22,8 @@ from torch import Tensor
 AnySummary = TypeVar("AnySummary", bound="Summary")
 Features = Float[Tensor, "B N _ _"]  # H and W unnamed: several images of one signature differ in size
 PositionWeights = Float[Tensor, "B 1 _ _"]  # a soft mask over a layer's positions, in [0, 1]
+# Of positions. SymFloat: while a graph is traced for images of any size, M is a symbol; float() would freeze it.
+Count = float | torch.SymFloat | Float[Tensor, ""]
 
 
 class Summary(ABC):
@@ -51,7 +53,7 @@ class Summary(ABC):
 class Moments(Summary):
     """Sums over positions x with weights w(x); a loss has those that it asks for."""
 
-    count: float | Float[Tensor, ""]  # sum of w: M without weights
+    count: Count  # sum of w: M without weights
     first: Float[Tensor, "B N"] | None = None  # sum of w x
     squares: Float[Tensor, "B N"] | None = None  # sum of w x^2, each channel by itself
     second: Float[Tensor, "B N N"] | None = None  # sum of w x x^T
@@ -64,7 +66,7 @@ class Moments(Summary):
     def per_position(self, total: Tensor | None) -> Tensor:
         """One of the sums over the count."""
         assert total is not None, "this loss did not ask for that moment"
-        return total if isinstance(self.count, float) and self.count == 1 else total / self.count
+        return total if isinstance(self.count, float) and self.count == 1 else total / self.count  # type: ignore[return-value]
 
     def normalized(self) -> Moments:
         """The same per position, of count 1."""
@@ -105,9 +107,9 @@ class Sample(Summary):
         return Sample(torch.cat([self.points, other.points], 1))
 
 
-def count_positions(features: Features, weights: PositionWeights | None = None) -> float | Float[Tensor, ""]:
+def count_positions(features: Features, weights: PositionWeights | None = None) -> Count:
     """The sum of the weights: M without any."""
-    return float(features.shape[2] * features.shape[3]) if weights is None else weights.sum()
+    return torch.sym_float(features.shape[2] * features.shape[3]) if weights is None else weights.sum()
 
 
 def second_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
@@ -192,11 +194,11 @@ class _SymmetricMean(torch.autograd.Function):
     """A symmetric matrix over a number, and the symmetric part of the gradient: rounded once for both halves."""
 
     @staticmethod
-    def forward(total: Tensor, count: float | Tensor) -> Tensor:
-        return total / count
+    def forward(total: Tensor, count: Count) -> Tensor:
+        return total / count  # type: ignore[return-value]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], output: Tensor) -> None:  # noqa: ARG004
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Count], output: Tensor) -> None:  # noqa: ARG004
         ctx.count = inputs[1]
 
     @staticmethod

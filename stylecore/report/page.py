@@ -43,12 +43,12 @@ def write_sweep_figure(comparison: Comparison, rows: Sequence[Mapping[str, Any]]
 
 def pictures(comparison: Comparison) -> list[Picture]:
     """Content, styles and results, all with the results' longer side."""
-    names = [source.name or "made in Python" for source in comparison.job.sources]
     num_styles, longer = len(comparison.job.styles), comparison.variants[0].config.size
     titles = ["content", *(f"style {number}" if num_styles > 1 else "style" for number in range(1, 1 + num_styles))]
     images = [fit_image(image, longer) for image in (comparison.job.content, *comparison.job.styles)]
     shown = [
-        picture_of(image, title, Path(name).name) for image, title, name in zip(images, titles, names, strict=True)
+        picture_of(image, title, Path(source.name).name or title)  # nameless: made in Python
+        for image, title, source in zip(images, titles, comparison.job.sources, strict=True)
     ]
     return shown + [
         picture_of(comparison.image(record), record.name, *_caption(record)) for record in comparison.records
