@@ -728,7 +728,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     monkeypatch.chdir(tmp_path)
     before = names_in(tmp_path)
     for refuse in (lambda: check_writable(name), lambda: save_image(make_image(), name)):
-        with pytest.raises(ImageError, match=why) as caught:
+        with pytest.raises(OutputError, match=why) as caught:
             refuse()
         assert str(caught.value).endswith(".")
     assert names_in(tmp_path) == before
