@@ -4,6 +4,7 @@ python -m tools.make_readme_picture     # a few minutes on two cores
 """
 
 from pathlib import Path
+from typing import Any
 
 from stylecore import stylize
 from stylecore.files import write_file
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "images" / "readme.jpg"
 PHOTO, STYLES = "chelsea", ("flow_strokes", "stained_glass", "woodblock_waves")
 SIZE_PX, INSET_PX, FRAME_PX = 384, 96, 2
-RECIPE = {"preset": "gatys", "size": SIZE_PX, "style_weight": 0.1}
+RECIPE: dict[str, Any] = {"preset": "gatys", "size": SIZE_PX, "style_weight": 0.1}
 
 
 def panel(style: str) -> Picture:
