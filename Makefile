@@ -39,7 +39,7 @@ demo: install
 	$(BIN)/python -m demo --port $(PORT) --host $(HOST) $(if $(SHARE),--share) $(if $(LOGIN),--login $(LOGIN)) $(if $(MCP),--mcp)
 
 test: install  # side by side, one thread each; JOBS=1: one after the other
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 test-browser: install  # the tests that drive the page in Chromium
 	$(BIN)/python -m pytest -m browser

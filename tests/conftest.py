@@ -28,6 +28,18 @@ def pytest_configure() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
+# Tests of a server, whose answers are due within seconds: one after the other, never two of them at a time.
+OF_A_SERVER = ("test_demo_", "test_hosting", "test_hostile_server", "test_killed_server", "test_wheel")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (make test), a file's tests stay together for their fixtures' sake."""
+    for item in items:
+        group = "server" if item.path.name.startswith(OF_A_SERVER) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def make_image() -> Callable[..., Tensor]:
     """make_image(height, width, seed) -> a smooth random image (1, 3, H, W) in [0, 1]."""
