@@ -38,11 +38,12 @@ audit: install  # compare what requirements.lock pins with the known holes
 demo: install
 	$(BIN)/python -m demo --port $(PORT) --host $(HOST) $(if $(SHARE),--share) $(if $(LOGIN),--login $(LOGIN)) $(if $(MCP),--mcp)
 
-test: install  # side by side, one thread each; JOBS=1: one after the other
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+test: install  # side by side, one thread each (JOBS=1: one after the other); then the page, which people wait for
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m "not slow and not browser"
+	$(BIN)/python -m pytest -m "browser and not slow"
 
 test-browser: install  # the tests that drive the page in Chromium
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m "browser and not slow"
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow

@@ -189,7 +189,8 @@ def _footprint(path: Path, provider: str, num_threads: int, size_px: int) -> dic
     """`footprint.measure` in a fresh process."""
     arguments = [str(path.resolve()), provider, str(num_threads), str(size_px)]
     command = [sys.executable, "-m", footprint.__name__, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    beside = Path(__file__).parents[1]  # where this package is found, whatever it is called
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=beside)
     if done.returncode:
         raise ModelError(f"'{path}' could not be run in a process of its own: {done.stderr.strip()[-200:]}")
     return dict(json.loads(done.stdout))
