@@ -68,9 +68,7 @@ class Job:
     styles: tuple[ImageTensor, ...]  # each such an image of its own size
     config: StylizeConfig
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
-    files: dict[str, str] = field(
-        default_factory=dict
-    )  # further settings: files of weights and bases, as they are named
+    files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
         if not self.styles:

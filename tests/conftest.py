@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, architecture_of, load_encoder
+from stylecore.images import save_image
 from stylecore.sample_images import load_photo, load_style
 
 # Stays installed: only the tests that need the extra `export` import what it covers.
@@ -145,3 +147,40 @@ def serve_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
         yield serve
         for app in apps:
             app.close()
+
+
+# ---- what the tests of a served page share
+
+
+@pytest.fixture
+def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    """A file to stylize."""
+    return save_image(make_image(), tmp_path / "photo.png")
+
+
+@pytest.fixture
+def style(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
+    """A file to take the style from."""
+    return save_image(make_image(seed=1), tmp_path / "style.png")
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A file that is no picture, whatever its name says."""
+    path = tmp_path / "broken.png"
+    path.write_text("no picture at all")
+    return path
+
+
+@pytest.fixture(scope="module")
+def url(serve_demo: Callable[..., SimpleNamespace]) -> str:
+    """Where the demo is served."""
+    return str(serve_demo().url)
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Path) -> Any:
+    """The client library's, of the served demo."""
+    from gradio_client import Client  # of the extra `demo`
+
+    return Client(url, verbose=False, download_files=str(tmp_path / "downloads"))

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,42 +14,13 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from paths import ROOT
-from torch import Tensor
 
 import stylecore
 from demo.server.settings import Settings
-from stylecore.images import load_image, save_image
+from stylecore.images import load_image
 from tools import write_api_docs
 
 QUICK = {"size": 64, "num_steps": 3}
-
-
-@pytest.fixture
-def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
-    return save_image(make_image(), tmp_path / "photo.png")
-
-
-@pytest.fixture
-def style(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
-    return save_image(make_image(seed=1), tmp_path / "style.png")
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    path = tmp_path / "broken.png"
-    path.write_text("no picture at all")
-    return path
-
-
-@pytest.fixture(scope="module")
-def url(serve_demo: Callable[..., SimpleNamespace]) -> str:
-    """Where the demo is served."""
-    return str(serve_demo().url)
-
-
-@pytest.fixture
-def client(url: str, tmp_path: Path) -> Client:
-    return Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
 
 
 def test_api_returns_a_png_that_holds_its_settings(client: Client, photo: Path, style: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,34 +26,6 @@ CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
-
-
-@pytest.fixture
-def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
-    return save_image(make_image(), tmp_path / "photo.png")
-
-
-@pytest.fixture
-def style(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
-    return save_image(make_image(seed=1), tmp_path / "style.png")
-
-
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
-    path = tmp_path / "broken.png"
-    path.write_text("no picture at all")
-    return path
-
-
-@pytest.fixture(scope="module")
-def url(serve_demo: Callable[..., SimpleNamespace]) -> str:
-    """Where the demo is served."""
-    return str(serve_demo().url)
-
-
-@pytest.fixture
-def client(url: str, tmp_path: Path) -> Client:
-    return Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import gradio as gr
@@ -11,7 +12,7 @@ from ..components.url_state import Control, UrlState
 from ..server.services import Services
 
 
-class Tab:
+class Tab(ABC):
     """A tab's components, and what they do; made inside a `gr.Tabs`, and listed in `tabs.TABS`."""
 
     name: ClassVar[str]  # in the address
@@ -28,12 +29,12 @@ class Tab:
         """What of it is in the address."""
         return {}
 
+    @abstractmethod
     def lay_out(self) -> None:
         """Make the components."""
-        raise NotImplementedError
 
-    def wire(self) -> None:
+    def wire(self) -> None:  # noqa: B027 - a tab may have nothing to do
         """Say what happens at which event."""
 
-    def connect(self, url_state: UrlState) -> None:
+    def connect(self, url_state: UrlState) -> None:  # noqa: B027 - nor anything in the address
         """Say what happens when the address was read, and what changes it."""
