@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import typing
 import warnings
 from collections.abc import Sequence
@@ -99,9 +97,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
             return print_error("Stopped before there was an image: nothing was saved.", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
-
-
-def run() -> None:
-    """The console script. SIGTERM ends it as Ctrl-C does, with the image so far."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
