@@ -34,7 +34,6 @@ from stylecore.images import ImageNote, read_settings
 
 app = typer.Typer(
     cls=PluginGroup,
-    help="Paint a photo in the manner of a picture.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -68,15 +67,20 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     Console().print(table)
 
 
-@app.callback(invoke_without_command=True)
-def top_level(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
-    if version:
+def _print_version(is_asked: bool) -> bool:
+    if is_asked:
         print(f"stylecore {stylecore.__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    return is_asked
+
+
+@app.callback()
+def top_level(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Paint a photo in the manner of a picture."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
