@@ -33,7 +33,14 @@ READ = """() => {
     window.onpopstate = () => document.getElementById("restore").click();
     return location.search;
 }"""
+# A result that is shared is in the address as long as the settings, which stand before it, are those it came with.
 WRITE = f"""(query) => {{
+    const [settings, rest] = query.split("&result=");
+    if (rest !== undefined) {{
+        const [token] = rest.split("&");
+        if (window.shared?.token !== token) window.shared = {{token, settings}};
+        else if (window.shared.settings !== settings) query = settings + rest.slice(token.length);
+    }}
     clearTimeout(window.urlTimer);
     window.urlTimer = setTimeout(() => {{
         if ("?" + query === location.search) return;
@@ -42,9 +49,13 @@ WRITE = f"""(query) => {{
 }}"""
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str:
     """Whole floats without their point: the browser sends 1 where Python had 1.0."""
-    return None if value is None else str(value).removesuffix(".0")
+    return str(value).removesuffix(".0")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else as_text(value)
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,12 @@ def list_control(component: Component) -> Control:
 def to_query(controls: Mapping[str, Control], values: Mapping[str, Any]) -> str:
     """The controls' values as a query string, in the controls' order."""
     written = {name: control.write(values[name]) for name, control in controls.items()}
-    return urlencode({name: text for name, text in written.items() if text is not None}, safe=",:")
+    return encoded({name: text for name, text in written.items() if text is not None})
+
+
+def encoded(texts: Mapping[str, str]) -> str:
+    """Texts of controls as a query string."""
+    return urlencode(texts, safe=",:")
 
 
 def from_query(controls: Mapping[str, Control], query: str) -> tuple[dict[str, Any], list[str]]:
