@@ -13,7 +13,7 @@ from stylecore.job import SavedSettings
 
 from ..components import progress
 from ..components.job_button import JobButton
-from ..components.url_state import Control, UrlState, encoded, to_query
+from ..components.url_state import Control, UrlState, encoded
 from ..live import Frame, run_job
 from ..server.messages import message_of
 from ..server.queue import AT_ONCE
@@ -23,7 +23,12 @@ from ..theme import picture_slider
 from .base import Tab
 
 HEIGHT_PX = 440
-LINK = "(query) => location.origin + location.pathname + '?' + query"
+# Before the address is written, which has the result while its settings are these (url_state.WRITE).
+LINK = """(query) => {
+    const [settings, token] = query.split("&result=");
+    window.shared = {token, settings};
+    return location.origin + location.pathname + "?" + query;
+}"""
 
 
 class StylizeTab(Tab):
@@ -79,32 +84,36 @@ class StylizeTab(Tab):
 
     def connect(self, url_state: UrlState) -> None:
         """Share makes a link to the result; an address with a result shows it."""
-        settings = {control.component for control in self.inputs.controls.values()}
         told = [self.token, self.query, self.link, self.status]
-        shared = self.share.click(self._share, {self.download, *settings}, told, preprocess=False, **AT_ONCE)
-        url_state.write_after(shared).success(None, self.query, self.link, js=LINK)
+        shared = self.share.click(self._share, self.download, told, preprocess=False, **AT_ONCE)
+        url_state.write_after(shared.success(None, self.query, self.link, js=LINK))
         shown = [self.live, self.slider, self.status, self.download, self.curves]
         url_state.restored.then(self._show_shared, self.token, shown, **AT_ONCE)
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames, then the result: of a job that was stopped, or in which something went wrong, its last frame."""
         frames = run_job(self.inputs.read_job(values))
-        frame, ending = next(frames), "Done"
+        frame, ending, begins = next(frames), "Done", self._show_beginning()
         try:
-            yield self.button.running() | self._show_beginning() | self._show_frame(frame)
+            yield self.button.running() | self._show_frame(frame)
             for frame in frames:
                 if self.button.is_stopped(request):
                     ending = "Stopped"
                     break
-                yield self._show_frame(frame)
+                yield self._show_frame(frame) | begins
+                begins = {}
         except Exception as error:
             frame = replace(frame, trouble=message_of(error))
-        yield self._show_result(frame, "Ended early" if frame.trouble else ending)
+        if frame.trouble and not frame.step:
+            yield {self.status: progress.message(frame.trouble)}
+        else:
+            yield begins | self._show_result(frame, "Ended early" if frame.trouble else ending)
 
     def _show_beginning(self) -> dict[Any, Any]:
-        """The live picture takes the place of the last result, which can be had until then."""
+        """With the first step, the live picture takes the place of the last result."""
         return {
             self.slider: gr.ImageSlider(visible=False),
+            self.live: gr.Image(visible=True),
             self.download: gr.DownloadButton(interactive=False),
             self.share: gr.Button(interactive=False),
             self.link: gr.Textbox(visible=False),
@@ -113,9 +122,9 @@ class StylizeTab(Tab):
 
     def _show_frame(self, frame: Frame) -> dict[Any, Any]:
         return {
-            self.live: gr.Image(save_frame(frame.image), visible=True),
+            self.live: save_frame(frame.image),
             self.status: progress.status(frame),
-            self.curves: gr.HTML(progress.curves(frame), visible=bool(frame.losses)),
+            self.curves: gr.HTML(progress.curves(frame), visible=True) if frame.losses else gr.skip(),
         }
 
     def _show_result(self, frame: Frame, ending: str) -> dict[Any, Any]:
@@ -131,21 +140,15 @@ class StylizeTab(Tab):
             self.share: gr.Button(interactive=True),
         }
 
-    def _share(self, values: dict[Any, Any]) -> dict[Any, Any]:
-        """The link has the picture's own settings; the page's address has the result while its settings are these."""
-        controls = self.inputs.controls
+    def _share(self, result: Any) -> dict[Any, Any]:
+        """The link has the picture's own settings, wherever the controls are by now."""
         try:
-            path = uploaded(values[self.download], "result")
+            path = uploaded(result, "result")
             settings = encoded(self.inputs.saved_settings(SavedSettings.read(path)))
             token = self.services.shared_results.add(path)
         except Exception as error:
             return {self.status: progress.message(message_of(error))}
-        shown = to_query(controls, {name: values[control.component] for name, control in controls.items()})
-        return {
-            self.token: token if shown == settings else "",
-            self.query: f"{settings}&result={token}",
-            self.link: gr.Textbox(visible=True),
-        }
+        return {self.token: token, self.query: f"{settings}&result={token}", self.link: gr.Textbox(visible=True)}
 
     def _show_shared(self, token: str) -> dict[Any, Any]:
         if not token:
