@@ -42,19 +42,21 @@ class JobButton:
         """
 
         def say(sentence: str) -> dict[Any, Any]:
-            return {status: progress.message(sentence)}
+            return {status: progress.failure(sentence)}
 
         def begin(request: gr.Request) -> dict[Any, Any]:
             self._stopped.discard(str(request.session_hash))
-            return self._show(self.stop_waiting) | say(progress.WAITING)
+            return self._show(self.stop_waiting) | {status: progress.message(progress.WAITING)}
 
         def stop_waiting(request: gr.Request) -> dict[Any, Any]:
             self._stop(request)
-            return self._show(self.start) | say(progress.NOT_BEGUN)
+            return self._show(self.start) | {status: progress.message(progress.NOT_BEGUN)}
 
         def fail(request: gr.Request) -> dict[Any, Any]:
             """Gradio has not run the job, or has lost it. It says so too where the visitor took it out of the queue."""
-            return self._show(self.start) | say(progress.NOT_BEGUN if self.is_stopped(request) else progress.NOT_TAKEN)
+            stopped = self.is_stopped(request)
+            words = progress.message(progress.NOT_BEGUN) if stopped else progress.failure(progress.NOT_TAKEN)
+            return self._show(self.start) | {status: words}
 
         # On a phone the result is far below the button. Braces, for what a function returns would become an input.
         scroll = f"() => {{ document.getElementById('{status.elem_id}').scrollIntoView({{block: 'nearest'}}); }}"

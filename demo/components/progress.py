@@ -34,10 +34,15 @@ def status(frame: Frame, ending: str = "") -> str:
     return message(words, frame.share_done)
 
 
-def message(words: str, share: float = 0.0) -> str:
+def message(words: str, share: float = 0.0, kind: str = "") -> str:
     """`words` under a progress bar that is filled to `share`."""
     bar = f"<div class='progress'><div style='width: {share:.1%}'></div></div>"
-    return f"<div class='status'>{bar}<p>{html.escape(words)}</p></div>"
+    return f"<div class='status {kind}'>{bar}<p>{html.escape(words)}</p></div>"
+
+
+def failure(words: str) -> str:
+    """The sentence that says why there is nothing new, so that it is seen."""
+    return message(words, kind="failed")
 
 
 def duration(seconds: float) -> str:

@@ -29,8 +29,13 @@ OWN_PICTURE = "own"  # stands for a picture that only its owner's browser has
 SETTLED_MS = 300  # after the last change, the address gets a new entry in the browser's history
 
 # Back and forward move through the settings as they were; the page itself stays, with its own pictures and results.
+# What is written until the visitor does something else makes no new entry: it would end the way forward.
 READ = """() => {
-    window.onpopstate = () => document.getElementById("restore").click();
+    window.onpopstate = () => {
+        window.isMoving = true;
+        document.getElementById("restore").click();
+    };
+    window.onpointerdown = window.onkeydown = () => { window.isMoving = false; };
     return location.search;
 }"""
 # A result that is shared is in the address as long as the settings, which stand before it, are those it came with.
@@ -44,7 +49,7 @@ WRITE = f"""(query) => {{
     clearTimeout(window.urlTimer);
     window.urlTimer = setTimeout(() => {{
         if ("?" + query === location.search) return;
-        history[location.search ? "pushState" : "replaceState"](null, "", "?" + query);
+        history[location.search && !window.isMoving ? "pushState" : "replaceState"](null, "", "?" + query);
     }}, {SETTLED_MS});
 }}"""
 

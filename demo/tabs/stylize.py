@@ -105,7 +105,7 @@ class StylizeTab(Tab):
         except Exception as error:
             frame = replace(frame, trouble=message_of(error))
         if frame.trouble and not frame.step:
-            yield {self.status: progress.message(frame.trouble)}
+            yield {self.status: progress.failure(frame.trouble)}
         else:
             yield begins | self._show_result(frame, "Ended early" if frame.trouble else ending)
 
@@ -147,7 +147,7 @@ class StylizeTab(Tab):
             settings = encoded(self.inputs.saved_settings(SavedSettings.read(path)))
             token = self.services.shared_results.add(path)
         except Exception as error:
-            return {self.status: progress.message(message_of(error))}
+            return {self.status: progress.failure(message_of(error))}
         return {self.token: token, self.query: f"{settings}&result={token}", self.link: gr.Textbox(visible=True)}
 
     def _show_shared(self, token: str) -> dict[Any, Any]:
@@ -156,7 +156,7 @@ class StylizeTab(Tab):
         try:
             path = publish(self.services.shared_results.find(token), "shared_result.png")
         except Exception as error:
-            return {self.status: progress.message(message_of(error))}
+            return {self.status: progress.failure(message_of(error))}
         return {
             self.live: gr.Image(path, visible=True),
             self.slider: gr.ImageSlider(visible=False),
