@@ -7,4 +7,8 @@ with starting("stylecore demo"):
 
     from .cli import demo_command
 
-typer.run(demo_command)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(demo_command)
+
+if __name__ == "__main__":
+    app()

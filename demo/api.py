@@ -10,11 +10,12 @@ from stylecore.compare import Comparison
 from stylecore.presets import DEFAULT_PRESET
 from stylecore.report.page import write_report
 
-from .live import Frame, run_job
+from .live import Frame, run_job, throttle
 from .server.cleanup import COMPARISONS
 from .server.models import DEFAULT_RUNS
+from .server.quota import NoTimeLeftError
 from .server.services import Services
-from .server.uploads import friendly_errors, publish, read_job, save_png
+from .server.uploads import publish, read_job, save_png
 from .variants import make_variants
 
 
@@ -52,12 +53,17 @@ class Endpoints:
             num_steps: evaluations of the loss; null: the preset's.
         """
         options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
-        with friendly_errors():
-            config = self.settings.make_config(preset, **options)
-            for frame in run_job(read_job(content, styles, config)):
+        config = self.settings.make_config(preset, **options)
+        frames = run_job(read_job(content, styles, config))
+        frame = next(frames)
+        try:
+            yield None, _record(frame)
+            for frame in frames:
                 yield None, _record(frame)
-            result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings())
-            yield gr.FileData(path=result).model_dump(), _record(frame)
+        except NoTimeLeftError as error:
+            frame = dataclasses.replace(frame, trouble=str(error))
+        result = save_png(frame.image, f"{frame.job.name}.png", frame.job.settings())
+        yield gr.FileData(path=result).model_dump(), _record(frame)
 
     def compare(  # type: ignore[misc]
         self, content: gr.FileData, style: gr.FileData, variants: list[dict[str, Any]], size: int = 256
@@ -69,16 +75,18 @@ class Endpoints:
         Args:
             content: the photo.
             style: the picture whose manner it gets.
-            variants: two to eight, each a few fields of the config, such as {"preset": "gatys", "loss": "pca"}.
+            variants: two to eight, each a few of `variants.FIELDS`, such as {"preset": "gatys", "loss": "pca"}.
             size: longer side of the results, px.
         """
-        with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
-            asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, variants)
-            job = read_job(content, [style], asked[0].config)
-            comparison = Comparison(job, asked, folder)
-            for progress in comparison.run():
-                if progress.record:
+        asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, variants)
+        with TemporaryDirectory(prefix=COMPARISONS) as folder:
+            comparison = Comparison(read_job(content, [style], asked[0].config), asked, folder)
+            try:
+                for _ in throttle(comparison.run(), must_show=lambda event: event.record is not None):
                     yield None, _records(comparison)
+            except NoTimeLeftError:
+                if not comparison.records:
+                    raise
             *_, page = write_report(comparison)
             yield gr.FileData(path=publish(page, "comparison.html")).model_dump(), _records(comparison)
 
@@ -89,9 +97,9 @@ class Endpoints:
             model: such as "vgg16-fp32": encoder and precision.
             runs: how many, 1 to 64.
         """
-        with friendly_errors():
-            self.models.make(model)
-            yield self.models.measure(model, runs)
+        self.models.check(model, runs)
+        self.models.make(model)
+        yield self.models.measure(model, runs)
 
 
 def _record(frame: Frame) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from . import examples, theme
 from .api import Endpoints
 from .components.job_inputs import JobInputs
 from .components.url_state import UrlState, choice_control
-from .server import cleanup
-from .server.gradio_internals import fetch_nothing, num_jobs
+from .server import cleanup, gradio_internals
 from .server.middleware import RequestLimits, SecurityHeaders, refuse_invalid
 from .server.queue import AT_ONCE
 from .server.services import Services
@@ -34,12 +33,17 @@ PRIVACY = (
 )
 
 
-def build_app(settings: Settings) -> gr.Blocks:
-    """The page and the endpoints, not yet served."""
+class Page(gr.Blocks):
+    """The page, and what its parts share."""
+
+    services: Services
+
+
+def build_app(settings: Settings) -> Page:
+    """The page and the endpoints, not yet served. Raises an OptionError for a folder that cannot be written."""
     services = Services(settings)
-    with gr.Blocks(
-        title="stylecore", analytics_enabled=False, delete_cache=(cleanup.EVERY_S, cleanup.MAX_AGE_S)
-    ) as app:
+    with Page(title="stylecore", analytics_enabled=False, delete_cache=(cleanup.EVERY_S, cleanup.MAX_AGE_S)) as app:
+        app.services = services
         gr.Markdown(TITLE, elem_id="title")
         notice = gr.HTML(visible=False, elem_id="notice")
         with gr.Row():
@@ -56,10 +60,11 @@ def build_app(settings: Settings) -> gr.Blocks:
         for tab in tabs:
             tab.connect(url_state)
         Endpoints(services)
-    fetch_nothing()
+    gradio_internals.fetch_nothing()
     cleanup.start(app, services.shared_results)
     # Else a call of /run would start a job at once, past the queue and the limits.
-    return app.queue(max_size=MAX_WAITING, api_open=False)
+    app.queue(max_size=MAX_WAITING, api_open=False)
+    return app
 
 
 def _open_tab(bar: gr.Tabs, tabs: Sequence[Tab]) -> gr.Textbox:
@@ -98,7 +103,7 @@ def launch(
         app_kwargs={
             "middleware": [
                 Middleware(SecurityHeaders),
-                Middleware(RequestLimits, settings=settings, num_jobs=partial(num_jobs, app)),
+                Middleware(RequestLimits, settings=settings, num_jobs=partial(gradio_internals.num_jobs, app)),
             ],
             "exception_handlers": {RequestValidationError: refuse_invalid},
         },
@@ -109,3 +114,9 @@ def launch(
         prevent_thread_lock=True,
     )
     return url, public_url
+
+
+def close(app: Page, grace_s: int) -> None:
+    """Stop serving, within the current step of the job at work, and delete what visitors sent and got."""
+    gradio_internals.close(app, grace_s)
+    app.services.close()

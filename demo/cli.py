@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stylecore.errors import StylecoreError
+from stylecore.errors import OptionError, StylecoreError
+from stylecore.files import reason
 
 GRACE_S = 1  # for answers that are under way: an open page would hold its connection for ever
 USAGE_ERROR = 2
@@ -29,33 +31,56 @@ def demo_command(
 ) -> None:
     """Serve the stylecore demo."""
     signal.signal(signal.SIGTERM, _stop)
-    name, colon, password = login.partition(":")
-    if login and not (name and colon and password):
-        raise typer.BadParameter("give a name and a password, such as --login ada:secret")
-    from .app import build_app, launch
-    from .server.gradio_internals import close
+    name, _, password = login.partition(":")
+    if login and not (name and password):
+        raise _failure("give a name and a password, such as --login ada:secret.")
+    from .app import build_app, close
     from .server.settings import Settings
 
     try:
-        settings = Settings.read(shared_results=shared_results or kept, models=models)
-        app = build_app(settings)
-        url, public_url = launch(
-            app, settings, host=host, port=port, share=share, mcp=mcp, login=(name, password) if login else None
-        )
+        check_address(host, port)
+        app = build_app(Settings.read(shared_results=shared_results or kept, models=models))
     except StylecoreError as error:
         raise _failure(str(error)) from error
-    except OSError as error:
-        raise _failure(f"cannot serve on {host}:{port}: choose a free --port, or another --host.") from error
-    typer.echo(f"stylecore demo: {url}")
-    if share:
-        typer.echo(
-            f"Public link: {public_url}" if public_url else "There is no public link: the page is served here alone."
-        )
     try:
-        app.block_thread()
+        _serve(app, host=host, port=port, share=share, mcp=mcp, login=(name, password) if login else None)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
         logging.disable(logging.ERROR)  # that connections are cut now is no news
         close(app, GRACE_S)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise an OptionError if nobody can serve there: Gradio would say so in a traceback, or with another reason."""
+    if not 0 < port < 2**16:
+        raise OptionError(f"--port must be between 1 and {2**16 - 1}, not {port}.")
+    try:
+        places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = places[0]
+        with socket.socket(family, kind, protocol) as place:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just been given up
+            place.bind(address)
+    except (OSError, UnicodeError) as error:
+        why = reason(error)
+        raise OptionError(f"cannot serve on {host}:{port} ({why}): choose a free --port, or another --host.") from error
+
+
+def _serve(app: Any, *, host: str, port: int, share: bool, **options: Any) -> None:
+    """Until Ctrl-C or SIGTERM."""
+    from .app import launch
+    from .server.public_link import PublicLink
+
+    try:
+        url, public_url = launch(app, app.services.settings, host=host, port=port, share=share, **options)
+    except (OSError, ValueError) as error:
+        raise _failure(f"cannot serve on {host}:{port}: choose a free --port, or another --host.") from error
+    typer.echo(f"stylecore demo: {url}")
+    if public_url:
+        typer.echo(f"Public link: {public_url}")
+        PublicLink(app, typer.echo).watch()
+    elif share:
+        typer.echo("There is no public link: the page is served here alone.")
+    app.block_thread()
 
 
 def _failure(message: str) -> typer.Exit:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from stylecore.images import load_image
+from stylecore.job import Source
 from stylecore.sample_images import STYLES as STYLE_NAMES
 from stylecore.sample_images import photo_path, style_path
 
@@ -30,3 +33,14 @@ def name_of(picture: dict[str, Any] | None) -> str | None:
         return None
     path = Path(picture["path"])
     return path.stem if path.stem in PHOTOS | STYLES and str(path) == served(path.stem) else None
+
+
+def find(source: Source) -> str | None:
+    """The example that a saved picture was made from; None if it was another picture, whatever its name."""
+    name = Path(source.name).stem
+    return name if name in PHOTOS | STYLES and source.checksum in ("", _checksum(name)) else None
+
+
+@functools.cache
+def _checksum(name: str) -> str:
+    return Source.of(load_image((PHOTOS | STYLES)[name])).checksum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from stylecore.engine import Step
-from stylecore.images import ImageTensor
+from stylecore.images import ImageTensor, image_size
 from stylecore.job import Job
 from stylecore.measured_run import CurvePoint, MeasuredRun
 from stylecore.objective import Losses
+from stylecore.schedule import plan_stages
 from stylecore.start import initial_image, wanted_styles
 
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
@@ -43,9 +45,24 @@ class Frame:
     trouble: str = ""  # why the job ended early, for the user
 
     @property
+    def share_done(self) -> float:
+        """Of the job's work."""
+        return pixels_evaluated(self.job, self.step) / pixels_evaluated(self.job)
+
+    @property
     def seconds_left(self) -> float | None:
         """By the pace so far; None while there is none."""
-        return self.seconds / self.step * (self.job.config.num_steps - self.step) if self.step else None
+        return self.seconds * (1 / self.share_done - 1) if self.step else None
+
+
+def pixels_evaluated(job: Job, num_steps: int | None = None) -> int:
+    """The work of a job's first steps, or of all: a step at half the size takes about a quarter of the time."""
+    stages = plan_stages(job.config, image_size(job.content))
+    left, pixels = job.config.num_steps if num_steps is None else num_steps, 0
+    for stage in stages:
+        made = min(left, stage.num_steps)
+        left, pixels = left - made, pixels + made * math.prod(stage.size)
+    return pixels
 
 
 def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]:
@@ -60,12 +77,19 @@ def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]
 def run_job(job: Job) -> Iterator[Frame]:
     """Frames of a stylization, the first at once, the last always, and then again with its distances.
 
-    Close the generator to stop the job. Divergence ends it with its last good image and `Frame.trouble`. Raises what
-    `stylize_steps` raises.
+    Close the generator to stop the job. Divergence ends it with its last good image and `Frame.trouble`.
+
+    Raises:
+        OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
+            `stylize_steps` raises on the way.
     """
     start = Frame(job, initial_image(job.content, wanted_styles(job), job.config, job.size))
+    return _frames(start, MeasuredRun(job))
+
+
+def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:
     yield start
-    run, losses = MeasuredRun(job), _LossCurve()
+    losses = _LossCurve()
     for _ in throttle(losses.watch(run), must_show=lambda step: step.index == step.total):
         if run.seconds >= MEASURE_AFTER_S and run.seconds_measuring <= MEASURING_SHARE * run.seconds:
             run.measure()

@@ -60,6 +60,7 @@ CSS = """
 .progress { height: 6px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden; }
 .progress div { height: 100%; background: var(--color-accent); transition: width 0.3s; }
 .status p { margin: 6px 2px 0; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.status.failed p { border-left: 3px solid #d97706; padding-left: 10px; color: var(--body-text-color); }
 footer .divider:last-child { display: none; }
 
 @media (min-width: 900px) {

@@ -95,7 +95,7 @@ def make_variants(
         has_components = "components" in option_names(loss)
         for kept in components if has_components else components[:1]:
             config = make_config(preset, **base, loss=loss, components=kept)
-            _check_components(config)
+            check_components(config)
             words = [preset] * (len(presets) > 1) + [loss]
             words += [str(kept)] * (has_components and len(components) > 1)
             variants.append(Variant(" ".join(words), config))
@@ -108,7 +108,7 @@ def same_start(variants: Sequence[Variant]) -> list[Variant]:
     return [Variant(variant.name, variant.config.replace(init=first.init, seed=first.seed)) for variant in variants]
 
 
-def _check_components(config: StylizeConfig) -> None:
+def check_components(config: StylizeConfig) -> None:
     """Refuse a count that a layer does not have now, not after the variants before this one have run."""
     if "components" in option_names(config.loss):
         for layer in config.style_layers:

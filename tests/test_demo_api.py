@@ -123,6 +123,13 @@ def test_api_refuses_a_broken_image_without_a_traceback(
         ({"styles": []}, "Choose a style first"),
         ({"styles": [{"path": "/etc/passwd"}]}, "The style must be an uploaded file"),
         ({"size": "large"}, "size cannot be 'large'"),
+        ({"styles": None}, "Choose a style first"),
+        ({"styles": "style.png"}, "The styles must be a list of uploaded files"),
+        ({"preset": ["gatys"]}, "Unknown preset"),
+        ({"preset": None}, "Unknown preset"),
+        ({"loss": {"name": "pca"}}, "Unknown loss"),
+        ({"seed": 2**53}, "seed must be between 0 and 9007199254740991"),
+        ({"num_steps": True}, "num_steps cannot be 'True'"),
     ],
 )
 def test_api_refuses_wrong_types_kindly(
@@ -132,6 +139,75 @@ def test_api_refuses_wrong_types_kindly(
     with pytest.raises(AppError) as error:
         client.predict(**(sound | arguments), api_name="/stylize")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "runs", "message"),
+    [
+        ("vgg16-fp32", 0, "runs must be a whole number between 1 and 64, not 0."),
+        ("vgg16-fp32", 65, "runs must be a whole number between 1 and 64, not 65."),
+        ("vgg16-fp32", 2.5, "runs must be a whole number between 1 and 64, not 2.5."),
+        ("vgg16-fp32", "many", "runs must be a whole number between 1 and 64, not many."),
+        ("vgg16-fp32", None, "runs must be a whole number between 1 and 64, not None."),
+        ("vgg16-fp31", 1, "did you mean 'vgg16-fp32'?"),
+        ("vgg19-fp32", 1, "Unknown model 'vgg19-fp32'"),
+        (["vgg16-fp32"], 1, "Unknown model"),
+        (None, 1, "Unknown model"),
+    ],
+)
+def test_a_benchmark_is_checked_before_a_model_is_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch, model: Any, runs: Any, message: str
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr("demo.server.models.Models.make", lambda _, name: made.append(name))
+    with pytest.raises(AppError) as error:
+        client.predict(model, runs=runs, api_name="/benchmark")
+    assert message in str(error.value)
+    assert made == []
+
+
+def test_a_comparison_downloads_nothing(
+    client: Client, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr("stylecore.engine.fetch_weights", lambda name, *_: fetched.append(name))
+    for field, value in {"encoder": "vgg19", "stages": "1:1:vgg19"}.items():
+        variants = [{"loss": "gram"}, {"loss": "gram", field: value}]
+        with pytest.raises(AppError, match=f"A variant cannot name its {field} on this server"):
+            client.predict(handle_file(photo), handle_file(style), variants, size=64, api_name="/compare")
+    assert fetched == []
+
+
+def test_names_of_any_length_make_a_result(client: Client, photo: Path, style: Path) -> None:
+    """As image generators write them: both together are longer than a file's name may be."""
+    files = [photo.rename(photo.with_name("a" * 150 + ".png")), style.rename(style.with_name("ö" * 90 + ".png"))]
+    path, _ = client.predict(handle_file(files[0]), [handle_file(files[1])], **QUICK, api_name="/stylize")
+    assert Path(path).name.startswith("aaaa")
+    assert Path(path).suffix == ".png"
+    assert stylecore.read_settings(path)["inputs"][0]["name"] == files[0].name
+
+
+def test_a_job_beyond_its_time_ends_with_its_last_picture(
+    client: Client, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.server.quota.Quota.allowance", lambda *_: 0.5)
+    path, record = client.predict(
+        handle_file(photo), [handle_file(style)], preset="gatys", size=64, num_steps=1000, api_name="/stylize"
+    )
+    assert load_image(path).shape == (1, 3, 48, 64)
+    assert 0 < record["num_steps"] < 1000
+    assert record["trouble"].startswith("This job takes longer than the server allows")
+
+
+def test_what_nobody_foresaw_is_a_sentence_too(
+    client: Client, photo: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Given input size: (512x1x8)")
+
+    monkeypatch.setattr("stylecore.measured_run.job_steps", fail)
+    with pytest.raises(AppError, match="The server failed at this: try again, or with other settings"):
+        client.predict(handle_file(photo), [handle_file(style)], **QUICK, api_name="/stylize")
 
 
 def test_too_large_an_upload_is_refused_before_it_is_read(url: str) -> None:

@@ -14,7 +14,7 @@ from demo.components import progress
 from demo.live import Frame, Point, run_job
 from demo.server.settings import Settings
 from stylecore.engine import job_steps, job_yardstick
-from stylecore.errors import DivergenceError
+from stylecore.errors import DivergenceError, OptionError
 from stylecore.job import Job
 
 QUICK = {"size": 64, "num_steps": 3}
@@ -96,6 +96,25 @@ def test_status_tells_time_left_and_how_it_ended(make_job: Callable[..., Job]) -
     assert "Step 10 of 40 · 5.0 s · about 15 s left" in progress.status(frame)
     assert "width: 25.0%" in progress.status(frame)
     assert "Stopped after 10 of 40 steps, 5.0 s." in progress.status(frame, "Stopped")
+
+
+def test_time_left_counts_pixels_not_steps(make_job: Callable[..., Job]) -> None:
+    """A step at half the size takes a quarter of the time: 10 of these are 2.5 of the 22 that follow."""
+    job = make_job(size=256, num_steps=32, stages=({"scale": 0.5, "share": 10}, {"scale": 1, "share": 22}))
+    assert Frame(job, job.content, step=10, seconds=1.25).seconds_left == pytest.approx(11.0)
+    assert Frame(job, job.content, step=21, seconds=6.75).seconds_left == pytest.approx(5.5)
+    assert Frame(job, job.content, step=32, seconds=12.25).seconds_left == 0
+
+
+def test_an_impossible_job_is_refused_before_its_first_frame(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OptionError("Impossible.")
+
+    monkeypatch.setattr("stylecore.measured_run.job_steps", refuse)
+    with pytest.raises(OptionError):
+        run_job(make_job())
 
 
 def test_curve_has_decades_and_skips_what_has_no_logarithm() -> None:

@@ -148,6 +148,67 @@ def test_copied_link_restores_settings_and_the_shared_result(open_page: Callable
     wait_until(lambda: image.evaluate("image => image.naturalWidth") == 64, "the shared result")
 
 
+def test_a_shared_link_has_the_settings_of_its_picture(open_page: Callable[..., Any]) -> None:
+    page = open_page("?size=64&num_steps=2&photo=coffee&seed=5&style_weight=3")
+    start(page)
+    page.get_by_text("Done after").wait_for()
+    page.get_by_label("10", exact=True).click()
+    wait_until(lambda: settings(page)["style_weight"] == "10", "the moved control in the address")
+    button(page, "Share this result").click()
+    link = page.locator("#link textarea")
+    wait_until(lambda: link.count() == 1 and "result=" in link.input_value(), "link")
+    time.sleep(1.0)  # whatever is still to be written
+    assert "result" not in settings(page), "the address has the controls' settings, which are not the picture's"
+    visitor = open_page("?" + link.input_value().partition("?")[2])
+    visitor.get_by_text("Somebody shared this result").wait_for()
+    made = {"style_weight": "3", "photo": "coffee", "seed": "5"}
+    assert made.items() <= settings(visitor).items()
+    assert visitor.get_by_label("3", exact=True).is_checked()
+    visitor.get_by_label("10", exact=True).click()
+    wait_until(lambda: "result" not in settings(visitor), "address without the result")
+    visitor.go_back()
+    wait_until(lambda: "result" in settings(visitor), "address with the result again")
+
+
+def test_a_failed_job_says_why_and_leaves_the_last_result(
+    open_page: Callable[..., Any], broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("?size=64&num_steps=2")
+    start(page)
+    page.get_by_text("Done after").wait_for()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stylecore.measured_run.job_steps", fail)
+        button(page, "Stylize").click()
+        page.get_by_text("The server failed at this: try again, or with other settings.").wait_for()
+    button(page, "Remove Image").first.click()
+    page.locator("input[type=file]").first.set_input_files(broken)
+    wait_until(lambda: settings(page)["photo"] == "own", "upload")
+    button(page, "Stylize").click()
+    page.get_by_text("The photo cannot be used.").wait_for()
+    button(page, "Stylize").wait_for()
+    assert page.locator("#slider img").count() == 2
+    with page.expect_download() as download:
+        page.get_by_text("Download PNG").click()
+    assert download.value.suggested_filename.startswith("astronaut_")
+    button(page, "Share this result").click()
+    link = page.locator("#link textarea")
+    wait_until(lambda: link.count() == 1 and "photo=astronaut" in link.input_value(), "link")
+
+
+def test_the_time_limit_keeps_the_last_frame(open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.server.quota.Quota.allowance", lambda *_: 1.0)
+    page = open_page("?size=64&num_steps=1000&preset=gatys")
+    start(page)
+    page.get_by_text("Ended early after").wait_for()
+    assert status(page).startswith("This job takes longer than the server allows")
+    assert page.locator("#slider img").count() == 2
+    assert button(page, "Share this result").is_enabled()
+
+
 def test_link_to_nothing_and_with_nonsense_is_answered_kindly(open_page: Callable[..., Any]) -> None:
     page = open_page(
         "?result=nosuchresultnosuchresu&size=2000&loss=grm&seed=3&photo=<img src=https://example.org/x.png>"
@@ -252,6 +313,9 @@ def test_waiting_job_leaves_the_queue_and_a_closed_page_ends_its_job(
     running.locator("#live img").wait_for()
     button(waiting, "Stop").click()
     button(waiting, "Stylize").wait_for()
+    waiting.get_by_text("Stopped before its turn came.").wait_for()
+    time.sleep(1.0)  # Gradio's own message about the job that has left
+    assert status(waiting) == "Stopped before its turn came."
     assert waiting.locator("#live img").count() == 0
     running.close()
     started = time.monotonic()

@@ -1,5 +1,6 @@
 """Jobs compute in one thread, are charged to their visitor, and none of the app is wired past that."""
 
+import errno
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -16,8 +17,11 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from demo.app import build_app
+from demo.server.messages import DISK_IS_FULL, NOT_STORED, UNFORESEEN
 from demo.server.queue import BESIDE_JOBS, ONE_JOB, JobQueue
+from demo.server.quota import NoTimeLeftError
 from demo.server.settings import Settings
+from stylecore.errors import ImageError, OptionError, OutputError, WeightsError
 
 VISITOR = ContextVar("VISITOR", default="nobody")
 Place = tuple[str, str]
@@ -67,6 +71,45 @@ def test_an_error_of_a_job_is_the_visitors() -> None:
         list(JobQueue(Settings()).as_job(fails)())
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OptionError("size must be larger."), "size must be larger."),
+        (ImageError("'/tmp/some where/photo.png' is empty."), "'photo.png' is empty."),
+        (
+            WeightsError("No file ~/.cache/torch/vgg19.pth, see https://a.org/b/c."),
+            "No file vgg19.pth, see https://a.org/b/c.",
+        ),
+        (OutputError("'/srv/uploads/x.png' could not be written: File name too long."), NOT_STORED),
+        (OSError(errno.ENOSPC, "No space left", "/srv/uploads/x.png"), DISK_IS_FULL),
+        (RuntimeError("Given input size: (512x1x8) in /usr/lib/python3"), UNFORESEEN),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/srv/uploads/x.png"), UNFORESEEN),
+        (gr.Error("The file /srv/uploads/x.png is odd."), "The file x.png is odd."),
+    ],
+)
+def test_whatever_ends_a_job_ends_in_one_sentence_without_a_folder(error: Exception, sentence: str) -> None:
+    def fails() -> Iterator[str]:
+        yield "a frame"
+        raise error
+
+    jobs = JobQueue(Settings())
+    assert list(jobs.as_job(fails, say=lambda words: words)()) == ["a frame", sentence]
+    with pytest.raises(gr.Error) as raised:
+        list(jobs.as_job(fails)())
+    assert raised.value.message == sentence
+
+
+def test_a_closed_queue_has_ended_its_job_and_computes_no_more() -> None:
+    jobs = JobQueue(Settings())
+    closed: list[Place] = []
+    frames = jobs.as_job(stepwise)(closed)
+    next(frames)
+    jobs.close()
+    assert len(closed) == 1
+    with pytest.raises(gr.Error):
+        next(frames)
+
+
 def test_every_job_of_the_app_is_wired_as_one(tmp_path: Any) -> None:
     app = build_app(Settings(shared_results=tmp_path / "shared", models=tmp_path / "models"))
     queued = [each for each in app.fns.values() if each.fn is not None and each.queue is not False]
@@ -106,6 +149,27 @@ def test_a_job_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, as_
     run = charged_job(itertools.count(0, 5), monkeypatch, Settings(job_seconds=6))
     with pytest.raises(gr.Error, match="takes longer"):
         run()
+
+
+def test_a_job_that_takes_too_long_may_show_what_it_has_got(
+    monkeypatch: pytest.MonkeyPatch, as_visitor: Callable[[str], None]
+) -> None:
+    as_visitor("10.0.0.1")
+    clock = itertools.count(0, 5)
+    monkeypatch.setattr("demo.server.quota.time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    def endless() -> Iterator[str]:
+        try:
+            while True:
+                yield "frame"
+        except NoTimeLeftError as error:
+            yield f"result: {error}"
+            yield "and its file"
+
+    *frames, result, file = JobQueue(Settings(job_seconds=6)).as_job(endless)()
+    assert frames == ["frame"] * 2
+    assert result.startswith("result: This job takes longer than the server allows")
+    assert file == "and its file"
 
 
 def test_a_visitor_has_a_quota_and_others_theirs(

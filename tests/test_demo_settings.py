@@ -1,5 +1,6 @@
 """The server's settings: where they come from, and what they refuse."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,10 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 from starlette.testclient import TestClient
 from torch import Tensor
+from typer.testing import CliRunner
 
 import stylecore
+from demo.__main__ import app as command
 from demo.app import build_app
 from demo.server.middleware import RequestLimits
 from demo.server.settings import Settings
@@ -41,6 +44,46 @@ def test_a_limit_that_is_no_positive_number_is_refused(monkeypatch: pytest.Monke
         Settings.read()
 
 
+def test_too_few_pixels_for_any_job_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLECORE_JOB_PIXELS", "100")
+    with pytest.raises(OptionError, match=r"^STYLECORE_JOB_PIXELS must be 4096 or more, not '100'\.$"):
+        Settings.read()
+
+
+@pytest.mark.parametrize("store", ["shared_results", "models"])
+@pytest.mark.parametrize("folder", ["/proc/none", "a file"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, store: str, folder: str) -> None:
+    (tmp_path / "a file").write_bytes(b"")
+    settings = Settings(**{store: tmp_path / folder})
+    option = store.replace("_", "-")
+    with pytest.raises(OptionError, match=rf"^The folder '.*' cannot be written \(.*\): name another by --{option}\.$"):
+        build_app(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--port", "0"], "--port must be between 1 and 65535, not 0."),
+        (["--port", "99999"], "--port must be between 1 and 65535, not 99999."),
+        (["--host", "no.such.host.invalid"], "cannot serve on no.such.host.invalid:7860"),
+        (["--kept", "/proc/none"], "name another by --shared-results."),
+    ],
+)
+def test_a_server_that_cannot_be_says_so_in_one_line(options: list[str], message: str) -> None:
+    done = CliRunner().invoke(command, options)
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stylecore demo: ")
+    assert message in line
+
+
+def test_a_port_that_somebody_has_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = CliRunner().invoke(command, ["--port", str(taken.getsockname()[1])])
+    assert done.exit_code == 2
+    assert "choose a free --port" in done.stderr
+
+
 def test_config_leaves_to_the_preset_what_is_not_given() -> None:
     config = Settings().make_config("gatys", size=64, style_weight=3, num_steps=None)
     assert config == stylecore.make_config("gatys", size=64, style_weight=3.0)
@@ -54,6 +97,8 @@ def test_config_leaves_to_the_preset_what_is_not_given() -> None:
         ({"seed": 1.5}, "seed cannot be '1.5': a whole number is expected"),
         ({"size": "large"}, "size cannot be 'large'"),
         ({"init": "nosie"}, "did you mean 'noise'"),
+        ({"seed": 2**53}, "seed must be between 0 and 9007199254740991 on this page, not 9007199254740992"),
+        ({"loss": "pca", "components": "65"}, "components must be between 1 and the 64 channels of relu1_1"),
     ],
 )
 def test_config_refuses_by_name_what_one_page_for_all_cannot_do(options: dict[str, Any], message: str) -> None:
@@ -61,7 +106,7 @@ def test_config_refuses_by_name_what_one_page_for_all_cannot_do(options: dict[st
         Settings().make_config("gatys", **options)
 
 
-@pytest.mark.parametrize(("pixels", "largest"), [("262144", 512), ("300000", 547), ("1", 64), ("inf", 2**31)])
+@pytest.mark.parametrize(("pixels", "largest"), [("262144", 512), ("300000", 547), ("4096", 64), ("inf", 2**31)])
 def test_pixels_bound_the_size(monkeypatch: pytest.MonkeyPatch, pixels: str, largest: int) -> None:
     monkeypatch.setenv("STYLECORE_JOB_PIXELS", pixels)
     settings = Settings.read()
@@ -76,6 +121,12 @@ def test_the_page_offers_no_size_that_it_would_refuse(tmp_path: Path) -> None:
     app = build_app(settings)
     (slider,) = (each for each in app.blocks.values() if getattr(each, "label", "") == "Size")
     assert (slider.maximum, slider.value) == (128, 128)
+
+
+def test_a_page_of_one_size_alone_can_be_served(tmp_path: Path) -> None:
+    app = build_app(Settings(job_pixels=4096, shared_results=tmp_path / "shared", models=tmp_path / "models"))
+    (slider,) = (each for each in app.blocks.values() if getattr(each, "label", "") == "Size")
+    assert (slider.value, slider.interactive) == (64, False)
 
 
 # --- what is refused before Gradio sees it

@@ -34,6 +34,41 @@ def test_comparisons_have_two_to_eight_variants(changes: list[dict[str, Any]]) -
         make_variants(Settings(), {"preset": "gatys", "size": 64}, changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ('[{"loss": "gram"}]', "variants must be a list of objects"),
+        ([{"loss": "gram"}, "pca"], "variants must be a list of objects"),
+        (None, "variants must be a list of objects"),
+        (
+            [{"loss": "gram"}, {"encoder": "vgg19"}],
+            "A variant cannot name its encoder on this server: choose from",
+        ),
+        ([{"loss": "gram"}, {"stages": "1:1:vgg19"}], "A variant cannot name its stages"),
+        ([{"loss": "gram"}, {"device": "cuda"}], "A variant cannot name its device"),
+        ([{"loss": "gram"}, {"lost": "pca"}], "did you mean 'loss'"),
+        ([{"loss": "gram"}, {"preset": ["gatys"]}], "Unknown preset"),
+        ([{"loss": "gram"}, {"loss": "pca", "components": 600}], "components must be between 1 and the 64 channels"),
+    ],
+)
+def test_a_variant_names_what_a_visitor_may_set(changes: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(message)):
+        make_variants(Settings(), {"preset": "gatys", "size": 64}, changes)
+
+
+def test_variants_have_files_of_their_own_with_names_of_any_length() -> None:
+    layers = ["relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu4_1", "relu4_2"]
+    changes = [
+        {"style_layers": layers},
+        {"style_layers": layers[:-1]},
+        {"style_weight": 1.0000001},
+        {"style_weight": 1},
+    ]
+    names = [variant.file_name for variant in make_variants(Settings(), {"preset": "gatys", "size": 64}, changes)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) < 100
+
+
 def test_how_it_works_finds_its_words_and_figures_in_the_study() -> None:
     study = how.STUDY.read_text(encoding="utf-8")
     assert how.section(study, "In short").strip().startswith("- ")

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 from PIL import Image
 from torch import Tensor
 
+from demo.server.folders import MAX_NAME_BYTES, new_file
 from demo.server.settings import Settings
 from demo.server.shared_results import SharedResults
 from demo.server.uploads import read_job, read_picture
@@ -44,6 +46,23 @@ def test_uploads_cannot_name_files_of_the_server(photo: Path) -> None:
             read_job(upload, [None], StylizeConfig())
     with pytest.raises(ImageError, match="Choose a photo first"):
         read_job(None, [None], StylizeConfig())
+
+
+@pytest.mark.parametrize("upload", [5, {}, {"path": None}, {"path": "\0"}, {"path": "x" * 5000}, [], "photo.png"])
+def test_what_is_no_upload_is_refused_kindly(upload: Any) -> None:
+    with pytest.raises(ImageError, match="The photo must be an uploaded file"):
+        read_job(upload, [None], StylizeConfig())
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "画", "👩‍🎨"])
+def test_names_of_files_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, letter: str) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    path = new_file(f"{letter * 300}_flow_strokes.png")
+    path.write_bytes(b"")
+    assert path.suffix == ".png"
+    assert path.name.startswith(letter)
+    assert 100 < len(path.name.encode()) <= MAX_NAME_BYTES
+    assert new_file("photo_style.png").name == "photo_style.png"
 
 
 # --- shared results

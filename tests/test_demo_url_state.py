@@ -16,10 +16,12 @@ from torch import Tensor
 import stylecore
 from demo import examples
 from demo.components.job_inputs import JobInputs
-from demo.components.url_state import Control, from_query, to_query
+from demo.components.url_state import Control, encoded, from_query, to_query
 from demo.server.settings import Settings
 from stylecore.images import save_image
+from stylecore.job import SavedSettings, Source
 from stylecore.losses import STYLE_LOSSES
+from stylecore.sample_images import load_photo
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def controls() -> dict[str, Control]:
             "keep_colors": st.sampled_from(["none", "luminance", "match"]),
             "num_steps": st.integers(1, 1000),
             "init": st.sampled_from(["content", "noise", "style_statistics"]),
-            "seed": st.integers(0, 2**53),
+            "seed": st.integers(0, 2**53 - 1),
             "share": st.floats(0, 1),
         }
     )
@@ -82,11 +84,39 @@ def test_a_link_that_names_a_preset_alone_gets_its_recipe() -> None:
         ("share=2", "'2' is no number between 0 and 1"),
         ("photo=../../secret", "Unknown example '../../secret'"),
         ("preset=%00", "Unknown preset"),
+        ("seed=9007199254740993", "seed must be between 0 and 9007199254740991"),  # a browser's would be another
     ],
 )
 def test_what_a_link_gives_wrongly_is_left_out_and_said(
     controls: dict[str, Control], query: str, complaint: str
 ) -> None:
     values, complaints = from_query(controls, f"?seed=7&{query}&unknown=1")
-    assert values == {"seed": 7}
+    assert values == {} if query.startswith("seed") else {"seed": 7}
     assert complaint in complaints[0]
+
+
+@pytest.mark.parametrize("weights", [(), (3, 1), (1e6, 1), (0.5, 0.25), (0, 7)])
+def test_settings_of_a_png_make_a_link_that_the_page_accepts(
+    make_image: Callable[..., Tensor], tmp_path: Path, weights: tuple[float, ...]
+) -> None:
+    config = stylecore.make_config("gatys", size=128, style_weights=weights, seed=5)
+    pictures = [{"name": name, "checksum": ""} for name in ("coffee.png", "mine.png", "ink_marbling.jpg")]
+    path = save_image(make_image(), tmp_path / "made.png", {"config": config.to_dict(), "inputs": pictures})
+    with gr.Blocks():
+        inputs = JobInputs(Settings())
+    texts = inputs.saved_settings(SavedSettings.read(path))
+    values, complaints = from_query(inputs.controls, encoded(texts))
+    assert complaints == []
+    assert values["photo"] == examples.served("coffee")
+    assert (texts["style"], texts["style2"], texts["style3"]) == ("own", "ink_marbling", "")
+    assert (values["preset"], values["size"], values["seed"]) == ("gatys", 128, 5)
+    wanted = weights or (1, 1)
+    assert [values["share"] / sum(wanted), values["share2"] / sum(wanted)] == pytest.approx(
+        [weight / sum(wanted) / max(1, *wanted) for weight in wanted]
+    )
+
+
+def test_a_picture_is_an_example_by_what_it_shows_not_by_its_name() -> None:
+    mine, example = Source("coffee.jpg", "0" * 12), Source.of(load_photo("coffee"), "coffee.png")
+    assert examples.find(mine) is None
+    assert examples.find(example) == "coffee"

@@ -146,6 +146,7 @@ def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
 ) -> None:
     gradio = pytest.importorskip("gradio", reason="the page needs its extra: pip install -e '.[demo]'")
     from demo.server import uploads as serving
+    from demo.server.messages import friendly_errors
     from demo.server.settings import Settings
     from demo.server.shared_results import SharedResults
 
@@ -159,7 +160,7 @@ def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
         "a copy": lambda: serving.publish(result),
         "a shared result": lambda: shared.add(result),
     }
-    with full_disk(1000), pytest.raises(gradio.Error) as error, serving.friendly_errors():
+    with full_disk(1000), pytest.raises(gradio.Error) as error, friendly_errors():
         saves[save]()
     assert str(error.value.message) == "The server's disk is full for now: try again later."
     assert not list(folder.iterdir())

@@ -16,10 +16,12 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 import gradio as gr
 from torch import Tensor
 
+from demo import examples
 from demo.server import cleanup
 from demo.server.models import Models
 from demo.server.settings import Settings
 from demo.server.shared_results import SharedResults
+from demo.tabs import how
 from stylecore.errors import ImageError
 from stylecore.images import load_image, save_image
 from tools.demo_server import DemoServer
@@ -79,9 +81,52 @@ def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
     assert server.process.wait(60) == 0
     assert "Traceback" not in server.log.read_text(encoding="utf-8")
     assert not Path(picture["path"]).exists()
-    assert not list(server.uploads.rglob("*_photo.png"))
+    assert visitors_files(server) == []
     assert len(list(server.shared_results.iterdir())) == 1
     assert not list(tmp_path.glob("stylecore-*"))
+
+
+def visitors_files(server: DemoServer) -> list[str]:
+    """Names of what lies in the folder of uploads and is none of the page's own pictures."""
+    own = {path.name for path in [*examples.PHOTOS.values(), *examples.STYLES.values(), *how.STUDY.parent.iterdir()]}
+    return [path.name for path in server.uploads.rglob("*") if path.is_file() and path.name not in own]
+
+
+def test_sigterm_deletes_live_frames_and_copies_of_photos_too(
+    server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    """Of jobs that are done, of one at work, and of the page, whose frames and photos are files."""
+    picture = upload(server, save_image(make_image(), tmp_path / "mine.png"))
+    variants = [{"loss": loss, "num_steps": 2} for loss in ("gram", "bn")]
+    for name, data in {
+        "compare": [picture, picture, variants, 64],
+        "stylize": [picture, [picture], "gatys", None, 64, 1.0, 0, 2],
+    }.items():
+        event = httpx.post(f"{server.url}/gradio_api/call/{name}", json={"data": data}).json()["event_id"]
+        assert "event: complete" in httpx.get(f"{server.url}/gradio_api/call/{name}/{event}", timeout=60).text
+    begin_on_page(server, picture)
+    assert {"frame.jpg", "comparison.html", "mine_mine.png", "mine.png"} <= set(visitors_files(server))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+    assert visitors_files(server) == []
+    assert "Traceback" not in server.log.read_text(encoding="utf-8")
+
+
+def begin_on_page(server: DemoServer, picture: dict[str, Any]) -> None:
+    """The page's Stylize, with what its controls show at first, until it shows frames."""
+    config = httpx.get(f"{server.url}/config").json()
+    index = server.function("run")
+    (call,) = (each for each in config["dependencies"] if each["id"] == index)
+    shown = {each["id"]: each["props"].get("value") for each in config["components"]}
+    labels = {each["id"]: each["props"].get("label") for each in config["components"]}
+    data = [1000 if labels[each] == "Steps" else shown[each] for each in call["inputs"]]
+    data = [picture if labels[each] == "Photo" else value for each, value in zip(call["inputs"], data, strict=True)]
+    join = {"data": data, "fn_index": index, "session_hash": "page"}
+    httpx.post(f"{server.url}/gradio_api/queue/join", json=join).raise_for_status()
+    with httpx.stream("GET", f"{server.url}/gradio_api/queue/data?session_hash=page", timeout=60) as answer:
+        seen = (line for line in answer.iter_lines() if "frame.jpg" in line)
+        assert next(seen)
+        assert next(seen)
 
 
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

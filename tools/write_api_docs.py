@@ -1,4 +1,4 @@
-"""Write docs/api.md's table of the config's fields, from the config itself.
+"""Write docs/api.md's table of the fields that a variant may name, from the config itself.
 
 python -m tools.write_api_docs      # after a field was added or changed; a test holds the table to the config
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demo.server.settings import Settings
+from demo.variants import FIELDS
 from stylecore import StylizeConfig
 from stylecore.config import SETTINGS
 
@@ -24,6 +25,8 @@ def fields_table() -> str:
 def _rows() -> Iterator[str]:
     defaults = StylizeConfig().to_dict()
     for name, setting in SETTINGS.items():
+        if name not in FIELDS:
+            continue
         cells = (f"`{name}`", _plain(defaults[name]), _allowed(name), setting.help)
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 

@@ -44,7 +44,8 @@ def radio(field: str, value: float, choices: Sequence[float], **options: Any) ->
 def slider(field: str, value: float, settings: Settings, **options: Any) -> gr.Slider:
     """A number in the field's range, as far as this server allows it."""
     low, high = settings.range(field)
-    return gr.Slider(low, high, value=min(high, value), **_words(field) | options)
+    is_free = low < high  # else Gradio wants a range all the same
+    return gr.Slider(low, max(high, low + 1), value=min(high, value), interactive=is_free, **_words(field) | options)
 
 
 def whole_number(field: str, value: int, settings: Settings, **options: Any) -> gr.Number:

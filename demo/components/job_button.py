@@ -34,37 +34,48 @@ class JobButton:
         outputs: Sequence[Component],
         *,
         status: Component,
-        at_start: Callable[[], dict[Any, Any]],
-    ) -> Any:
-        """Wire the button to a generator of `{component: value}`, and return the event that ends well.
+    ) -> None:
+        """Wire the button to a generator of `{component: value}`.
 
-        The job yields `running()` first, and ends early but well when `is_stopped`. `at_start` gives what the outputs
-        show between the click and the job's turn.
+        The job yields `running()` first, and ends early but well when `is_stopped`; until its turn has come, what the
+        last one has left stays. Whatever ends a job, the status says it in one sentence.
         """
 
-        def begin() -> dict[Any, Any]:
-            return self._show(self.stop_waiting) | at_start()
+        def say(sentence: str) -> dict[Any, Any]:
+            return {status: progress.failure(sentence)}
+
+        def begin(request: gr.Request) -> dict[Any, Any]:
+            self._stopped.discard(str(request.session_hash))
+            return self._show(self.stop_waiting) | {status: progress.message(progress.WAITING)}
+
+        def stop_waiting(request: gr.Request) -> dict[Any, Any]:
+            self._stop(request)
+            return self._show(self.start) | {status: progress.message(progress.NOT_BEGUN)}
 
         def fail(request: gr.Request) -> dict[Any, Any]:
-            return self._idle(request) | {status: progress.message(progress.FAILED)}
+            """Gradio has not run the job, or has lost it. It says so too where the visitor took it out of the queue."""
+            stopped = self.is_stopped(request)
+            words = progress.message(progress.NOT_BEGUN) if stopped else progress.failure(progress.NOT_TAKEN)
+            return self._show(self.start) | {status: words}
 
         # On a phone the result is far below the button. Braces, for what a function returns would become an input.
         scroll = f"() => {{ document.getElementById('{status.elem_id}').scrollIntoView({{block: 'nearest'}}); }}"
-        begun = self.start.click(begin, None, [*outputs, *self._all], js=scroll, **AT_ONCE)
+        begun = self.start.click(begin, None, [status, *self._all], js=scroll, **AT_ONCE)
         running = self.jobs.wire(
             begun.then,
             job,
             inputs,
             [*outputs, *self._all],
+            say=say,
             preprocess=False,  # Gradio would open uploads with Pillow before stylecore has looked at their size
             show_progress="minimal",
             show_progress_on=status,  # the place in the queue
             api_visibility="private",
         )
+        running.success(lambda: self._show(self.start), None, self._all, **AT_ONCE)
         running.failure(fail, None, [*self._all, status], **AT_ONCE)  # which `then` would not follow
-        self.stop_waiting.click(self._idle, None, self._all, cancels=[running], **AT_ONCE)
+        self.stop_waiting.click(stop_waiting, None, [*self._all, status], cancels=[running], **AT_ONCE)
         self.stop_running.click(self._stop, None, None, **AT_ONCE)
-        return running.success(self._idle, None, self._all, **AT_ONCE)
 
     def running(self) -> dict[Any, Any]:
         """For the job's first yield: its turn has come."""
@@ -76,10 +87,6 @@ class JobButton:
 
     def _stop(self, request: gr.Request) -> None:
         self._stopped.add(str(request.session_hash))
-
-    def _idle(self, request: gr.Request) -> dict[Any, Any]:
-        self._stopped.discard(str(request.session_hash))
-        return self._show(self.start)
 
     def _show(self, button: gr.Button) -> dict[Any, Any]:
         """`button`, and not the other two."""

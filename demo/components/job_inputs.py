@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from stylecore import PRESETS, StylizeConfig, make_config, read_settings
+from stylecore import PRESETS, StylizeConfig, make_config
 from stylecore.devices import find_device
-from stylecore.job import Job
+from stylecore.job import Job, SavedSettings
 from stylecore.losses import option_names
 from stylecore.presets import DEFAULT_PRESET
 
 from .. import examples
+from ..server.messages import friendly_errors
 from ..server.queue import AT_ONCE, BESIDE_JOBS
 from ..server.settings import Settings
-from ..server.uploads import friendly_errors, read_job, uploaded
+from ..server.uploads import read_job, uploaded
 from . import fields
-from .url_state import Control, field_control, number_control, picture_control
+from .url_state import OWN_PICTURE, Control, as_text, field_control, number_control, picture_control
 
 SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
 STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
@@ -45,14 +46,19 @@ class JobInputs:
     @property
     def controls(self) -> dict[str, Control]:
         """What of it is in the address."""
-        controls = {"photo": picture_control(self.photo)}
-        for number, (style, share) in enumerate(zip(self.styles, self.shares, strict=True), start=1):
-            suffix = "" if number == 1 else str(number)
-            controls[f"style{suffix}"] = picture_control(style)
-            controls[f"share{suffix}"] = number_control(share, 0, 1)
+        controls = {name: picture_control(picture) for name, picture in self._pictures.items()}
+        controls |= {name: number_control(share, 0, 1) for name, share in self._shares.items()}
         return controls | {
             name: field_control(component, name, self.settings) for name, component in self.fields.items()
         }
+
+    @property
+    def _pictures(self) -> dict[str, Any]:
+        return {"photo": self.photo} | _numbered("style", self.styles)
+
+    @property
+    def _shares(self) -> dict[str, Any]:
+        return _numbered("share", self.shares)
 
     @property
     def components(self) -> set[Any]:
@@ -136,25 +142,35 @@ class JobInputs:
         return {self.fields[name]: config[name] for name in RECIPE}
 
     def _load_settings(self, upload: Any) -> dict[Any, Any]:
-        """Settings of a saved PNG; its pictures too, where they are examples."""
+        """Settings of a saved PNG, as if its link was opened; its pictures too, where they are examples."""
         with friendly_errors():
-            saved = read_settings(uploaded(upload, "PNG").read_bytes())
-            config = StylizeConfig.from_dict(saved.get("config", {}))
+            saved = SavedSettings.read(uploaded(upload, "PNG"))
+            config = StylizeConfig.from_dict(saved.config)
             preset = config.preset if config.preset in PRESETS else DEFAULT_PRESET
             given = {name: getattr(config, name) for name in self.fields if name != "preset"}
             shown = self.settings.make_config(preset, **given)
+            controls, settings = self.controls, self.saved_settings(saved)
+            values = {controls[name].component: controls[name].read(text) for name, text in settings.items()}
         gr.Info(f"The settings were loaded{_without_control(config, shown)}.")
-        names = [Path(record["name"]).stem for record in saved.get("inputs", [])]
-        return (
-            {component: shown.to_dict()[name] for name, component in self.fields.items()}
-            | self._known_pictures(names)
-            | dict(zip(self.shares, config.style_weights, strict=False))
-        )
+        return values
 
-    def _known_pictures(self, names: Iterable[str]) -> dict[Any, Any]:
-        known = examples.PHOTOS | examples.STYLES
-        pairs = zip([self.photo, *self.styles], names, strict=False)
-        return {picture: examples.served(name) for picture, name in pairs if name in known}
+    def saved_settings(self, saved: SavedSettings) -> dict[str, str]:
+        """The settings inside a PNG as a link has them. Raises an OptionError for what is no config."""
+        config = StylizeConfig.from_dict(saved.config).to_dict()
+        if config["preset"] not in PRESETS:
+            config["preset"] = DEFAULT_PRESET
+        texts = dict.fromkeys(self._pictures, "" if saved.sources else OWN_PICTURE)
+        named = zip(self._pictures, saved.sources, strict=False)
+        texts |= {name: examples.find(source) or OWN_PICTURE for name, source in named}
+        weights = config["style_weights"][:MAX_STYLES]  # whose sum is free, but the sliders end at 1
+        shares = [weight / max(1, *weights) for weight in weights] + [1] * (MAX_STYLES - len(weights))
+        texts |= {name: as_text(share) for name, share in zip(self._shares, shares, strict=True)}
+        return texts | {name: as_text(config[name]) for name in self.fields}
+
+
+def _numbered(name: str, components: list[Any]) -> dict[str, Any]:
+    """style, style2, style3."""
+    return {f"{name}{number if number > 1 else ''}": each for number, each in enumerate(components, start=1)}
 
 
 def _without_control(config: StylizeConfig, shown: StylizeConfig) -> str:

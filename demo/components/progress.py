@@ -13,7 +13,9 @@ MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and i
 
 READY = "Ready. Press Stylize, and change anything later."
 SHARED = "Somebody shared this result with you. Press Stylize to make your own."
-FAILED = "No picture this time. Mend what the message says, and try again."
+WAITING = "Waiting for its turn…"
+NOT_BEGUN = "Stopped before its turn came."
+NOT_TAKEN = "The server did not take this job, or has lost it: try again in a moment."
 
 
 def status(frame: Frame, ending: str = "") -> str:
@@ -23,17 +25,24 @@ def status(frame: Frame, ending: str = "") -> str:
         words = f"{ending} after {frame.step} of {total} steps, {duration(frame.seconds)}."
         if frame.distances and frame.distances[-1].step == frame.step:
             words += f" Style distance {frame.distances[-1].style:.2f}, content {frame.distances[-1].content:.2f}."
+        if frame.trouble:
+            words = f"{frame.trouble} {words}"
     elif frame.seconds_left is None:
         words = f"Step 0 of {total} · getting ready"
     else:
         words = f"Step {frame.step} of {total} · {duration(frame.seconds)} · about {duration(frame.seconds_left)} left"
-    return message(words, frame.step / total)
+    return message(words, frame.share_done)
 
 
-def message(words: str, share: float = 0.0) -> str:
+def message(words: str, share: float = 0.0, kind: str = "") -> str:
     """`words` under a progress bar that is filled to `share`."""
     bar = f"<div class='progress'><div style='width: {share:.1%}'></div></div>"
-    return f"<div class='status'>{bar}<p>{html.escape(words)}</p></div>"
+    return f"<div class='status {kind}'>{bar}<p>{html.escape(words)}</p></div>"
+
+
+def failure(words: str) -> str:
+    """The sentence that says why there is nothing new, so that it is seen."""
+    return message(words, kind="failed")
 
 
 def duration(seconds: float) -> str:

@@ -29,22 +29,38 @@ OWN_PICTURE = "own"  # stands for a picture that only its owner's browser has
 SETTLED_MS = 300  # after the last change, the address gets a new entry in the browser's history
 
 # Back and forward move through the settings as they were; the page itself stays, with its own pictures and results.
+# What is written until the visitor does something else makes no new entry: it would end the way forward.
 READ = """() => {
-    window.onpopstate = () => document.getElementById("restore").click();
+    window.onpopstate = () => {
+        window.isMoving = true;
+        document.getElementById("restore").click();
+    };
+    window.onpointerdown = window.onkeydown = () => { window.isMoving = false; };
     return location.search;
 }"""
+# A result that is shared is in the address as long as the settings, which stand before it, are those it came with.
 WRITE = f"""(query) => {{
+    const [settings, rest] = query.split("&result=");
+    if (rest !== undefined) {{
+        const [token] = rest.split("&");
+        if (window.shared?.token !== token) window.shared = {{token, settings}};
+        else if (window.shared.settings !== settings) query = settings + rest.slice(token.length);
+    }}
     clearTimeout(window.urlTimer);
     window.urlTimer = setTimeout(() => {{
         if ("?" + query === location.search) return;
-        history[location.search ? "pushState" : "replaceState"](null, "", "?" + query);
+        history[location.search && !window.isMoving ? "pushState" : "replaceState"](null, "", "?" + query);
     }}, {SETTLED_MS});
 }}"""
 
 
-def _text(value: Any) -> str | None:
+def as_text(value: Any) -> str:
     """Whole floats without their point: the browser sends 1 where Python had 1.0."""
-    return None if value is None else str(value).removesuffix(".0")
+    return str(value).removesuffix(".0")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else as_text(value)
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,12 @@ def list_control(component: Component) -> Control:
 def to_query(controls: Mapping[str, Control], values: Mapping[str, Any]) -> str:
     """The controls' values as a query string, in the controls' order."""
     written = {name: control.write(values[name]) for name, control in controls.items()}
-    return urlencode({name: text for name, text in written.items() if text is not None}, safe=",:")
+    return encoded({name: text for name, text in written.items() if text is not None})
+
+
+def encoded(texts: Mapping[str, str]) -> str:
+    """Texts of controls as a query string."""
+    return urlencode(texts, safe=",:")
 
 
 def from_query(controls: Mapping[str, Control], query: str) -> tuple[dict[str, Any], list[str]]:

@@ -18,7 +18,7 @@ from .shared_results import SharedResults
 
 EVERY_S = 10 * 60
 MAX_AGE_S = 60 * 60  # of uploads, frames and results
-FOLDER = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")  # of `uploads.new_file`, and of Gradio's uploads and copies
+FOLDER = re.compile(r"[0-9a-f]{32,64}")  # of `folders.new_file`, and of Gradio's uploads and copies
 COMPARISONS = "stylecore-compare-"  # temporary folders of running ones
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, NoReturn
+from urllib.parse import urlparse, urlunparse
 
 import gradio as gr
 import safehttpx
+from gradio import networking, tunneling
 from gradio.context import LocalContext
 
 
@@ -45,7 +47,24 @@ def fetch_nothing() -> None:
     safehttpx.get = safehttpx.async_validate_url = refuse
 
 
+def renew_public_link(app: gr.Blocks) -> str:
+    """A new tunnel to a served app in the place of a dead one; returns its address. Raises anything, as Gradio does."""
+    for tunnel in tuple(tunneling.CURRENT_TUNNELS):
+        tunneling.CURRENT_TUNNELS.remove(tunnel)
+        tunnel.kill()
+    address = networking.setup_tunnel(
+        local_host=app.server_name,
+        local_port=app.server_port,
+        share_token=app.share_token,
+        share_server_address=app.share_server_address,
+        share_server_tls_certificate=app.share_server_tls_certificate,
+    )
+    url = urlunparse((app.share_server_protocol, *urlparse(address)[1:]))
+    app.share_url = url  # type: ignore[assignment]
+    return url
+
+
 def close(app: gr.Blocks, grace_s: int) -> None:
-    """Stop serving: answers that are under way get `grace_s` seconds. Deletes the visitors' files."""
+    """Stop serving: answers that are under way get `grace_s` seconds. Deletes the visitors' uploads."""
     app.server.config.timeout_graceful_shutdown = grace_s
     app.close(verbose=False)

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .gradio_internals import host_of
-from .settings import DISK_IS_FULL, Settings
+from .messages import DISK_IS_FULL
+from .settings import Settings
 
 # Behind a proxy there may be its path in front.
 JOINS = re.compile(r".*/gradio_api/(queue/join|call/.+)/?")

@@ -17,7 +17,7 @@ from stylecore.errors import OptionError, unknown
 from stylecore.files import replacing
 
 from .export_package import import_export
-from .uploads import own_folder
+from .folders import own_folder, writable_folder
 
 DEFAULT_RUNS, MAX_RUNS, MAX_SECONDS = 8, 64, 2.0  # of one model; the rules of a serious bench take minutes
 
@@ -27,18 +27,26 @@ class Models:
 
     Args:
         folder: made if it is missing; None: one of this server's own, in the system's temporary folder.
+
+    Raises:
+        OptionError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or own_folder(self, "models")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = writable_folder(folder, "--models") if folder else own_folder(self, "models")
         self.variants: dict[str, tuple[str, str]] = import_export("precisions").variants()  # encoder and precision
 
     def path(self, name: str) -> Path:
         """Where a model is or will be. Raises an OptionError that suggests the nearest name."""
-        if name not in self.variants:
+        if str(name) not in self.variants:  # a program may send anything
             raise unknown("model", name, self.variants)
         return self.folder / f"{name}.onnx"
+
+    def check(self, name: str, num_runs: int) -> None:
+        """Raise an OptionError if such a measurement is impossible, before the model is made for it."""
+        self.path(name)
+        if type(num_runs) is not int or not 1 <= num_runs <= MAX_RUNS:  # JSON's true is an int too
+            raise OptionError(f"runs must be a whole number between 1 and {MAX_RUNS}, not {num_runs}.")
 
     def make(self, name: str) -> Path:
         """Export a model, if it is not there yet."""
@@ -51,8 +59,7 @@ class Models:
 
     def measure(self, name: str, num_runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:
         """Time a model that is there, and torch beside it; the rows of the export package's `report.summarize`."""
-        if not 1 <= num_runs <= MAX_RUNS:
-            raise OptionError(f"runs must be between 1 and {MAX_RUNS}, not {num_runs}.")
+        self.check(name, num_runs)
         benchmark, path = import_export("benchmark"), self.path(name)
         provider = "cuda" if torch.cuda.is_available() else "cpu"
         rules = benchmark.Rules(num_runs=num_runs, seconds=min(MAX_SECONDS, 0.1 * num_runs))

@@ -8,7 +8,10 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import gradio as gr
+
 from .gradio_internals import current_visitor
+from .messages import message_of
 from .quota import Quota
 from .settings import Settings
 
@@ -20,6 +23,7 @@ AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visib
 
 T = TypeVar("T")
 Job = Callable[..., Any]  # a generator function; Gradio wants endpoints annotated with what they yield
+Say = Callable[[str], Any]  # a sentence as a job's last frame
 
 
 class JobQueue:
@@ -32,28 +36,59 @@ class JobQueue:
     def __init__(self, settings: Settings) -> None:
         self.quota = Quota(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._open: set[Generator[Any, None, None]] = set()
 
-    def wire(self, listen: Callable[..., T], job: Job, *arguments: Any, **options: Any) -> T:
-        """Hand a job to an event's listener or to `gr.api`, and return what that returns."""
-        return listen(self.as_job(job), *arguments, **options, **ONE_JOB)
+    def wire(self, listen: Callable[..., T], job: Job, *arguments: Any, say: Say | None = None, **options: Any) -> T:
+        """Hand a job to an event's listener or to `gr.api`, and return what that returns; `say` as `as_job` has it."""
+        return listen(self.as_job(job, say), *arguments, **options, **ONE_JOB)
 
-    def as_job(self, job: Job) -> Callable[..., Iterator[Any]]:
-        """The job in the one thread, charged to the visitor who started it."""
+    def as_job(self, job: Job, say: Say | None = None) -> Callable[..., Iterator[Any]]:
+        """The job in the one thread, charged to the visitor who started it.
+
+        Whatever goes wrong ends in one sentence, `message_of` the error: in a gr.Error, or the frame that `say` makes.
+        """
 
         @functools.wraps(job)
         def run(*arguments: Any, **options: Any) -> Iterator[Any]:
-            yield from self.quota.charge(current_visitor(), self._in_thread(job(*arguments, **options)))
+            try:
+                yield from self.quota.charge(current_visitor(), self._in_thread(job(*arguments, **options)))
+            except Exception as error:
+                sentence = message_of(error)
+                if say is None:
+                    raise gr.Error(sentence, print_exception=False) from error
+                yield say(sentence)
 
         return run
 
+    def close(self) -> None:
+        """End the jobs within their steps at work: no job computes any more, or writes a file."""
+        for frames in tuple(self._open):
+            self._thread.submit(frames.close)
+        self._thread.shutdown()
+
     def _in_thread(self, frames: Generator[T, None, None]) -> Generator[T, None, None]:
-        end = object()
+        """The job's frames, and into it whatever is thrown here."""
+        end, thrown = object(), None
+        self._open.add(frames)
         try:
-            while (frame := self._call(next, frames, end)) is not end:
-                yield frame
+            while (frame := self._call(_advance, frames, thrown, end)) is not end:
+                try:
+                    yield frame
+                    thrown = None
+                except Exception as error:
+                    thrown = error
         finally:
+            self._open.discard(frames)
             self._call(frames.close)
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run it in the thread, with the caller's context: Gradio's messages find their visitor by it."""
         return self._thread.submit(contextvars.copy_context().run, function, *arguments).result()
+
+
+def _advance(frames: Generator[T, None, None], thrown: Exception | None, end: object) -> T | object:
+    """The next frame, or `end`. (A future that holds a StopIteration would break the generator that reads it.)"""
+    try:
+        return next(frames) if thrown is None else frames.throw(thrown)
+    except StopIteration:
+        return end

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import PositiveFloat, ValidationError
+from pydantic import Field, PositiveFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stylecore import StylizeConfig, make_config
-from stylecore.config import SETTINGS
+from stylecore.compare import check_components
+from stylecore.config import MIN_SIZE_PX, SETTINGS
 from stylecore.errors import OptionError
 
 ENV_PREFIX = "STYLECORE_"
-DISK_IS_FULL = "The server's disk is full for now: try again later."
+MAX_SEED = 2**53 - 1  # a browser's numbers are floats: a larger one would come as another
 MAX_NUM_STEPS = 1000  # one job blocks everybody else's, so the page allows less than the library
 
 
@@ -25,7 +26,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True)
 
     client_jobs: PositiveFloat = 4  # of one address, waiting and running
-    job_pixels: PositiveFloat = 1024 * 1024  # of a square result: the longer side of any is limited
+    # Of a square result: the longer side of any is limited.
+    job_pixels: Annotated[float, Field(ge=MIN_SIZE_PX**2)] = 1024 * 1024
     job_seconds: PositiveFloat = 1800  # of computing, as all below
     client_seconds: PositiveFloat = 3600  # of one address, within an hour
     total_seconds: PositiveFloat = 3600  # of all, within an hour
@@ -38,22 +40,24 @@ class Settings(BaseSettings):
         """From the environment, with options laid over it; None leaves a field to the environment.
 
         Raises:
-            OptionError: a limit that is no positive number.
+            OptionError: a limit that is no number, or too small for any job.
         """
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
             problem = error.errors()[0]
             variable = f"{ENV_PREFIX}{problem['loc'][0]}".upper()
-            raise OptionError(f"{variable} must be a number above 0, not '{problem['input']}'.") from error
+            least = problem.get("ctx", {}).get("ge")
+            number = f"{least:g} or more" if least else "a number above 0"
+            raise OptionError(f"{variable} must be {number}, not '{problem['input']}'.") from error
 
     def range(self, field: str) -> tuple[float, float]:
         """(lowest, highest) of a numeric field of the config: the library's, or what this server makes of it."""
         low, high = SETTINGS[field].low, SETTINGS[field].high
         assert low is not None
         assert high is not None
-        here = {"num_steps": MAX_NUM_STEPS, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
-        return low, max(low, min(high, here.get(field, high)))
+        here = {"num_steps": MAX_NUM_STEPS, "seed": MAX_SEED, "size": math.isqrt(int(min(self.job_pixels, 2**62)))}
+        return low, min(high, here.get(field, high))
 
     def make_config(self, preset: str, **options: Any) -> StylizeConfig:
         """The preset with options laid over it, as `stylecore.make_config` does; None leaves a field to the preset.
@@ -61,11 +65,12 @@ class Settings(BaseSettings):
         Raises:
             OptionError: a value of the wrong kind, or beyond what one page for all can do.
         """
-        config = make_config(preset, **options)
-        for field in ("size", "num_steps"):
+        config = make_config(str(preset), **options)  # a program may send anything
+        for field in ("size", "num_steps", "seed"):
             (low, high), value = self.range(field), getattr(config, field)
             if not low <= value <= high:
-                raise OptionError(f"{field} must be between {low:g} and {high:g} on this page, not {value}.")
+                raise OptionError(f"{field} must be between {low:.16g} and {high:.16g} on this page, not {value}.")
+        check_components(config)
         return config
 
     def has_room(self, folder: str | Path) -> bool:

@@ -11,8 +11,9 @@ from stylecore.errors import OptionError
 from stylecore.files import PARTS, replacing
 from stylecore.images import read_settings
 
-from .settings import DISK_IS_FULL, Settings
-from .uploads import own_folder
+from .folders import own_folder, writable_folder
+from .messages import DISK_IS_FULL
+from .settings import Settings
 
 SHARED_HOURS = 24
 TOKEN = re.compile(r"[\w-]{22}")  # 128 random bits
@@ -24,12 +25,15 @@ class SharedResults:
     Args:
         settings: of the server; names the folder, which is made if it is missing.
         max_age_s: seconds until a result is deleted.
+
+    Raises:
+        OptionError: the folder cannot be written.
     """
 
     def __init__(self, settings: Settings, max_age_s: float = SHARED_HOURS * 3600) -> None:
         self.settings = settings
-        self.folder = settings.shared_results or own_folder(self, "shared-results")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        given = settings.shared_results
+        self.folder = writable_folder(given, "--shared-results") if given else own_folder(self, "shared-results")
         self.max_age_s = max_age_s
 
     def add(self, path: Path) -> str:

@@ -1,64 +1,35 @@
-"""Between Gradio and the jobs: uploads in, files out, errors said kindly."""
+"""Between Gradio and the jobs: uploads in, files out."""
 
-import errno
-import secrets
-import shutil
-import tempfile
 import warnings
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
-from pydantic import ValidationError
 
-from stylecore import ImageError, ImageNote, StylecoreError, StylizeConfig, load_image, save_image
+from stylecore import ImageError, ImageNote, StylizeConfig, load_image, save_image
 from stylecore.images import ImageTensor, to_uint8
 from stylecore.job import Job
 
-from .export_package import export_errors
-from .settings import DISK_IS_FULL
+from .folders import new_file
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
-
-
-@contextmanager
-def friendly_errors() -> Iterator[None]:
-    """Show what stylecore and export say to the user, or that the disk is full, without a traceback."""
-    try:
-        yield
-    except _user_errors() as error:
-        raise gr.Error(message_of(error), print_exception=False) from error
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    return StylecoreError, OSError, *export_errors()
-
-
-def message_of(error: Exception) -> str:
-    """What a visitor is told: of a full disk without the server's folders. Raises OSErrors that mean something else."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.errno in FULL_DISK:
-        return DISK_IS_FULL
-    if cause is error:
-        raise error
-    return str(error)
 
 
 def read_job(content: Any, styles: Sequence[Any], config: StylizeConfig) -> Job:
     """A job on uploads as Gradio hands them over; the user is told what was converted.
 
     Raises:
-        ImageError: a picture that is missing, no upload, or no image; `friendly_errors` makes it a message.
+        ImageError: a picture that is missing, no upload, or no image.
         OptionError: style weights that do not fit the styles.
     """
+    if not isinstance(styles, list | None):  # a program may send anything
+        raise ImageError("The styles must be a list of uploaded files.")
+    styles = styles or [None]
     roles = ["photo", *(["style"] if len(styles) < 2 else [f"style {number}" for number in range(1, len(styles) + 1)])]
-    paths = [uploaded(upload, role) for upload, role in zip((content, *(styles or [None])), roles, strict=True)]
+    paths = [uploaded(upload, role) for upload, role in zip((content, *styles), roles, strict=True)]
     images = [_open(path, role) for path, role in zip(paths, roles, strict=True)]
     return Job(images[0], tuple(images[1:]), config, tuple(path.name for path in paths))
 
@@ -73,7 +44,7 @@ def uploaded(upload: Any, role: str) -> Path:
         raise ImageError(f"Choose a {role} first.")
     try:
         path = Path(gr.FileData.model_validate(upload).path).resolve()
-    except ValidationError as error:
+    except (ValueError, OSError) as error:  # no such dict, or none that names a path
         raise ImageError(f"The {role} must be an uploaded file.") from error
     # Gradio looks at this too, but only in dicts that call themselves files: nobody may name a file of the server.
     if not path.is_relative_to(Path(get_upload_folder()).resolve()):
@@ -95,7 +66,7 @@ def read_picture(path: Path, role: str) -> tuple[ImageTensor, list[str]]:
         try:
             # The bytes, not the path: messages would name the server's folders.
             image = load_image(path.read_bytes())
-        except FileNotFoundError as error:
+        except OSError as error:
             raise ImageError(f"The {role} is not on the server any more: choose it again.") from error
         except ImageError as error:
             raise ImageError(f"The {role} cannot be used. {error}") from error
@@ -119,17 +90,3 @@ def publish(path: Path, name: str | None = None) -> str:
     copy = new_file(name or path.name)
     copy.write_bytes(path.read_bytes())
     return str(copy)
-
-
-def new_file(name: str) -> Path:
-    """In a new folder of Gradio's cache that nobody can guess; the app's `delete_cache` empties it in time."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    return folder / name
-
-
-def own_folder(owner: object, name: str) -> Path:
-    """A temporary folder that is deleted with its owner, or at the end of the process."""
-    folder = Path(tempfile.mkdtemp(prefix=f"stylecore-{name}-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder

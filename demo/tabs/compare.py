@@ -19,10 +19,11 @@ from ..components import progress
 from ..components.job_button import JobButton
 from ..components.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS
 from ..components.url_state import Control, choice_control, list_control
-from ..live import throttle
+from ..live import pixels_evaluated, throttle
 from ..server.cleanup import COMPARISONS
+from ..server.messages import message_of
 from ..server.queue import AT_ONCE
-from ..server.uploads import friendly_errors, publish, save_frame, save_png
+from ..server.uploads import publish, save_frame, save_png
 from ..theme import picture_slider
 from ..variants import make_grid, make_variants
 from .base import Tab
@@ -89,7 +90,7 @@ class CompareTab(Tab):
         outputs = [self.status, self.sheet, self.finished, self.left, self.right, self.slider]
         outputs += [self.table, self.plot, self.download, self.pictures]
         inputs = self.inputs.components | {part for axis in self.axes for part in (axis.field, axis.values)}
-        self.button.runs(self.run, inputs, outputs, status=self.status, at_start=self._forget_results)
+        self.button.runs(self.run, inputs, outputs, status=self.status)
         names = [self.left, self.right]
         gr.on([each.input for each in names], _two_of, [self.pictures, *names], self.slider, **AT_ONCE)
 
@@ -107,32 +108,40 @@ class CompareTab(Tab):
         return {name: value for name, value in options.items() if "preset" not in axes or name not in RECIPE}
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        """The sheet as it fills in, then what can be done with it; a stopped comparison keeps what is finished."""
-        with friendly_errors(), TemporaryDirectory(prefix=COMPARISONS) as folder:
+        """The sheet as it fills in, then what can be done with it; whatever ends it early, what is finished is kept."""
+        with TemporaryDirectory(prefix=COMPARISONS) as folder:
             axes = self.read_axes(values)
             options = self._shared_options(values, axes)
             variants = make_variants(self.services.settings, options, make_grid(axes))
-            job = self.inputs.read_job(values)
+            comparison = Comparison(self.inputs.read_job(values), variants, folder)
             columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
-            yield self.button.running() | {self.sheet: gr.Gallery(columns=columns)}
-            comparison = Comparison(job, variants, folder)
-            started = time.monotonic()
+            yield self.button.running() | self._show_beginning(columns)
             pictures = {"photo": _photo(comparison)}
-            for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
-                if self.button.is_stopped(request):
-                    break
-                if event.record:
-                    pictures[event.record.name] = publish(comparison.folder / event.record.image)
-                status = _status(comparison, event, time.monotonic() - started)
-                yield {self.sheet: _sheet(comparison, pictures, event), self.status: status}
-            yield self._show_finished(comparison, pictures)
+            trouble = ""
+            try:
+                yield from self._watch(comparison, pictures, request)
+            except Exception as error:
+                trouble = message_of(error)
+            yield self._show_finished(comparison, pictures, trouble)
 
-    def _forget_results(self) -> dict[Any, Any]:
-        return {self.finished: gr.Column(visible=False), self.sheet: []}
+    def _watch(self, comparison: Comparison, pictures: dict[str, str], request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """The sheet until all is done or the visitor has stopped it; what is finished goes into `pictures`."""
+        started, work = time.monotonic(), _Work(comparison)
+        for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
+            if self.button.is_stopped(request):
+                return
+            if event.record:
+                pictures[event.record.name] = publish(comparison.folder / event.record.image)
+            status = _status(comparison, event, work.share_done(event), time.monotonic() - started)
+            yield {self.sheet: _sheet(comparison, pictures, event), self.status: status}
 
-    def _show_finished(self, comparison: Comparison, pictures: dict[str, str]) -> dict[Any, Any]:
+    def _show_beginning(self, columns: int) -> dict[Any, Any]:
+        """The last comparison makes room for this one."""
+        return {self.finished: gr.Column(visible=False), self.sheet: gr.Gallery([], columns=columns)}
+
+    def _show_finished(self, comparison: Comparison, pictures: dict[str, str], trouble: str) -> dict[Any, Any]:
         records = comparison.records
-        done = f"{len(records)} of {len(comparison.variants)} variants are done."
+        done = f"{trouble} {len(records)} of {len(comparison.variants)} variants are done.".lstrip()
         status = {self.status: progress.message(done, len(records) / len(comparison.variants))}
         if not records:
             return status
@@ -194,13 +203,28 @@ def _caption(record: Record) -> str:
     return f"{record.name} · {seconds_text(record.seconds)} · style {record.style_distance:.2f}"
 
 
-def _status(comparison: Comparison, event: Progress, seconds: float) -> str:
+class _Work:
+    """How much of a comparison is done, by the pixels that its variants evaluate."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        jobs = [comparison.job.with_config(variant.config) for variant in comparison.variants]
+        self._jobs = dict(zip((variant.name for variant in comparison.variants), jobs, strict=True))
+        self._whole = {name: pixels_evaluated(job) for name, job in self._jobs.items()}
+
+    def share_done(self, event: Progress) -> float:
+        """0 to 1, where the comparison is now."""
+        names = list(self._whole)
+        before = sum(self._whole[name] for name in names[: names.index(event.variant.name)])
+        now = pixels_evaluated(self._jobs[event.variant.name], event.step.index if event.step else None)
+        return (before + now) / sum(self._whole.values())
+
+
+def _status(comparison: Comparison, event: Progress, share: float, seconds: float) -> str:
     """Where the comparison is, and by the pace so far how long it will take."""
     names = [variant.name for variant in comparison.variants]
-    number = names.index(event.variant.name)
-    share = (number + (event.step.index / event.step.total if event.step else 1.0)) / len(names)
+    number = names.index(event.variant.name) + 1
     left = progress.duration(seconds * (1 - share) / share)
-    return progress.message(f"{number + 1} of {len(names)}: {event.variant.name} · about {left} left", share)
+    return progress.message(f"{number} of {len(names)}: {event.variant.name} · about {left} left", share)
 
 
 def _row(record: Record, records: list[Record]) -> list[str]:

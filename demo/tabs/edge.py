@@ -20,7 +20,7 @@ from ..components.url_state import UrlState
 from ..live import throttle
 from ..server.export_package import import_export
 from ..server.queue import AT_ONCE
-from ..server.uploads import friendly_errors, save_frame, save_png
+from ..server.uploads import save_frame, save_png
 from ..theme import picture_slider
 from .base import Tab
 
@@ -74,14 +74,12 @@ class EdgeTab(Tab):
             {self.model},
             [self.table, self.status, self.download],
             status=self.status,
-            at_start=lambda: {self.download: gr.DownloadButton(interactive=False)},
         )
         self.stylize_button.runs(
             self.run_bundle,
             self.inputs.components,
             [self.live, self.slider, self.words, self.bundle],
             status=self.words,
-            at_start=dict,
         )
         self.model.change(self._show_download, self.model, self.download, **AT_ONCE)
 
@@ -89,40 +87,47 @@ class EdgeTab(Tab):
         """Show what models there are by now when the page is loaded."""
         url_state.restored.then(self._show_models, self.model, [self.table, self.download], **AT_ONCE)
 
-    def run_model(self, values: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
+    def run_model(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Make the model where it is missing, then time it."""
         name = values[self.model]
-        with friendly_errors():
-            yield self.measure_button.running() | {
-                self.status: progress.message(f"Making {name} where it is missing…", 0.2)
+        self.models.path(name)
+        words = f"Making {name} where it is missing…"
+        yield self.measure_button.running() | {
+            self.status: progress.message(words, 0.2),
+            self.download: gr.DownloadButton(interactive=False),
+        }
+        self.models.make(name)
+        if self.measure_button.is_stopped(request):
+            yield {
+                self.status: progress.message(f"Stopped: {name} is made, but not measured."),
+                **self._show_models(name),
             }
-            self.models.make(name)
-            yield {self.status: progress.message(f"Measuring {name}, and torch beside it…", 0.6)}
-            _, *of_torch = self.models.measure(name)
+            return
+        yield {self.status: progress.message(f"Measuring {name}, and torch beside it…", 0.6)}
+        _, *of_torch = self.models.measure(name)
         beside = ", ".join(f"{row['name'].removeprefix('torch-')} {row['p50_ms']:.0f} ms" for row in of_torch)
         done = progress.message(f"Measured. Torch on the same threads: {beside}.", 1.0)
         yield {self.status: done} | self._show_models(name)
 
     def run_bundle(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """Live frames of the torch-free runtime, then torch's result of the same recipe beside its own."""
-        with friendly_errors():
-            job = self.inputs.read_job(values)  # of whose config the bundle takes what it can
-            yield self.stylize_button.running() | self._show_beginning()
-            bundle = import_export("runtime").Bundle(self.models.make_bundle())
-            recipe: dict[str, Any] = {name: getattr(job.config, name) for name in ("size", "style_weight", "seed")}
-            started = time.perf_counter()
-            steps = bundle.stylize_steps(job.content.numpy(), job.styles[0].numpy(), **recipe)
-            for step in throttle(steps, must_show=lambda step: step.index == step.total):
-                if self.stylize_button.is_stopped(request):
-                    yield {self.words: progress.message(f"Stopped after {step.index} of {step.total} steps.")}
-                    return
-                words = f"Step {step.index} of {step.total}, by onnxruntime"
-                image = torch.from_numpy(step.image)
-                yield {self.live: save_frame(image), self.words: progress.message(words, step.index / step.total)}
-            seconds = time.perf_counter() - started
-            yield {self.words: progress.message("The same by torch…", 1.0)}
-            by_torch = stylize(job.content, job.styles[0], StylizeConfig.from_dict(bundle.config | recipe))
-            yield self._show_both(by_torch, image, seconds)
+        job = self.inputs.read_job(values)  # of whose config the bundle takes what it can
+        yield self.stylize_button.running() | self._show_beginning()
+        bundle = import_export("runtime").Bundle(self.models.make_bundle())
+        recipe: dict[str, Any] = {name: getattr(job.config, name) for name in ("size", "style_weight", "seed")}
+        started = time.perf_counter()
+        steps = bundle.stylize_steps(job.content.numpy(), job.styles[0].numpy(), **recipe)
+        for step in throttle(steps, must_show=lambda step: step.index == step.total):
+            if self.stylize_button.is_stopped(request):
+                yield {self.words: progress.message(f"Stopped after {step.index} of {step.total} steps.")}
+                return
+            words = f"Step {step.index} of {step.total}, by onnxruntime"
+            image = torch.from_numpy(step.image)
+            yield {self.live: save_frame(image), self.words: progress.message(words, step.index / step.total)}
+        seconds = time.perf_counter() - started
+        yield {self.words: progress.message("The same by torch…", 1.0)}
+        by_torch = stylize(job.content, job.styles[0], StylizeConfig.from_dict(bundle.config | recipe))
+        yield self._show_both(by_torch, image, seconds)
 
     def _show_beginning(self) -> dict[Any, Any]:
         return {

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from stylecore import StylecoreError
 from stylecore.images import resize_image
+from stylecore.job import SavedSettings
 
 from ..components import progress
 from ..components.job_button import JobButton
-from ..components.url_state import Control, UrlState
+from ..components.url_state import Control, UrlState, encoded
 from ..live import Frame, run_job
+from ..server.messages import message_of
 from ..server.queue import AT_ONCE
 from ..server.shared_results import SHARED_HOURS
-from ..server.uploads import friendly_errors, message_of, publish, save_frame, save_png, uploaded
+from ..server.uploads import publish, save_frame, save_png, uploaded
 from ..theme import picture_slider
 from .base import Tab
 
 HEIGHT_PX = 440
-LINK = "(query) => location.origin + location.pathname + '?' + query"
+# Before the address is written, which has the result while its settings are these (url_state.WRITE).
+LINK = """(query) => {
+    const [settings, token] = query.split("&result=");
+    window.shared = {token, settings};
+    return location.origin + location.pathname + "?" + query;
+}"""
 
 
 class StylizeTab(Tab):
@@ -66,51 +73,58 @@ class StylizeTab(Tab):
             elem_id="link",
         )
         self.curves = gr.HTML(visible=False, label="Curves", show_label=True, container=True, padding=True)
-        self.token = gr.Textbox("", visible=False)
+        self.token = gr.Textbox("", visible=False)  # of the result in the address
+        self.query = gr.Textbox("", visible=False)  # of the link
 
     def wire(self) -> None:
         """The button starts the job."""
         outputs = [self.live, self.slider, self.status, self.download, self.share, self.curves]
         outputs += [self.link, self.token]
-        self.button.runs(self.run, self.inputs.components, outputs, status=self.status, at_start=self._forget_result)
+        self.button.runs(self.run, self.inputs.components, outputs, status=self.status)
 
     def connect(self, url_state: UrlState) -> None:
-        """Share puts the result into the address; an address with a result shows it."""
-        told = [self.token, self.link, self.status]
+        """Share makes a link to the result; an address with a result shows it."""
+        told = [self.token, self.query, self.link, self.status]
         shared = self.share.click(self._share, self.download, told, preprocess=False, **AT_ONCE)
-        url_state.write_after(shared).success(None, url_state.query, self.link, js=LINK)
+        url_state.write_after(shared.success(None, self.query, self.link, js=LINK))
         shown = [self.live, self.slider, self.status, self.download, self.curves]
         url_state.restored.then(self._show_shared, self.token, shown, **AT_ONCE)
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        """Live frames, then the result; a stopped job's result is its last frame."""
-        ending = "Done"
-        with friendly_errors():
-            job = self.inputs.read_job(values)
-            yield self.button.running() | {
-                self.slider: gr.ImageSlider(visible=False),
-                self.live: gr.Image(visible=True),
-            }
-            for frame in run_job(job):
+        """Live frames, then the result: of a job that was stopped, or in which something went wrong, its last frame."""
+        frames = run_job(self.inputs.read_job(values))
+        frame, ending, begins = next(frames), "Done", self._show_beginning()
+        try:
+            yield self.button.running() | self._show_frame(frame)
+            for frame in frames:
                 if self.button.is_stopped(request):
                     ending = "Stopped"
                     break
-                yield {
-                    self.live: save_frame(frame.image),
-                    self.status: progress.status(frame),
-                    self.curves: gr.HTML(progress.curves(frame), visible=bool(frame.losses)),
-                }
-            if frame.trouble:
-                gr.Warning(frame.trouble)
-                ending = "Ended early"
-            yield self._show_result(frame, ending)
+                yield self._show_frame(frame) | begins
+                begins = {}
+        except Exception as error:
+            frame = replace(frame, trouble=message_of(error))
+        if frame.trouble and not frame.step:
+            yield {self.status: progress.failure(frame.trouble)}
+        else:
+            yield begins | self._show_result(frame, "Ended early" if frame.trouble else ending)
 
-    def _forget_result(self) -> dict[Any, Any]:
+    def _show_beginning(self) -> dict[Any, Any]:
+        """With the first step, the live picture takes the place of the last result."""
         return {
+            self.slider: gr.ImageSlider(visible=False),
+            self.live: gr.Image(visible=True),
             self.download: gr.DownloadButton(interactive=False),
             self.share: gr.Button(interactive=False),
             self.link: gr.Textbox(visible=False),
             self.token: "",
+        }
+
+    def _show_frame(self, frame: Frame) -> dict[Any, Any]:
+        return {
+            self.live: save_frame(frame.image),
+            self.status: progress.status(frame),
+            self.curves: gr.HTML(progress.curves(frame), visible=True) if frame.losses else gr.skip(),
         }
 
     def _show_result(self, frame: Frame, ending: str) -> dict[Any, Any]:
@@ -121,25 +135,28 @@ class StylizeTab(Tab):
             self.live: gr.Image(visible=False),
             self.slider: gr.ImageSlider((before, after), visible=True),
             self.status: progress.status(frame, ending),
-            self.curves: progress.curves(frame),
+            self.curves: gr.HTML(progress.curves(frame), visible=bool(frame.losses)),
             self.download: gr.DownloadButton(value=after, interactive=True),
             self.share: gr.Button(interactive=True),
         }
 
     def _share(self, result: Any) -> dict[Any, Any]:
+        """The link has the picture's own settings, wherever the controls are by now."""
         try:
-            token = self.services.shared_results.add(uploaded(result, "result"))
-        except (StylecoreError, OSError) as error:
-            return {self.status: progress.message(message_of(error))}
-        return {self.token: token, self.link: gr.Textbox(visible=True)}
+            path = uploaded(result, "result")
+            settings = encoded(self.inputs.saved_settings(SavedSettings.read(path)))
+            token = self.services.shared_results.add(path)
+        except Exception as error:
+            return {self.status: progress.failure(message_of(error))}
+        return {self.token: token, self.query: f"{settings}&result={token}", self.link: gr.Textbox(visible=True)}
 
     def _show_shared(self, token: str) -> dict[Any, Any]:
         if not token:
             return {self.live: gr.skip()}
         try:
             path = publish(self.services.shared_results.find(token), "shared_result.png")
-        except StylecoreError as error:
-            return {self.status: progress.message(str(error))}
+        except Exception as error:
+            return {self.status: progress.failure(message_of(error))}
         return {
             self.live: gr.Image(path, visible=True),
             self.slider: gr.ImageSlider(visible=False),
