@@ -17,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 import torch
 
@@ -40,6 +39,7 @@ from .sessions import (
     is_built_in,
     profile_providers,
     read_extractor_metadata,
+    session_environment,
     session_on,
 )
 from .verify import relative_error
@@ -236,7 +236,7 @@ def run_bench(
         each.row.milliseconds = [1e3 * value for value in seconds]
     return {
         "kind": "export-bench",
-        "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__, "numpy": np.__version__},
+        "environment": environment(torch.device("cpu")) | session_environment(),
         "rules": asdict(rules),
         "rows": [asdict(each.row) for each in timed],
         "not_run": not_run,

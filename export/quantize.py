@@ -301,8 +301,9 @@ def _fold_scales(graph: onnx.GraphProto) -> None:
 @contextmanager
 def _quiet_quantizer() -> Iterator[None]:
     """Without the quantiser's hints on the root logger to preprocess: there is nothing in our graphs to fuse."""
-    logging.disable(logging.WARNING)
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)

@@ -11,30 +11,48 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
+import math
 import os
+import secrets
+import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+if __name__ == "__main__":
+
+    def stop(*_: object) -> NoReturn:
+        """Ctrl-C while the imports below load, which Python would answer with a traceback."""
+        print("stylize: Stopped: nothing was written.", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, stop)
 
 import numpy as np
 import onnxruntime as ort
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 
 FORMAT = 2  # of the manifest
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 LEVELS = 255.0
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
-MAX_PIXELS = 100_000_000
+MAX_PIXELS, MAX_ASPECT = 100_000_000, 12
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
+MAX_STEPS, MAX_THREADS, MAX_SEED, MAX_WEIGHT = 100_000, 256, 2**63 - 1, 10**12
 SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
+# Threads that wait must not take a core from those that run, in this process or another.
+SESSION_CONFIG = {"session.intra_op.allow_spinning": "0"}
 
 
 class ModelError(Exception):
@@ -51,12 +69,11 @@ def open_session(
     """An onnxruntime session; 0 threads: one a core. Raises a ModelError for whatever keeps a file from running."""
     if not path.is_file():
         raise ModelError(f"There is no model file '{path}'.")
-    ort.set_default_logger_severity(4)  # errors are raised below; onnxruntime would print them as well
     options = ort.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # errors are raised below; onnxruntime would print them as well
     options.intra_op_num_threads = num_threads
-    # A session that waits must not take a core from one that runs.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for key, value in SESSION_CONFIG.items():
+        options.add_session_config_entry(key, value)
     options.enable_mem_pattern = memory_pattern
     if profile_prefix is not None:
         options.enable_profiling = True
@@ -67,8 +84,18 @@ def open_session(
         raise ModelError(f"'{path}' cannot be used: {_reason(str(error))}.") from error
 
 
+def run_session(session: ort.InferenceSession, outputs: Sequence[str], inputs: Values) -> Values:
+    """The outputs by name. Raises a ModelError where onnxruntime cannot compute them."""
+    try:
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    except Exception as error:  # of as many kinds
+        raise ModelError(f"The step could not be computed: {_reason(str(error))}.") from error
+
+
 def _reason(message: str) -> str:
     """onnxruntime's message in words that help."""
+    if "allocat" in message or "bad_alloc" in message:
+        return "it does not fit into memory, so choose a smaller --size"
     if "opset" in message and "support" in message:
         return "it needs a newer onnxruntime (its opset is not supported): pip install --upgrade onnxruntime"
     if "external" in message.lower() and ("file" in message.lower() or "data" in message.lower()):
@@ -79,22 +106,111 @@ def _reason(message: str) -> str:
 
 
 def load_image(path: str | Path) -> Array:
-    """An image file as float32 (1, 3, H, W) in [0, 1], turned as its EXIF says, transparency on white."""
+    """An image file as float32 (1, 3, H, W) in [0, 1], read as the library's `load_image` reads it.
+
+    Raises:
+        ModelError: no image of `FORMATS`, damaged, or of a size that is not accepted.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - of no name is it an error to ask
+        raise ModelError(f"'{path}' is a folder: name one image in it.")
+    if not os.path.isfile(path):  # noqa: PTH113
+        hint = "download it first" if "://" in str(path) else "name an image"
+        raise ModelError(f"There is no file '{path}': {hint}.")
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            width, height = file.size
-            if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE_PX:
-                raise ModelError(
-                    f"'{path}' is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px, and all at most "
-                    f"{MAX_PIXELS // 1_000_000} megapixels."
-                )
-            rgba = ImageOps.exif_transpose(file).convert("RGBA")
-    except FileNotFoundError as error:
-        raise ModelError(f"There is no file '{path}'.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ModelError(f"'{path}' is not an image that can be read, or is damaged.") from error
-    rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        with warnings.catch_warnings(), _quiet_stderr():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()) as file:
+                _check_shape(*file.size, path)
+                file.load()
+                rgb = _to_rgb(_upright(file))
+    except ModelError:
+        raise
+    except MemoryError as error:
+        raise ModelError(f"'{path}' does not fit into memory: make it smaller.") from error
+    except Exception as error:  # Pillow's plugins raise whatever they stumble on in a damaged file
+        raise ModelError(f"'{path}' {_why_unreadable(path)}.") from error
     return (np.asarray(rgb, np.float32) / np.float32(LEVELS)).transpose(2, 0, 1)[None]
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Without the lines that C libraries print: libtiff has one for each thing it stumbles on."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _why_unreadable(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        brand = file.read(12)[4:]
+    if brand in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypheim", b"ftyphevc"):
+        return "is a HEIC photo: save it as JPEG first"
+    return "is not an image that can be read, or is damaged: save it as PNG or JPEG again"
+
+
+def _check_shape(width: int, height: int, path: str | Path) -> None:
+    if min(width, height) < MIN_SIDE_PX or width * height > MAX_PIXELS:
+        raise ModelError(
+            f"'{path}' is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px, and all at most "
+            f"{MAX_PIXELS // 1_000_000} megapixels."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ModelError(f"'{path}' is {width}x{height} px: the longer side may be {MAX_ASPECT} times the shorter.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says. Pillow's own would also write the other tags again, and cannot write all it reads."""
+    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
+    orientation = image.getexif().get(0x0112)
+    return image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation in range(2, 9) else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode -> 8-bit sRGB, alpha composited on white: the library's table of modes."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _grey_to_8_bit(image)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    # A profile describes colours without alpha: grey, CMYK, or RGB, to which palettes and all else are taken first.
+    mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    rgb = _to_srgb(image.convert(mode), profile).convert("RGB")
+    return rgb if alpha is None else Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+
+
+def _grey_to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit greys by 65535; 32-bit and float ones by the first of 1, 255 and 65535 that holds them (but for
+    highlights up to half as bright again), else by their own largest. A transparent grey becomes white."""
+    values = np.array(image, np.float64)
+    top = values.max(initial=0.0, where=np.isfinite(values))
+    is_16_bit = image.mode.startswith("I;16")
+    white = 65535.0 if is_16_bit else next(w for w in (1.0, 255.0, 65535.0, top) if top <= 1.5 * w)
+    values[values == image.info.get("transparency")] = white
+    values = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0)
+    return Image.fromarray(np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply an embedded colour profile; one that is damaged is ignored, as browsers do."""
+    if profile:
+        with suppress(ImageCms.PyCMSError, OSError, ValueError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+    return image
 
 
 def resize(image: Array, height: int, width: int) -> Array:
@@ -115,15 +231,15 @@ def fit(image: Array, longer_side: int) -> Array:
 def save_png(image: Array, path: Path) -> None:
     """Write (1, 3, H, W) in [0, 1] as PNG; an old file is replaced only by a complete new one."""
     pixels = Image.fromarray((image[0].clip(0, 1) * LEVELS).round().astype(np.uint8).transpose(1, 2, 0))
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    part = path.with_name(f".stylecore-{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with part.open("xb") as file:
             pixels.save(file, format="PNG")
-        Path(name).chmod(0o644)  # mkstemp makes private files
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        part.replace(path)
+    except OSError as error:
+        raise ModelError(f"The output '{path}' could not be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -186,11 +302,13 @@ class Bundle:
         config = self.config
         longer_side, total = size or config["size"], num_steps or config["num_steps"]
         stages = plan_stages(config["stages"], content.shape, longer_side, total)
+        for name, picture in (("photo", content), ("style", style)):
+            self._check_side(name, picture, longer_side)
         image = self._first_image(fit(content, stages[0][0]), style, seed)
         index = 0
         for side, number in stages:
             content_here = fit(content, side)
-            fixed = self._targets(content_here, fit(style, max(content_here.shape)), style_weight)
+            fixed = self._targets(content_here, self._fit_style(style, max(content_here.shape)), style_weight)
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
                 values = self._step(state | fixed)
@@ -198,6 +316,27 @@ class Bundle:
                 index += 1
                 image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
                 yield Step(index, total, image, float(values["loss"]))
+
+    @property
+    def _stride(self) -> int:
+        """Of the deepest layer, in px: there is a pooling between two blocks, and `relu5_1` is of the fifth."""
+        layers = self.config["content_layers"] + self.config["style_layers"]
+        return int(2 ** (max(int(layer[4]) for layer in layers) - 1))
+
+    def _check_side(self, name: str, picture: Array, longer_side: int) -> None:
+        """Raise a ModelError for a picture whose shorter side, at the result's size, cannot hold the deepest layer."""
+        height, width = picture.shape[2:]
+        aspect = max(height, width) / min(height, width)
+        if round(longer_side / aspect) < self._stride:
+            raise ModelError(
+                f"The {name} is {width}x{height} px, too thin at --size {longer_side}: crop it, or choose at least "
+                f"--size {math.ceil(self._stride * aspect)}."
+            )
+
+    def _fit_style(self, style: Array, longer_side: int) -> Array:
+        """Of the stage's size, but never so thin that the deepest layer is left with nothing."""
+        height, width = style.shape[2:]
+        return fit(style, max(longer_side, math.ceil(self._stride * max(height, width) / min(height, width))))
 
     def _first_image(self, content: Array, style: Array, seed: int) -> Array:
         if self.config["init"] == "style_statistics":
@@ -216,14 +355,14 @@ class Bundle:
     def _step(self, inputs: Values) -> Values:
         """One step: its inputs, and what it made of them. Handing OrtValues over instead of arrays was no faster."""
         outputs = [slot["next"] for slot in self.slots.values() if slot["next"] not in self.slots] + ["loss"]
-        return inputs | dict(zip(outputs, self.step.run(outputs, inputs), strict=True))
+        return inputs | run_session(self.step, outputs, inputs)
 
     def _targets(self, content: Array, style: Array, style_weight: float) -> Values:
         """What the step compares with, and the weights of the terms, by the names of its inputs."""
         config = self.config
         names = [output.name for output in self.targets.get_outputs()]
-        of_content = dict(zip(names, self.targets.run(None, {"image": content}), strict=True))
-        of_style = dict(zip(names, self.targets.run(None, {"image": style}), strict=True))
+        of_content = run_session(self.targets, names, {"image": content})
+        of_style = run_session(self.targets, names, {"image": style})
         targets: Values = {}
         for layer, weight in zip(config["content_layers"], config["content_layer_weights"], strict=True):
             name = f"content_{layer}"
@@ -332,6 +471,7 @@ class Job:
     style_weight: float = 1.0
     seed: int = 0
     num_threads: int = 0
+    overwrite: bool = False
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -341,7 +481,8 @@ def run_job(job: Job) -> dict[str, Any]:
         ModelError: bad input, before anything slow is done.
     """
     started = time.perf_counter()
-    _check_job(job)
+    _check_numbers(job)
+    target = _check_output(job)
     content, style = load_image(job.content), load_image(job.style)
     bundle = Bundle(job.models, job.num_threads)
     ready = time.perf_counter()
@@ -350,7 +491,7 @@ def run_job(job: Job) -> dict[str, Any]:
         if not np.isfinite(step.loss):
             raise ModelError("The optimisation left the finite numbers: lower --style-weight.")
         last = step
-    save_png(last.image, job.output)
+    save_png(last.image, target)
     config = {name: value for name, value in options.items() if value is not None and name != "style_weight"}
     config["style_weight"] = bundle.config["style_weight"] * job.style_weight
     peak = peak_memory_mib()
@@ -369,17 +510,44 @@ def run_job(job: Job) -> dict[str, Any]:
     }
 
 
-def _check_job(job: Job) -> None:
-    if job.output.suffix.lower() != ".png":
-        raise ModelError(f"Name the output '{job.output.with_suffix('.png')}': it is a PNG.")
-    if not job.output.parent.is_dir() or job.output.is_dir():
-        raise ModelError(f"'{job.output}' cannot be written: name a file in a folder that is there.")
-    if job.size is not None and not 4 * MIN_SIDE_PX <= job.size <= MAX_SIDE_PX:
-        raise ModelError(f"--size must be between {4 * MIN_SIDE_PX} and {MAX_SIDE_PX} px, not {job.size}.")
-    if job.num_steps is not None and job.num_steps < 1:
-        raise ModelError(f"--steps must be at least 1, not {job.num_steps}.")
-    if not 0 <= job.style_weight < float("inf"):
-        raise ModelError(f"--style-weight must be 0 or more, not {job.style_weight:g}.")
+def _check_numbers(job: Job) -> None:
+    ranges: dict[str, tuple[float | None, int, int]] = {
+        "--size": (job.size, 4 * MIN_SIDE_PX, MAX_SIDE_PX),
+        "--steps": (job.num_steps, 1, MAX_STEPS),
+        "--style-weight": (job.style_weight, 0, MAX_WEIGHT),
+        "--seed": (job.seed, 0, MAX_SEED),
+        "--threads": (job.num_threads, 0, MAX_THREADS),
+    }
+    for option, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:  # nor is NaN within
+            raise ModelError(f"{option} must be between {low} and {high}, not {value}.")
+
+
+def _check_output(job: Job) -> Path:
+    """The file to write, links followed. Raises a ModelError now if it could not be written later."""
+    output, target = job.output, Path(os.path.realpath(job.output))
+    try:
+        if target.is_dir():
+            raise ModelError(f"The output '{output}' is a folder: name a file in it.")
+        if output.suffix.lower() != ".png":
+            raise ModelError(f"Name the output '{output.with_suffix('.png')}': it is a PNG.")
+        if not target.parent.is_dir():
+            raise ModelError(f"There is no folder '{target.parent}' to write '{output.name}' to.")
+        if target.exists():
+            _check_replaced(job, target)
+        with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
+            target.stat()  # refuses an impossible name
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The output '{output}' cannot be written: {getattr(error, 'strerror', error)}.") from error
+    return target
+
+
+def _check_replaced(job: Job, target: Path) -> None:
+    if not (target.is_file() and os.access(target, os.W_OK)):
+        raise ModelError(f"The output '{job.output}' is there already and may not be written over.")
+    is_input = any(Path(path).exists() and target.samefile(path) for path in (job.content, job.style))
+    if is_input and not job.overwrite:
+        raise ModelError(f"The output '{job.output}' is one of the pictures: name another, or add --overwrite.")
 
 
 def sentence(record: dict[str, Any]) -> str:
@@ -388,9 +556,16 @@ def sentence(record: dict[str, Any]) -> str:
     return f"{record['output']}: {width}x{height} px, {record['num_steps']} steps in {record['seconds']:.1f} s."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of a bundle. Returns the exit status: 0, or 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Paint CONTENT in the manner of STYLE with onnxruntime alone.")
+class Parser(argparse.ArgumentParser):
+    """One whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ModelError(f"{message}: --help has the options.")
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[Job, bool]:
+    """What is asked for, and whether as JSON. Raises a ModelError for what cannot be understood."""
+    parser = Parser(description="Paint CONTENT in the manner of STYLE with onnxruntime alone.")
     parser.add_argument("content", metavar="CONTENT", help="the photo")
     parser.add_argument("style", metavar="STYLE", help="the picture")
     parser.add_argument("-o", "--output", type=Path, default=Path("stylized.png"), help="the PNG to write")
@@ -400,17 +575,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--style-weight", type=float, default=1.0, help="from photo (0.01) to painting (10)")
     parser.add_argument("--seed", type=int, default=0, help="of a noise start")
     parser.add_argument("--threads", type=int, dest="num_threads", default=0, help="0: one a core")
+    parser.add_argument("--overwrite", action="store_true", help="also where the output is one of the pictures")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("as_json")
+    return Job(**options), as_json
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of a bundle. Returns the exit status: 0, 2 for bad input, or 130 for Ctrl-C."""
     try:
-        record = run_job(Job(**options))
+        job, as_json = parse(arguments)
+        record = run_job(job)
+        print(json.dumps(record) if as_json else sentence(record))
+        return 0
     except ModelError as error:
-        print(f"stylize: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(json.dumps(record) if as_json else sentence(record))
-    return 0
+        message, status = str(error), 2
+    except KeyboardInterrupt:
+        message, status = "Stopped: nothing was written.", 130
+    print(f"stylize: {' '.join(message.split())}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack a letter
     sys.exit(main())

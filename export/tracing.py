@@ -58,10 +58,15 @@ def trace(module: nn.Module, inputs: TraceInputs, output_names: Sequence[str]) -
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Without the exporter's warnings about axis names that several inputs share, and about its own deprecations."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:

@@ -54,7 +54,7 @@ def verify(path: Path) -> Verification:
     """
     session = session_on(path)
     metadata = read_extractor_metadata(session, path)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         _check_form(path)
     options = ExtractorOptions.from_metadata(metadata)
     encoder = load_encoder(options.encoder)
