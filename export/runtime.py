@@ -46,7 +46,7 @@ Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 FORMAT = 2  # of the manifest
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 LEVELS = 255.0
-MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
+MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096  # relu5_1, the deepest layer, has a position for every 16 px
 MAX_PIXELS, MAX_ASPECT = 100_000_000, 12
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
 MAX_STEPS, MAX_THREADS, MAX_SEED, MAX_WEIGHT = 100_000, 256, 2**63 - 1, 10**12
@@ -221,11 +221,23 @@ def resize(image: Array, height: int, width: int) -> Array:
     return np.stack([np.asarray(plane) for plane in planes])[None].clip(0, 1)
 
 
-def fit(image: Array, longer_side: int) -> Array:
-    """`image` resized to that longer side in px, its aspect kept."""
+def fit(image: Array, longer_side: int, least_side: int = 1) -> Array:
+    """`image` resized to that longer side in px, or to a longer one that leaves the shorter side `least_side`."""
     height, width = image.shape[2:]
-    factor = longer_side / max(height, width)
-    return resize(image, max(1, round(height * factor)), max(1, round(width * factor)))
+    factor = max(longer_side / max(height, width), least_side / min(height, width))
+    return resize(image, round(height * factor), round(width * factor))
+
+
+def check_sides(content: Array, style: Array, longer_side: int) -> None:
+    """Raise a ModelError for a picture whose shorter side, at the result's size, cannot hold the deepest layer."""
+    for name, picture in (("content", content), ("style", style)):
+        height, width = picture.shape[2:]
+        aspect = max(height, width) / min(height, width)
+        if round(longer_side / aspect) < MIN_SIDE_PX:
+            raise ModelError(
+                f"The {name} of {width}x{height} px is too thin at --size {longer_side}: choose --size "
+                f"{math.ceil(MIN_SIDE_PX * aspect)} or more, or crop the picture."
+            )
 
 
 def save_png(image: Array, path: Path) -> None:
@@ -302,13 +314,13 @@ class Bundle:
         config = self.config
         longer_side, total = size or config["size"], num_steps or config["num_steps"]
         stages = plan_stages(config["stages"], content.shape, longer_side, total)
-        for name, picture in (("photo", content), ("style", style)):
-            self._check_side(name, picture, longer_side)
+        check_sides(content, style, longer_side)
         image = self._first_image(fit(content, stages[0][0]), style, seed)
         index = 0
         for side, number in stages:
             content_here = fit(content, side)
-            fixed = self._targets(content_here, self._fit_style(style, max(content_here.shape)), style_weight)
+            style_here = fit(style, max(content_here.shape), MIN_SIDE_PX)
+            fixed = self._targets(content_here, style_here, style_weight)
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
                 values = self._step(state | fixed)
@@ -316,27 +328,6 @@ class Bundle:
                 index += 1
                 image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
                 yield Step(index, total, image, float(values["loss"]))
-
-    @property
-    def _stride(self) -> int:
-        """Of the deepest layer, in px: there is a pooling between two blocks, and `relu5_1` is of the fifth."""
-        layers = self.config["content_layers"] + self.config["style_layers"]
-        return int(2 ** (max(int(layer[4]) for layer in layers) - 1))
-
-    def _check_side(self, name: str, picture: Array, longer_side: int) -> None:
-        """Raise a ModelError for a picture whose shorter side, at the result's size, cannot hold the deepest layer."""
-        height, width = picture.shape[2:]
-        aspect = max(height, width) / min(height, width)
-        if round(longer_side / aspect) < self._stride:
-            raise ModelError(
-                f"The {name} is {width}x{height} px, too thin at --size {longer_side}: crop it, or choose at least "
-                f"--size {math.ceil(self._stride * aspect)}."
-            )
-
-    def _fit_style(self, style: Array, longer_side: int) -> Array:
-        """Of the stage's size, but never so thin that the deepest layer is left with nothing."""
-        height, width = style.shape[2:]
-        return fit(style, max(longer_side, math.ceil(self._stride * max(height, width) / min(height, width))))
 
     def _first_image(self, content: Array, style: Array, seed: int) -> Array:
         if self.config["init"] == "style_statistics":
