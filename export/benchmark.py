@@ -42,6 +42,7 @@ from .sessions import (
     session_environment,
     session_on,
 )
+from .tracing import neutral
 from .verify import relative_error
 
 WARM_UP_RUNS = 5
@@ -204,6 +205,7 @@ def export_variants(folder: Path) -> list[Path]:
     ]
 
 
+@neutral()
 def run_bench(
     paths: Sequence[Path],
     *,
@@ -231,7 +233,11 @@ def run_bench(
         for number in threads
     ]
     runs = [each.run for each in timed]
-    samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
+    num_threads = torch.get_num_threads()
+    try:
+        samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
+    finally:
+        torch.set_num_threads(num_threads)  # those of the program around
     for each, seconds in zip(timed, samples, strict=True):
         each.row.milliseconds = [1e3 * value for value in seconds]
     return {

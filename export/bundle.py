@@ -27,7 +27,7 @@ from stylecore.presets import make_config
 from . import runtime
 from .graphs import StyleTargets, StylizeStep, with_int8_weights
 from .optimizers import StepOptimizer, make_step_optimizer
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -56,7 +56,7 @@ def num_components(config: StylizeConfig, encoder: Encoder) -> dict[str, int]:
         return {}
     if config.components.variance is not None:
         raise OptionError("A step graph has a fixed number of components: give a count or a share such as 12.5%.")
-    features = encoder(torch.zeros(1, 3, *TRACED_PX), config.style_layers)
+    features = encoder(torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32), config.style_layers)
     return {layer: config.components.number(torch.ones(f.shape[1]), layer) for layer, f in features.items()}
 
 
@@ -66,9 +66,10 @@ def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:
     return {name: asdict(slot) for name, slot in make_step_optimizer(config).slots.items()}
 
 
+@neutral()
 def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph image -> content features, Grams and means, of dynamic size."""
-    image = torch.zeros(1, 3, *TRACED_PX)
+    image = torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32)
     inputs = TraceInputs((image,), ["image"], ({2: "height", 3: "width"},))
     kinds = (("content", config.content_layers), ("gram", config.style_layers), ("mean", config.style_layers))
     names = [f"{kind}_{layer}" for kind, layers in kinds for layer in layers]
@@ -77,6 +78,7 @@ def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     return model
 
 
+@neutral()
 def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(with_int8_weights(encoder), config)
@@ -87,15 +89,18 @@ def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
 
 
 def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimizer) -> TraceInputs:
-    image = torch.zeros(1, 3, *TRACED_PX)
+    image = torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32)
     features = encoder(image, config.content_layers + config.style_layers)
     counts = num_components(config, encoder)
     sides = {layer: counts.get(layer, features[layer].shape[1]) for layer in config.style_layers}
     contents = {f"content_{layer}": features[layer] for layer in config.content_layers}
-    grams = {f"gram_{layer}": torch.zeros(1, side, side) for layer, side in sides.items()}
-    bases = {f"components_{layer}": torch.zeros(features[layer].shape[1], count) for layer, count in counts.items()}
+    grams = {f"gram_{layer}": torch.zeros(1, side, side, dtype=torch.float32) for layer, side in sides.items()}
+    bases = {
+        f"components_{layer}": torch.zeros(features[layer].shape[1], count, dtype=torch.float32)
+        for layer, count in counts.items()
+    }
     targets = contents | grams | bases
-    weights = {name: torch.tensor(1.0) for name in contents | grams}
+    weights = {name: torch.tensor(1.0, dtype=torch.float32) for name in contents | grams}
     state = optimizer.start(image)
     target_axes = {name: {2: f"{name}_height", 3: f"{name}_width"} if name in contents else {} for name in targets}
     state_axes = {name: {2: "height", 3: "width"} if value.ndim else {} for name, value in state.items()}
@@ -106,12 +111,14 @@ def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimiz
     )
 
 
+@neutral()
 def export_step(config: StylizeConfig, path: Path) -> Path:
     """Write the step's graph as one ONNX file. Raises what `load_encoder`, `StylizeStep` and `write_model` raise."""
     check_writable(path, ".onnx")
     return write_model(build_step(config, load_encoder(config.encoder, pooling=config.pooling)), path)
 
 
+@neutral()
 def export_bundle(config: StylizeConfig, folder: Path) -> Path:
     """Write a folder that stylizes by itself; an old bundle is replaced only by a complete new one.
 

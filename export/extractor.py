@@ -24,7 +24,7 @@ from stylecore.metrics import CONTENT_LAYER
 from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
 from .runtime import Array, Values
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
 
 TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has several positions
 
@@ -84,7 +84,9 @@ class ExtractorOptions:
         generator = torch.Generator().manual_seed(0)
         channels = {layer: Layer.parse(layer).num_channels for layer in self.layers}
         return {
-            f"components_{layer}": torch.linalg.qr(torch.randn(n, min(self.components, n), generator=generator)).Q
+            f"components_{layer}": torch.linalg.qr(
+                torch.randn(n, min(self.components, n), generator=generator, dtype=torch.float32)
+            ).Q
             for layer, n in channels.items()
         }
 
@@ -103,6 +105,7 @@ class ExtractorOptions:
         return run
 
 
+@neutral()
 def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
     check_writable(path, ".onnx")
@@ -110,6 +113,7 @@ def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     return write_model(build_extractor(options, encoder), path)
 
 
+@neutral()
 def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelProto:
     """The extractor with its metadata."""
     precision = PRECISIONS[options.precision]
@@ -126,7 +130,7 @@ def _resized(options: ExtractorOptions, image: ImageTensor) -> ImageTensor:
 def _trace(options: ExtractorOptions, encoder: FeatureMaps) -> onnx.ModelProto:
     # Height and width must differ where both are dynamic: else the exporter takes them for one.
     height, width = (options.size, options.size) if options.size else (TRACED_SIDE_PX, TRACED_SIDE_PX + 32)
-    inputs = options.inputs(torch.zeros(1, 3, height, width))
+    inputs = options.inputs(torch.zeros(1, 3, height, width, dtype=torch.float32))
     first_axis = 1 if options.pixels else 2
     image_axes = {} if options.size else {first_axis: "height", first_axis + 1: "width"}
     bases_axes: list[dict[int, str]] = [{} for _ in range(len(inputs) - 1)]

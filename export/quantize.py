@@ -89,7 +89,7 @@ class RescaledEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.scales: dict[str, Float[Tensor, "N 1 1"]] = {}  # by layer
-        scale_below = torch.ones(3)
+        scale_below = torch.ones(3, dtype=torch.float32)
         for name, conv in convolutions(self.encoder):
             scale = scales[name]
             conv.weight.data = conv.weight.data * scale_below.view(1, -1, 1, 1) / scale.view(-1, 1, 1, 1)
@@ -220,7 +220,9 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
     left, block = weight.double(), 128
     largest, peak = left.abs().max(1)
     step = (largest / 127).clamp_min(1e-12)
-    damped = moment.double() + DAMPING * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moment)).double()
+    damped = moment.double() + DAMPING * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(
+        len(moment), dtype=torch.float64
+    )
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     rounded = torch.empty_like(left)
     for start in range(0, left.shape[1], block):

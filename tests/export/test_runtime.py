@@ -69,7 +69,6 @@ def modes() -> Iterable[tuple[str, bytes]]:
     yield "RGBa", encode(clear, "TIFF").replace(extra_samples + b"\2", extra_samples + b"\1")
     yield "CMYK", encode(photo().convert("CMYK"), "JPEG", quality=95)
     yield "CMYK with a profile of another space", encode(photo().convert("CMYK"), "TIFF", icc_profile=swapped_profile())
-    yield "YCbCr", encode(photo().convert("YCbCr"), "TIFF")
     yield "LAB", encode(ImageCms.profileToProfile(photo(), *lab_profiles(), outputMode="LAB"), "TIFF")
     yield "I;16", encode(grey_16, "PNG")
     yield "I;16 dark", encode(Image.fromarray((values / 300).astype(np.uint16)), "TIFF")
