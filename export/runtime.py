@@ -15,6 +15,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import signal
 import sys
@@ -25,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 if __name__ == "__main__":
 
@@ -45,6 +46,21 @@ Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 
 FORMAT = 2  # of the manifest
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+# What such files begin with; of two brands only the list behind them tells which it is. And an AVIF's entry for EXIF.
+AVIF = re.compile(rb"....ftyp(avi[fs]|m[is]f1.*avi[fs])", re.DOTALL)
+HEIC = re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|m[is]f1)", re.DOTALL)
+AVIF_EXIF = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))Exif", re.DOTALL)
+ADDRESS = re.compile(r"data:|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+# EXIF's Orientation -> how the picture is turned upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 LEVELS = 255.0
 MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096  # relu5_1, the deepest layer, has a position for every 16 px
 MAX_PIXELS, MAX_ASPECT = 100_000_000, 12
@@ -111,24 +127,27 @@ def load_image(path: str | Path) -> Array:
     Raises:
         ModelError: no image of `FORMATS`, damaged, or of a size that is not accepted.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - of no name is it an error to ask
+    if ADDRESS.match(str(path)):
+        raise ModelError(f"'{path}' is an address: download the picture first, then name its file.")
+    if os.path.isdir(path):  # noqa: PTH112 - no name, however odd, is an error here
         raise ModelError(f"'{path}' is a folder: name one image in it.")
     if not os.path.isfile(path):  # noqa: PTH113
-        hint = "download it first" if "://" in str(path) else "name an image"
-        raise ModelError(f"There is no file '{path}': {hint}.")
+        raise ModelError(f"There is no file '{path}'.")
     try:
-        with warnings.catch_warnings(), _quiet_stderr():
+        with warnings.catch_warnings(), _quiet_stderr(), Path(path).open("rb") as file:
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as file:
-                _check_shape(*file.size, path)
-                file.load()
-                rgb = _to_rgb(_upright(file))
+            image = _open(file, path)
+            _check_shape(*image.size, path)
+            image.load()
+            rgb = _to_rgb(_upright(image))
     except ModelError:
         raise
     except MemoryError as error:
         raise ModelError(f"'{path}' does not fit into memory: make it smaller.") from error
     except Exception as error:  # Pillow's plugins raise whatever they stumble on in a damaged file
-        raise ModelError(f"'{path}' {_why_unreadable(path)}.") from error
+        raise ModelError(
+            f"'{path}' is no image that can be read here, or is damaged: save it as PNG or JPEG."
+        ) from error
     return (np.asarray(rgb, np.float32) / np.float32(LEVELS)).transpose(2, 0, 1)[None]
 
 
@@ -149,18 +168,20 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow reads."""
+def _open(file: BinaryIO, path: str | Path) -> Image.Image:
+    """The header read, no pixels decoded."""
+    head = file.read(64)
+    file.seek(0)
+    if HEIC.match(head) and not AVIF.match(head):
+        try:
+            from pi_heif import HeifImageFile  # of which registering would change Pillow for the whole process
+        except ImportError as error:
+            raise ModelError(f"'{path}' is a HEIC picture: save it as JPEG, or pip install pi-heif.") from error
+        return HeifImageFile(file)
+    if AVIF.match(head):  # its own boxes say how it is turned, and Pillow cannot rewrite every EXIF
+        file = io.BytesIO(AVIF_EXIF.sub(rb"\1none", file.read()))
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-def _why_unreadable(path: str | Path) -> str:
-    with Path(path).open("rb") as file:
-        brand = file.read(12)[4:]
-    if brand in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypheim", b"ftyphevc"):
-        return "is a HEIC photo: save it as JPEG first"
-    return "is not an image that can be read, or is damaged: save it as PNG or JPEG again"
+    return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def _check_shape(width: int, height: int, path: str | Path) -> None:
@@ -175,9 +196,12 @@ def _check_shape(width: int, height: int, path: str | Path) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says. Pillow's own would also write the other tags again, and cannot write all it reads."""
-    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"]
-    orientation = image.getexif().get(0x0112)
-    return image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation in range(2, 9) else image
+    if image.format == "AVIF":
+        image.info.pop("xmp", None)
+    turn = None
+    with suppress(Exception):  # damaged EXIF raises whatever Pillow stumbles on; the picture may be sound
+        turn = UPRIGHT.get(image.getexif().get(0x0112, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

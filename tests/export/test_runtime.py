@@ -150,14 +150,14 @@ def test_of_damaged_files_it_sees_what_the_library_sees(tmp_path: Path, capfd: p
 def test_what_is_no_picture_is_told_what_to_do(tmp_path: Path) -> None:
     for name, data in {"text.png": b"Dear sir", "empty.png": b"", "cut.png": FILES["png"][:200]}.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(ModelError, match="save it as PNG or JPEG again"):
+        with pytest.raises(ModelError, match="save it as PNG or JPEG"):
             runtime.load_image(tmp_path / name)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
     for path, reason in {
-        tmp_path / "photo.heic": "is a HEIC photo: save it as JPEG first",
+        tmp_path / "photo.heic": "save it as JPEG, or pip install pi-heif",
         tmp_path: "is a folder",
         tmp_path / "none.png": "There is no file",
-        "https://example.org/a.png": "download it first",
+        "https://example.org/a.png": "download the picture first",
         "x" * 300: "There is no file",
     }.items():
         with pytest.raises(ModelError, match=reason):
