@@ -178,6 +178,8 @@ def bench(
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
+    import onnxruntime
+
     from .benchmark import QUICK, Rules, export_variants, run_bench
     from .report import check_views, write_views
 
@@ -185,6 +187,7 @@ def bench(
         raise CommandError("Name extractors to time, or make all with --all.")
     if output is not None:
         check_views(output)
+    onnxruntime.set_default_logger_severity(4)  # a provider that is missing is said in our own words
     with TemporaryDirectory() as folder:
         record = run_bench(
             files or export_variants(Path(folder)),
