@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-slow lint format study examples screenshots space bench \
-	bench-export bench-bundle soak load clean
+	bench-export bench-bundle bench-neighbours soak load clean
 
 install: $(INSTALLED)
 
@@ -81,6 +81,9 @@ bench-export: install  # time every variant of the extractor beside its error, f
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export
 	$(BIN)/python -m benchmarks.bundle
+
+bench-neighbours: install  # a job beside other programs on the same cores, for docs/: fifteen minutes on a quiet machine
+	$(BIN)/python -m benchmarks.neighbours
 
 soak: install  # 200 jobs in one process: memory and files that stay, for docs/
 	$(BIN)/python -m benchmarks.soak -o docs/security/soak.json

@@ -2,8 +2,11 @@
 
 import os
 
-from demo.app import build_app, launch
-from demo.server.settings import Settings
+from stylecore.program import starting
+
+with starting("stylecore demo"):
+    from demo.app import build_app, launch
+    from demo.server.settings import Settings
 
 if __name__ == "__main__":
     settings = Settings.read()

@@ -1,7 +1,10 @@
 """`python -m demo`: what `stylecore demo` does."""
 
-import typer
+from stylecore.program import starting
 
-from .cli import demo_command
+with starting("stylecore demo"):
+    import typer
+
+    from .cli import demo_command
 
 typer.run(demo_command)

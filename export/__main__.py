@@ -1,3 +1,10 @@
-from .cli import run
+"""`python -m export`: what `stylecore export` does."""
 
-run()
+import sys
+
+from stylecore.program import starting
+
+with starting("export"):
+    from .cli import main
+
+sys.exit(main())

@@ -295,8 +295,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"export: {' '.join(error.format_message().split())}", file=sys.stderr)
         return error.exit_code
     return status if isinstance(status, int) else 0
-
-
-def run() -> None:
-    """`python -m export`."""
-    sys.exit(main())

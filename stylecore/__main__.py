@@ -1,3 +1,16 @@
-from stylecore.cli import run
+"""The console script `stylecore`, and `python -m stylecore`."""
 
-run()
+import sys
+
+from stylecore.program import starting
+
+
+def run() -> None:
+    """Run the command line. SIGTERM ends it as Ctrl-C does, with the image so far."""
+    with starting("stylecore"):
+        from stylecore.cli import main
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

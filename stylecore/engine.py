@@ -246,6 +246,7 @@ class _Run:
         objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
         goal = _Goal(job, stage, device) if is_last else None
         variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
+        reason = self.ending.reason
         try:
             evaluated = _optimize(objective, variable, job.config, stage.num_steps)
             for made, (losses, variable) in enumerate(evaluated, 1):
@@ -256,12 +257,12 @@ class _Run:
                 yield Step(self.index, job.config.num_steps, stage.scale, shown, losses, self.clock.pause())
                 self.clock.resume()
                 if reached or spent:
-                    self.ending = Ending("target" if reached else "budget")
+                    reason = "target" if reached else "budget"
                     break
         except DivergenceError as error:
             error.last_good = _displayed(error.last_good, images.content, job.config)
             raise
-        self.ending = Ending(self.ending.reason, {**self.ending.fitted, **objective.fitted()})
+        self.ending = Ending(reason, objective.fitted())
         return (variable / LEVELS).clamp(0, 1)
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:

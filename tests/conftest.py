@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook("stylecore", "typechecker.check"):
-    import stylecore  # noqa: F401
+# Stays installed: what is imported within tests is checked too, which is all that needs the extra `export`.
+install_import_hook(["stylecore", "stylecore_export"], "typechecker.check")
 
 import torch
 from paths import free_port
@@ -21,9 +21,6 @@ from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, architecture_of, load_encoder
 from stylecore.images import save_image
 from stylecore.sample_images import load_photo, load_style
-
-# Stays installed: only the tests that need the extra `export` import what it covers.
-install_import_hook("stylecore_export", "typechecker.check")
 
 
 def pytest_configure() -> None:

@@ -16,6 +16,7 @@ PACKAGE = Path(stylecore.__file__).parent
 ORDER = (
     "errors",
     "version",
+    "program",
     "files",
     "fields",
     "images",
@@ -52,6 +53,7 @@ NOT_AT_IMPORT = ("gradio", "onnx", "onnxruntime", "matplotlib", "torchvision", "
 FILES = {path.stem: [path] for path in sorted(PACKAGE.glob("*.py"))} | {
     path.parent.name: sorted(path.parent.rglob("*.py")) for path in sorted(PACKAGE.glob("*/__init__.py"))
 }
+FILES["__init__"].append(PACKAGE / "__init__.pyi")  # what it imports when it is asked
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -98,18 +100,31 @@ def test_the_library_knows_nothing_of_its_users(module: str) -> None:
     assert not {name.split(".")[0] for path in FILES[module] for name in imports(path)} & FOREIGN
 
 
-def test_importing_the_library_loads_nothing_heavy_but_torch() -> None:
-    script = f"import sys, stylecore; print(*[name for name in {NOT_AT_IMPORT} if name in sys.modules])"
+@pytest.mark.parametrize("module", ["stylecore", "stylecore.program"])
+def test_importing_the_library_loads_nothing_before_a_name_is_used(module: str) -> None:
+    script = f"import sys, {module}; print(*[name for name in ('torch', 'numpy', 'PIL') if name in sys.modules])"
+    assert run_python(script) == []
+
+
+def test_using_the_library_loads_nothing_heavy_but_torch() -> None:
+    script = f"import sys; from stylecore import *; print(*[name for name in {NOT_AT_IMPORT} if name in sys.modules])"
+    assert run_python(script) == []
+
+
+def run_python(script: str) -> list[str]:
+    """The words that it prints, and nothing on stderr."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
     assert done.stderr == ""
+    return done.stdout.split()
 
 
-def test_the_public_names_exist_in_order() -> None:
-    """Constants, then classes, then functions, each by the alphabet, as ruff sorts them."""
-    names = stylecore.__all__
-    assert list(names) == sorted(set(names), key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-    assert all(hasattr(stylecore, name) for name in names)
+def test_the_public_names_exist() -> None:
+    """Those that a type checker sees are those that there are."""
+    (stub,) = (path for path in FILES["__init__"] if path.suffix == ".pyi")
+    *_, names = ast.parse(stub.read_text(encoding="utf-8")).body
+    assert isinstance(names, ast.Assign)
+    assert sorted(ast.literal_eval(names.value)) == stylecore.__all__
+    assert all(hasattr(stylecore, name) for name in stylecore.__all__)
 
 
 @pytest.mark.parametrize("name", [name for name in stylecore.__all__ if not name.isupper()])

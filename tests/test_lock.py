@@ -26,7 +26,7 @@ def entries() -> list[tuple[Requirement, list[str]]]:
     return [(Requirement(head), hashes) for head, *hashes in found]
 
 
-@pytest.mark.parametrize("asked", asked_for(), ids=str)
+@pytest.mark.parametrize("asked", [*asked_for()], ids=str)
 def test_it_has_what_the_project_asks_for(asked: Requirement) -> None:
     pins = [pin for pin, _ in entries() if pin.name == asked.name]
     assert pins, f"{asked} is not in requirements.lock: make lock"

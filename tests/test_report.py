@@ -202,7 +202,8 @@ def test_a_sweep_is_drawn_with_a_panel_for_each_option(build: Callable[..., Comp
     rows = sweep_table(comparison)
     assert write_sweep_figure(comparison, rows).name == "sweep.png"
     assert len(sweep_results_table(rows).cells) == len(rows) == 5
-    both = Image.open(comparison.folder / "sweep.png").width
+    with Image.open(comparison.folder / "sweep.png") as picture:
+        both = picture.width
     one = Image.open(io.BytesIO(sweep_png([row for row in rows if row["loss"] != "svd"]))).width
     assert one < both
 

@@ -132,7 +132,8 @@ def test_it_paints_a_sample_photo_in_a_sample_style(run: Run, installed: Path, t
     pictures = samples / "astronaut.png", samples / "flow_strokes.jpg"
     done = run("stylecore", "stylize", *pictures, "-o", "out.png", "--size", "64", "--steps", "2")
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "out.png").size == (64, 64)
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (64, 64)
 
 
 @pytest.mark.parametrize("kind", ["extractor", pytest.param("step", marks=pytest.mark.slow)])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import typing
 import warnings
 from collections.abc import Sequence
@@ -36,7 +34,6 @@ from stylecore.images import ImageNote, read_settings
 
 app = typer.Typer(
     cls=PluginGroup,
-    help="Paint a photo in the manner of a picture.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -70,15 +67,20 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     Console().print(table)
 
 
-@app.callback(invoke_without_command=True)
-def top_level(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
-    if version:
+def _print_version(is_asked: bool) -> bool:
+    if is_asked:
         print(f"stylecore {stylecore.__version__}")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    return is_asked
+
+
+@app.callback()
+def top_level(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Paint a photo in the manner of a picture."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +101,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this
             return print_error("Stopped before there was an image: nothing was saved.", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
-
-
-def run() -> None:
-    """The console script. SIGTERM ends it as Ctrl-C does, with the image so far."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())

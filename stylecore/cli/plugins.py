@@ -26,6 +26,9 @@ class PluginGroup(TyperGroup):
     the help does; what the command needs is imported when it runs. The extra that installs that has the command's name.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_plugins()]
 

@@ -102,7 +102,8 @@ def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) 
     markdown = (tmp_path / "bench.md").read_text()
     assert "| tiny |" in markdown
     assert "xnnpack (this onnxruntime was built without it)" in markdown
-    assert Image.open(tmp_path / "bench.png").width > 500
+    with Image.open(tmp_path / "bench.png") as picture:
+        assert picture.width > 500
     before = (tmp_path / "bench.md").read_text()
     assert main(["views", str(tmp_path / "bench.json")]) == 0
     assert (tmp_path / "bench.md").read_text() == before

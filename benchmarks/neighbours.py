@@ -1,0 +1,137 @@
+"""What a job costs beside other programs on the same cores, by how OpenMP's threads wait for one another.
+
+python -m benchmarks.neighbours      # fifteen minutes or so on a machine that does nothing else
+
+Torch's threads spin while they wait. Alone that is quickest; beside a program that does the same, most of what one
+spins away is the other's time. In turns, for every way of waiting: draft jobs alone, then beside one and two programs
+that stylize without end and wait in the same way. Writes neighbours.json, the record, and neighbours.md, its view.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from stylecore.devices import environment
+from stylecore.files import write_file, write_json
+from stylecore.program import WAITING
+from stylecore.report import Table, document
+
+FOLDER = Path("docs/benchmarks")
+SIZE_PX, NUM_JOBS, NUM_TURNS = 256, 3, 3
+WAYS: dict[str, dict[str, str]] = {
+    "spinning, torch's default": {},
+    "spinning 10,000 times": {"GOMP_SPINCOUNT": "10000"},
+    "passive, as stylecore's programs": WAITING,
+}
+ENDLESS = 10_000  # jobs that a neighbour is given; it is ended long before
+
+# Stylizes once for each line that it reads, and answers with the seconds.
+PROGRAM = f"""
+import sys, stylecore
+from stylecore.sample_images import load_photo, load_style
+content, style = load_photo("astronaut"), load_style("flow_strokes")
+for _ in sys.stdin:
+    print(stylecore.stylize(content, style, preset="draft", size={SIZE_PX}).seconds, flush=True)
+"""
+
+
+class Program:
+    """A process that stylizes when it is told."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.stdin, self.stdout = process.stdin, process.stdout
+
+    def order(self, num_jobs: int) -> None:
+        self.stdin.write("\n" * num_jobs)
+        self.stdin.flush()
+
+    def seconds(self) -> float:
+        """Of the next job that it finishes."""
+        return float(self.stdout.readline())
+
+
+@contextmanager
+def program(waiting: dict[str, str]) -> Iterator[Program]:
+    """A program that is warm: its first job is done."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, env=clean | waiting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        made = Program(process)
+        made.order(1)
+        made.seconds()
+        yield made
+        process.kill()
+
+
+def job_seconds(waiting: dict[str, str], num_neighbours: int) -> list[float]:
+    """Of `NUM_JOBS` jobs, one after the other, beside that many busy programs."""
+    with program(waiting) as measured, ExitStack() as stack:
+        for _ in range(num_neighbours):
+            stack.enter_context(program(waiting)).order(ENDLESS)
+        measured.order(NUM_JOBS)
+        return [round(measured.seconds(), 3) for _ in range(NUM_JOBS)]
+
+
+def measure(num_turns: int) -> Iterator[dict[str, Any]]:
+    """One record for each turn, way of waiting and number of neighbours."""
+    for turn in range(num_turns):
+        for way, waiting in WAYS.items():
+            for num_neighbours in (0, 1, 2):
+                seconds = job_seconds(waiting, num_neighbours)
+                yield {"turn": turn, "waiting": way, "neighbours": num_neighbours, "seconds": seconds}
+
+
+def to_markdown(record: dict[str, Any]) -> str:
+    """Medians, and how many times the job's own seconds alone they are."""
+
+    def typical(way: str, num_neighbours: int) -> float:
+        runs = [run for run in record["runs"] if (run["waiting"], run["neighbours"]) == (way, num_neighbours)]
+        return median(value for run in runs for value in run["seconds"])
+
+    columns = {"threads that wait": "{}", "alone, s": "{:.2f}", "of spinning": "{:.2f}"}
+    columns |= {"beside one, s": "{:.2f}", "of alone": "{:.2f}", "beside two, s": "{:.2f}", "of it alone": "{:.2f}"}
+    rows = []
+    for way in WAYS:
+        alone, one, two = (typical(way, number) for number in (0, 1, 2))
+        rows.append((way, alone, alone / typical(next(iter(WAYS)), 0), one, one / alone, two, two / alone))
+    where = record["environment"]
+    return document(
+        "# A job beside other programs",
+        f"{where['cpu']}, {where['system']}, torch {where['torch']}, {where['num_threads']} threads. A draft of "
+        f"{SIZE_PX} px, medians of {NUM_JOBS * (1 + record['runs'][-1]['turn'])} runs, in turns; the neighbours "
+        "stylize without end and wait in the same way. Made by `python -m benchmarks.neighbours`.",
+        Table.of(columns, rows),
+    )
+
+
+def main(
+    turns: Annotated[int, typer.Option(min=1)] = NUM_TURNS,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the record and its view.")] = FOLDER,
+) -> None:
+    """Measure, write the record and its view, and print the view."""
+    record: dict[str, Any] = {"environment": environment(torch.device("cpu")), "runs": []}
+    for run in measure(turns):
+        print(run, flush=True)
+        record["runs"].append(run)
+    write_json(output / "neighbours.json", record, indent=None)
+    view = to_markdown(record)
+    write_file(output / "neighbours.md", view.encode())
+    print(view)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,51 @@
+# The public names and where they live; __init__.py reads them here.
+from .config import Stage, StylizeConfig
+from .encoders import Encoder, load_encoder
+from .engine import Result, Step, prepare_encoder, stylize, stylize_steps
+from .errors import (
+    DivergenceError,
+    ImageError,
+    NotEnoughMemoryError,
+    OptionError,
+    OutputError,
+    StylecoreError,
+    WeightsError,
+)
+from .images import ImageNote, load_image, read_settings, save_image
+from .job import Job
+from .measured_run import MeasuredRun
+from .metrics import Distances, Yardstick, content_distance, style_distance
+from .presets import PRESETS, make_config
+
+__version__: str
+
+__all__ = [
+    "PRESETS",
+    "Distances",
+    "DivergenceError",
+    "Encoder",
+    "ImageError",
+    "ImageNote",
+    "Job",
+    "MeasuredRun",
+    "NotEnoughMemoryError",
+    "OptionError",
+    "OutputError",
+    "Result",
+    "Stage",
+    "Step",
+    "StylecoreError",
+    "StylizeConfig",
+    "WeightsError",
+    "Yardstick",
+    "content_distance",
+    "load_encoder",
+    "load_image",
+    "make_config",
+    "prepare_encoder",
+    "read_settings",
+    "save_image",
+    "style_distance",
+    "stylize",
+    "stylize_steps",
+]
