@@ -31,11 +31,14 @@ from typing import Any, BinaryIO, NoReturn
 if __name__ == "__main__":
 
     def stop(*_: object) -> NoReturn:
-        """Ctrl-C while the imports below load, which Python would answer with a traceback."""
-        print("stylize: Stopped: nothing was written.", file=sys.stderr, flush=True)
+        """Ctrl-C and SIGTERM while the imports below load: an exception could come out of them as any error."""
+        os.write(2, b"stylize: Stopped before anything was begun.\n")
         os._exit(130)
 
-    signal.signal(signal.SIGINT, stop)
+    # A shell has what runs in the background ignore them.
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, stop)
 
 import numpy as np
 import onnxruntime as ort
@@ -613,6 +616,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack a letter
     sys.exit(main())

@@ -328,7 +328,7 @@ def test_ctrl_c_is_one_line_also_while_modules_load(module: str, folder: Path, r
         f"import os, signal, time; os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(9)"
     )
     done = run("photo.png", "style.png", PYTHONPATH=str(stub.parent))
-    assert (done.returncode, done.stderr) == (130, "stylize: Stopped: nothing was written.\n")
+    assert (done.returncode, done.stderr) == (130, "stylize: Stopped before anything was begun.\n")
 
 
 def test_ctrl_c_at_work_is_the_same_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
