@@ -11,7 +11,8 @@ import json
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -205,7 +206,18 @@ def export_variants(folder: Path) -> list[Path]:
     ]
 
 
+@contextmanager
+def _keeping_threads() -> Iterator[None]:
+    """Torch's number of threads is the whole process's: put back as it was."""
+    number = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+
+
 @neutral()
+@_keeping_threads()
 def run_bench(
     paths: Sequence[Path],
     *,
@@ -233,11 +245,7 @@ def run_bench(
         for number in threads
     ]
     runs = [each.run for each in timed]
-    num_threads = torch.get_num_threads()
-    try:
-        samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
-    finally:
-        torch.set_num_threads(num_threads)  # those of the program around
+    samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
     for each, seconds in zip(timed, samples, strict=True):
         each.row.milliseconds = [1e3 * value for value in seconds]
     return {
