@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -181,7 +182,7 @@ def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], fol
     share_weights(list(models.values()), folder / WEIGHTS_FILE)
     for name, model in models.items():
         write_model(model, folder / name)
-    write_file(folder / "runtime.py", Path(runtime.__file__).read_bytes())
+    write_file(folder / "runtime.py", runtime_text().encode())
     write_file(folder / "LICENSE", licence_text().encode())
     manifest = {
         "format": runtime.FORMAT,
@@ -207,6 +208,15 @@ def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
         tensor.raw_data = b""
         set_external_data(tensor, path.name, offsets[raw], len(raw))
     write_file(path, bytes(data))
+
+
+def runtime_text() -> str:
+    """`runtime.py` with `pictures.py` in the place of its import: one file that needs none of our packages."""
+    program, part = (
+        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("runtime.py", "pictures.py")
+    )
+    part = part.replace("from __future__ import annotations\n", "")  # stands at the head of the program
+    return re.sub(r"from \.pictures import \([^)]*\)\n", lambda _: part, program)
 
 
 def licence_text() -> str:

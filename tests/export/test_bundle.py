@@ -1,7 +1,9 @@
 """Bundles: they stylize where there is no torch, as torch would, and say clearly when they cannot."""
 
+import ast
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from paths import ROOT
 from PIL import Image
 from stylecore_export import runtime
-from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle
+from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle, runtime_text
 from stylecore_export.cli import main
 from stylecore_export.graphs import with_int8_weights
 from stylecore_export.runtime import Bundle, ModelError
@@ -110,7 +112,16 @@ def test_a_bundle_carries_its_licences(bundle: Path) -> None:
     text = (bundle / "LICENSE").read_text()
     assert "MIT" in text
     assert "CC BY 4.0" in text
-    assert (bundle / "runtime.py").read_text() == (ROOT / "export" / "runtime.py").read_text()
+
+
+def test_its_runtime_is_one_file_that_imports_nothing_of_ours(bundle: Path) -> None:
+    text = (bundle / "runtime.py").read_text()
+    assert text == runtime_text()
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {getattr(node, "module", None) or node.names[0].name for node in nodes}
+    foreign = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    assert foreign == {"numpy", "onnxruntime", "PIL", "pi_heif"}
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "step.onnx", "runtime.py"])
