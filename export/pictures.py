@@ -55,7 +55,7 @@ def load_image(path: str | Path) -> Array:
     """
     if ADDRESS.match(str(path)):
         raise ModelError(f"'{path}' is an address: download the picture first, then name its file.")
-    if os.path.isdir(path):  # noqa: PTH112 - no name, however odd, is an error here
+    if os.path.isdir(path):  # noqa: PTH112 - no name, however long, is an error here
         raise ModelError(f"'{path}' is a folder: name one image in it.")
     if not os.path.isfile(path):  # noqa: PTH113
         raise ModelError(f"There is no file '{path}'.")

@@ -69,7 +69,7 @@ def open_session(
     memory_pattern: bool = True,
 ) -> ort.InferenceSession:
     """An onnxruntime session; 0 threads: one a core. Raises a ModelError for whatever keeps a file from running."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - no name, however long, is an error here
         raise ModelError(f"There is no model file '{path}'.")
     options = ort.SessionOptions()
     options.log_severity_level = 4  # errors are raised below; onnxruntime would print them as well
@@ -136,7 +136,7 @@ class Bundle:
                 raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
             self.config: dict[str, Any] = self.manifest["config"]
             self.slots: dict[str, dict[str, str]] = self.manifest["state"]  # as `StateSlot` of optimizers.py has it
-            checksums: dict[str, str] = self.manifest["files"]
+            checksums: dict[str, str] = dict(self.manifest["files"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"'{folder}' is no bundle: make one with stylecore export bundle -o DIR.") from error
         for name, checksum in checksums.items():

@@ -97,6 +97,8 @@ def test_every_output_is_tried_before_the_work(
         ("bench x.onnx --threads ,", "--threads"),
         ("bench x.onnx --threads 0", "--threads"),
         ("bench x.onnx --providers ,", "--providers"),
+        (f"verify {LONG}", "no model file"),
+        (f"views {LONG}", "no record"),
         ("bundle -o b --steps 0", "num_steps"),
         ("bundle -o b --size 5", "size"),
     ],
