@@ -22,7 +22,7 @@ import stylecore
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, load_encoder
 from stylecore.errors import OptionError, OutputError
-from stylecore.files import check_folder, check_writable, reason, write_file, write_json
+from stylecore.files import check_folder, check_writable, reason
 from stylecore.presets import make_config
 
 from . import runtime
@@ -179,18 +179,19 @@ def _check_recipe(config: StylizeConfig) -> None:
 
 
 def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], folder: Path) -> None:
+    """Into a temporary folder: whole files or none is the business of whoever moves them."""
     share_weights(list(models.values()), folder / WEIGHTS_FILE)
     for name, model in models.items():
-        write_model(model, folder / name)
-    write_file(folder / "runtime.py", runtime_text().encode())
-    write_file(folder / "LICENSE", licence_text().encode())
+        (folder / name).write_bytes(model.SerializeToString())
+    (folder / "runtime.py").write_text(runtime_text(), encoding="utf-8")
+    (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
     manifest = {
         "format": runtime.FORMAT,
         "version": stylecore.__version__,
         **recipe,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())},
     }
-    write_json(folder / MANIFEST, manifest, indent=2)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
@@ -207,7 +208,7 @@ def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
             data.extend(raw)
         tensor.raw_data = b""
         set_external_data(tensor, path.name, offsets[raw], len(raw))
-    write_file(path, bytes(data))
+    path.write_bytes(data)
 
 
 def runtime_text() -> str:

@@ -1,6 +1,7 @@
 """Bundles: they stylize where there is no torch, as torch would, and say clearly when they cannot."""
 
 import ast
+import errno
 import json
 import shutil
 import sys
@@ -169,8 +170,11 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
     monkeypatch.setitem(DEFAULTS, "adam", DEFAULTS["adam"] | small)
     arguments = ["--encoder", "vgg16", "--optimizer", "adam"]
     (bundle / "weights.bin").write_bytes(b"damaged")
-    assert main(["bundle", "-o", str(bundle), *arguments]) == 0
+    shutil.copy(photo, bundle / "painted.png")
+    (photo.parent / "link").symlink_to(bundle)
+    assert main(["bundle", "-o", str(photo.parent / "link"), *arguments]) == 0
     Bundle(bundle)
+    assert (bundle / "painted.png").is_file()
     assert "MB" in capsys.readouterr().out
     other = photo.parent / "photos"
     other.mkdir()
@@ -178,6 +182,22 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
     assert "no bundle" in refused("bundle", "-o", other, *arguments)
     assert [path.name for path in other.iterdir()] == [photo.name]
     assert not leftovers(photo.parent)
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_a_full_disk_leaves_the_old_bundle_and_is_told_of_that_folder(
+    bundle: Path, refused: Refused, leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in bundle.iterdir()}
+    monkeypatch.setattr("stylecore_export.bundle.share_weights", full)
+    monkeypatch.setattr("stylecore_export.bundle.build_targets", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr("stylecore_export.bundle.build_step", lambda *_: onnx.ModelProto())
+    assert f"'{bundle}' could not be written: No space left" in refused("bundle", "-o", bundle, "--encoder", "vgg16")
+    assert {path: path.read_bytes() for path in bundle.iterdir()} == before
+    assert not leftovers(bundle.parent)
 
 
 def test_a_step_alone_is_one_file_with_its_recipe(adam_step: Path) -> None:
