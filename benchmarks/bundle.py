@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 import typer
 from stylecore_export.bundle import bundle_config, export_bundle
 from stylecore_export.runtime import Bundle
+from stylecore_export.sessions import session_environment
 
 from stylecore.config import StylizeConfig
 from stylecore.devices import environment
@@ -100,7 +100,7 @@ def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: i
     rows = {name: each.row(took, yardstick) for (name, each), took in zip(runs.items(), seconds, strict=True)}
     return {
         "kind": "bundle-bench",
-        "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__},
+        "environment": environment(torch.device("cpu")) | session_environment(),
         "content": content_path.name,
         "style": style_path.name,
         "threads": threads,

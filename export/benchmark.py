@@ -11,13 +11,13 @@ import json
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 import torch
 
@@ -40,8 +40,10 @@ from .sessions import (
     is_built_in,
     profile_providers,
     read_extractor_metadata,
+    session_environment,
     session_on,
 )
+from .tracing import neutral
 from .verify import relative_error
 
 WARM_UP_RUNS = 5
@@ -204,6 +206,18 @@ def export_variants(folder: Path) -> list[Path]:
     ]
 
 
+@contextmanager
+def _keeping_threads() -> Iterator[None]:
+    """Torch's number of threads is the whole process's: put back as it was."""
+    number = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+
+
+@neutral()
+@_keeping_threads()
 def run_bench(
     paths: Sequence[Path],
     *,
@@ -236,7 +250,7 @@ def run_bench(
         each.row.milliseconds = [1e3 * value for value in seconds]
     return {
         "kind": "export-bench",
-        "environment": environment(torch.device("cpu")) | {"onnxruntime": ort.__version__, "numpy": np.__version__},
+        "environment": environment(torch.device("cpu")) | session_environment(),
         "rules": asdict(rules),
         "rows": [asdict(each.row) for each in timed],
         "not_run": not_run,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,14 +22,13 @@ import stylecore
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, load_encoder
 from stylecore.errors import OptionError, OutputError
-from stylecore.files import check_folder, reason, write_file, write_json
-from stylecore.images import LEVELS
+from stylecore.files import check_folder, check_writable, reason
 from stylecore.presets import make_config
 
 from . import runtime
 from .graphs import StyleTargets, StylizeStep, with_int8_weights
 from .optimizers import StepOptimizer, make_step_optimizer
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -37,7 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
-WEIGHTS_FILE = "weights.bin"
+WEIGHTS_FILE, MANIFEST = "weights.bin", "manifest.json"
 ALIGNMENT = 64  # bytes: weights can be used where they lie in the file
 
 
@@ -55,7 +57,7 @@ def num_components(config: StylizeConfig, encoder: Encoder) -> dict[str, int]:
         return {}
     if config.components.variance is not None:
         raise OptionError("A step graph has a fixed number of components: give a count or a share such as 12.5%.")
-    features = encoder(torch.zeros(1, 3, *TRACED_PX), config.style_layers)
+    features = encoder(torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32), config.style_layers)
     return {layer: config.components.number(torch.ones(f.shape[1]), layer) for layer, f in features.items()}
 
 
@@ -65,9 +67,10 @@ def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:
     return {name: asdict(slot) for name, slot in make_step_optimizer(config).slots.items()}
 
 
+@neutral()
 def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph image -> content features, Grams and means, of dynamic size."""
-    image = torch.rand(1, 3, *TRACED_PX)
+    image = torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32)
     inputs = TraceInputs((image,), ["image"], ({2: "height", 3: "width"},))
     kinds = (("content", config.content_layers), ("gram", config.style_layers), ("mean", config.style_layers))
     names = [f"{kind}_{layer}" for kind, layers in kinds for layer in layers]
@@ -76,6 +79,7 @@ def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     return model
 
 
+@neutral()
 def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(with_int8_weights(encoder), config)
@@ -86,15 +90,18 @@ def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
 
 
 def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimizer) -> TraceInputs:
-    image = torch.rand(1, 3, *TRACED_PX) * LEVELS
-    features = encoder(image / LEVELS, config.content_layers + config.style_layers)
+    image = torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32)
+    features = encoder(image, config.content_layers + config.style_layers)
     counts = num_components(config, encoder)
     sides = {layer: counts.get(layer, features[layer].shape[1]) for layer in config.style_layers}
     contents = {f"content_{layer}": features[layer] for layer in config.content_layers}
-    grams = {f"gram_{layer}": torch.rand(1, side, side) for layer, side in sides.items()}
-    bases = {f"components_{layer}": torch.rand(features[layer].shape[1], count) for layer, count in counts.items()}
+    grams = {f"gram_{layer}": torch.zeros(1, side, side, dtype=torch.float32) for layer, side in sides.items()}
+    bases = {
+        f"components_{layer}": torch.zeros(features[layer].shape[1], count, dtype=torch.float32)
+        for layer, count in counts.items()
+    }
     targets = contents | grams | bases
-    weights = {name: torch.tensor(1.0) for name in contents | grams}
+    weights = {name: torch.tensor(1.0, dtype=torch.float32) for name in contents | grams}
     state = optimizer.start(image)
     target_axes = {name: {2: f"{name}_height", 3: f"{name}_width"} if name in contents else {} for name in targets}
     state_axes = {name: {2: "height", 3: "width"} if value.ndim else {} for name, value in state.items()}
@@ -105,12 +112,14 @@ def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimiz
     )
 
 
+@neutral()
 def export_step(config: StylizeConfig, path: Path) -> Path:
     """Write the step's graph as one ONNX file. Raises what `load_encoder`, `StylizeStep` and `write_model` raise."""
-    check_folder(path)
+    check_writable(path, ".onnx")
     return write_model(build_step(config, load_encoder(config.encoder, pooling=config.pooling)), path)
 
 
+@neutral()
 def export_bundle(config: StylizeConfig, folder: Path) -> Path:
     """Write a folder that stylizes by itself; an old bundle is replaced only by a complete new one.
 
@@ -119,6 +128,7 @@ def export_bundle(config: StylizeConfig, folder: Path) -> Path:
             `load_encoder` and `StylizeStep` raise.
         OutputError: the folder cannot be written.
     """
+    folder = Path(os.path.realpath(folder))
     _check_target(folder)
     _check_recipe(config)
     encoder = load_encoder(config.encoder, pooling=config.pooling)
@@ -127,22 +137,38 @@ def export_bundle(config: StylizeConfig, folder: Path) -> Path:
     models = {"step.onnx": build_step(config, encoder), "targets.onnx": build_targets(config, encoder)}
     recipe = {"config": config.to_dict(), "num_components": counts, "state": state_slots(config)}
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".stylecore-") as temporary:
-            complete = Path(temporary) / "bundle"
-            complete.mkdir()
+        with _folder_beside(folder) as complete:
             _write_files(models, recipe, complete)
-            if folder.exists():
-                folder.replace(Path(temporary) / "old")
-            complete.replace(folder)
+            folder.mkdir(exist_ok=True)
+            for file in sorted(complete.iterdir(), key=lambda file: file.name == MANIFEST):  # it comes last
+                file.replace(folder / file.name)
     except OSError as error:
         raise OutputError(f"'{folder}' could not be written: {reason(error)}.") from error
     return folder
 
 
 def _check_target(folder: Path) -> None:
-    check_folder(folder)
-    if folder.exists() and not (folder / "manifest.json").is_file() and (folder.is_file() or any(folder.iterdir())):
-        raise OptionError(f"'{folder}' is there already and is no bundle: name a new folder.")
+    """Raise now if a bundle could not be written to `folder` later; nothing is left there."""
+    try:
+        check_folder(folder)
+        if folder.exists():
+            if not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+                raise OptionError(f"'{folder}' is there already and is no bundle: name a new folder.")
+        else:
+            folder.mkdir()  # refuses an impossible name
+            folder.rmdir()
+        with _folder_beside(folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"'{folder}' cannot be written: {reason(error)}.") from error
+
+
+@contextmanager
+def _folder_beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk: in `folder` if that is there, which may be a disk of its own."""
+    inside = folder if folder.exists() else folder.parent
+    with tempfile.TemporaryDirectory(dir=inside, prefix=".stylecore-") as temporary:
+        yield Path(temporary)
 
 
 def _check_recipe(config: StylizeConfig) -> None:
@@ -153,18 +179,19 @@ def _check_recipe(config: StylizeConfig) -> None:
 
 
 def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], folder: Path) -> None:
+    """Into a temporary folder: whole files or none is the business of whoever moves them."""
     share_weights(list(models.values()), folder / WEIGHTS_FILE)
     for name, model in models.items():
-        write_model(model, folder / name)
-    write_file(folder / "runtime.py", Path(runtime.__file__).read_bytes())
-    write_file(folder / "LICENSE", licence_text().encode())
+        (folder / name).write_bytes(model.SerializeToString())
+    (folder / "runtime.py").write_text(runtime_text(), encoding="utf-8")
+    (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
     manifest = {
         "format": runtime.FORMAT,
         "version": stylecore.__version__,
         **recipe,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())},
     }
-    write_json(folder / "manifest.json", manifest, indent=2)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
@@ -181,7 +208,16 @@ def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
             data.extend(raw)
         tensor.raw_data = b""
         set_external_data(tensor, path.name, offsets[raw], len(raw))
-    write_file(path, bytes(data))
+    path.write_bytes(data)
+
+
+def runtime_text() -> str:
+    """`runtime.py` with `pictures.py` in the place of its import: one file that needs none of our packages."""
+    program, part = (
+        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("runtime.py", "pictures.py")
+    )
+    part = part.replace("from __future__ import annotations\n", "")  # stands at the head of the program
+    return re.sub(r"from \.pictures import \([^)]*\)\n", lambda _: part, program)
 
 
 def licence_text() -> str:

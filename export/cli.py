@@ -76,7 +76,10 @@ def _parse_size(text: str) -> int | None:
 
 
 def _parse_names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise typer.BadParameter(f"'{text}': give one or more, with commas.")
+    return names
 
 
 def _parse_threads(text: str) -> list[int]:
@@ -96,7 +99,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def extractor(
     output: Output,
     encoder: Annotated[str, typer.Option(help="vgg16, vgg19 or a reduced one.")] = "vgg16",
-    layers: Annotated[str | None, typer.Option(help="Default: relu1_1,...,relu5_1,relu4_2.")] = None,
+    layers: Annotated[
+        Any, typer.Option(parser=_parse_names, metavar="NAMES", help="Default: relu1_1,...,relu5_1,relu4_2.")
+    ] = None,
     outputs: Annotated[str, typer.Option(help="features, gram or projected.")] = "features",
     components: Annotated[int, typer.Option(help="Columns of the bases that projected takes.")] = 64,
     size: Size = "dynamic",
@@ -105,9 +110,11 @@ def extractor(
     ort: Annotated[bool, typer.Option("--ort", help="Write onnxruntime's mobile format beside it.")] = False,
 ) -> None:
     """Write the feature extractor as one ONNX file."""
+    from stylecore.files import check_writable
+
     from .extractor import ExtractorOptions, convert_to_ort, export_extractor
 
-    given: dict[str, Any] = {"layers": tuple(_parse_names(layers))} if layers else {}
+    given: dict[str, Any] = {} if layers is None else {"layers": tuple(layers)}
     options = ExtractorOptions(
         encoder=encoder,
         outputs=outputs,
@@ -117,6 +124,10 @@ def extractor(
         pixels=pixels,
         **given,
     )
+    if output.suffix.lower() == ".ort":
+        raise CommandError(f"Name the output '{output.with_suffix('.onnx')}': --ort writes '{output.name}' beside it.")
+    if ort:
+        check_writable(output.with_suffix(".ort"), ".ort")
     _print_written(export_extractor(options, output))
     if ort:
         target, is_usable = convert_to_ort(output)
@@ -167,15 +178,16 @@ def bench(
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from stylecore.files import check_folder
+    import onnxruntime
 
     from .benchmark import QUICK, Rules, export_variants, run_bench
-    from .report import write_views
+    from .report import check_views, write_views
 
     if bool(files) == everything:
         raise CommandError("Name extractors to time, or make all with --all.")
     if output is not None:
-        check_folder(output / "bench.json")
+        check_views(output)
+    onnxruntime.set_default_logger_severity(4)  # a provider that is missing is said in our own words
     with TemporaryDirectory() as folder:
         record = run_bench(
             files or export_variants(Path(folder)),
@@ -192,9 +204,10 @@ def bench(
 @app.command()
 def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None:
     """Write bench.csv, bench.md and bench.png again from a record."""
-    from .report import read_record, write_views
+    from .report import check_views, read_record, write_views
 
     found = read_record(record)
+    check_views(record.parent)
     write_views(found, record.parent)
     _print_table(found)
 
@@ -258,13 +271,15 @@ def stylize(
     steps: Annotated[int | None, typer.Option(help="Optimisation steps over all scales.")] = None,
     style_weight: Annotated[float, typer.Option(help="From photo (0.01) to painting (10).")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of a noise start.")] = 0,
-    threads: Annotated[int, typer.Option(help="0: one a core.", min=0)] = 0,
+    threads: Annotated[int, typer.Option(help="0: one a core.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where it is one of the pictures.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the manner of STYLE with a bundle, without torch."""
     from . import runtime
 
-    record = runtime.run_job(runtime.Job(content, style, output, models, size, steps, style_weight, seed, threads))
+    job = runtime.Job(content, style, output, models, size, steps, style_weight, seed, threads, overwrite)
+    record = runtime.run_job(job)
     print(json.dumps(record) if as_json else runtime.sentence(record))
 
 

@@ -14,16 +14,17 @@ import onnx
 import torch
 from torch import Tensor
 
+from stylecore.config import MAX_SIZE_PX
 from stylecore.encoders import STYLE_LAYERS, Encoder, Layer, architecture_of, check_resolution, load_encoder
 from stylecore.errors import OptionError, unknown
-from stylecore.files import check_folder, write_file
+from stylecore.files import check_writable, write_file
 from stylecore.images import ImageTensor, resize_image, to_uint8
 from stylecore.metrics import CONTENT_LAYER
 
 from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
 from .runtime import Array, Values
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
 
 TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has several positions
 
@@ -51,6 +52,8 @@ class ExtractorOptions:
             raise OptionError(f"components must be at least 1, not {self.components}.")
         if self.size is not None:
             check_resolution(self.size, self.size, self.layers)
+            if self.size > MAX_SIZE_PX:
+                raise OptionError(f"size must be at most {MAX_SIZE_PX} px, or dynamic, not {self.size}.")
 
     def to_metadata(self) -> dict[str, str]:
         """As text, for a file's metadata."""
@@ -81,7 +84,9 @@ class ExtractorOptions:
         generator = torch.Generator().manual_seed(0)
         channels = {layer: Layer.parse(layer).num_channels for layer in self.layers}
         return {
-            f"components_{layer}": torch.linalg.qr(torch.randn(n, min(self.components, n), generator=generator)).Q
+            f"components_{layer}": torch.linalg.qr(
+                torch.randn(n, min(self.components, n), generator=generator, dtype=torch.float32)
+            ).Q
             for layer, n in channels.items()
         }
 
@@ -100,13 +105,15 @@ class ExtractorOptions:
         return run
 
 
+@neutral()
 def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
-    check_folder(path)
+    check_writable(path, ".onnx")
     encoder = load_encoder(options.encoder)
     return write_model(build_extractor(options, encoder), path)
 
 
+@neutral()
 def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelProto:
     """The extractor with its metadata."""
     precision = PRECISIONS[options.precision]
@@ -123,7 +130,7 @@ def _resized(options: ExtractorOptions, image: ImageTensor) -> ImageTensor:
 def _trace(options: ExtractorOptions, encoder: FeatureMaps) -> onnx.ModelProto:
     # Height and width must differ where both are dynamic: else the exporter takes them for one.
     height, width = (options.size, options.size) if options.size else (TRACED_SIDE_PX, TRACED_SIDE_PX + 32)
-    inputs = options.inputs(torch.rand(1, 3, height, width))
+    inputs = options.inputs(torch.zeros(1, 3, height, width, dtype=torch.float32))
     first_axis = 1 if options.pixels else 2
     image_axes = {} if options.size else {first_axis: "height", first_axis + 1: "width"}
     bases_axes: list[dict[int, str]] = [{} for _ in range(len(inputs) - 1)]
@@ -143,7 +150,9 @@ def convert_to_ort(path: Path) -> tuple[Path, bool]:
 
     logger = logging.getLogger(__name__)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        convert_onnx_models_to_ort(path, Path(folder), [OptimizationStyle.Fixed])
-        converted = (Path(folder) / path.name).with_suffix(".ort").read_bytes()
+        model = Path(folder) / "model.onnx"  # not every name suits the converter
+        model.write_bytes(path.read_bytes())
+        convert_onnx_models_to_ort(model, Path(folder), [OptimizationStyle.Fixed])
+        converted = model.with_suffix(".ort").read_bytes()
         usable = analyze_model(path, logger=logger)
     return write_file(path.with_suffix(".ort"), converted), bool(usable)

@@ -184,7 +184,7 @@ class StylizeStep(nn.Module):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
         """Content and style loss, and the gradient of their sum at each layer."""
         gradients: dict[str, Tensor] = {}
-        content = style = torch.zeros(())
+        content = style = torch.zeros((), dtype=torch.float32)
         for layer in self.config.content_layers:
             name = f"content_{layer}"
             value, gradient = _content_term(features[layer], targets[name])
@@ -199,7 +199,7 @@ class StylizeStep(nn.Module):
 
     def _image_gradient(self, features: ByLayer, gradients: ByLayer) -> Float[Tensor, "1 3 H W"]:
         """The adjoint of `Encoder.forward`: from gradients at the layers to that of the image, in [0, 1]."""
-        gradient = torch.zeros(())
+        gradient = torch.zeros((), dtype=torch.float32)
         for conv, before in zip(reversed(self.convs), [*reversed(self.convs[:-1]), None], strict=True):
             layer = str(conv.relu)
             if layer in gradients:

@@ -139,7 +139,7 @@ class ProjectedStep(StepOptimizer, ProjectedLBFGS):
 
 def hartley_matrix(size: Side) -> Float[Tensor, "size size"]:
     """cos + sin of 2 pi j k / size: times itself, `size` times the identity."""
-    index = torch.arange(size).float()
+    index = torch.arange(size, dtype=torch.float32)
     product = index[:, None] * index  # exact up to 4096
     turns = (product - (product / size).floor() * size) / size
     return math.sqrt(2) * (2 * math.pi * turns + math.pi / 4).sin()
@@ -149,11 +149,11 @@ def _inverse_frequencies(height: Side, width: Side) -> Float[Tensor, "height wid
     """`stylecore.optimizers.inverse_frequencies` of all coefficients, in operations that can be traced."""
     squares = []
     for size in (height, width):
-        index = torch.arange(size).float()
+        index = torch.arange(size, dtype=torch.float32)
         squares.append((torch.minimum(index, size - index) / size).square())
     frequency = (squares[0][:, None] + squares[1]).sqrt()
-    lowest = torch.ones(()) / height
-    return 0.5 / torch.maximum(frequency, torch.minimum(lowest, torch.ones(()) / width))
+    lowest = torch.ones((), dtype=torch.float32) / height
+    return 0.5 / torch.maximum(frequency, torch.minimum(lowest, torch.ones((), dtype=torch.float32) / width))
 
 
 def make_step_optimizer(config: StylizeConfig) -> StepOptimizer:

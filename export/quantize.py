@@ -89,7 +89,7 @@ class RescaledEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.scales: dict[str, Float[Tensor, "N 1 1"]] = {}  # by layer
-        scale_below = torch.ones(3)
+        scale_below = torch.ones(3, dtype=torch.float32)
         for name, conv in convolutions(self.encoder):
             scale = scales[name]
             conv.weight.data = conv.weight.data * scale_below.view(1, -1, 1, 1) / scale.view(-1, 1, 1, 1)
@@ -220,7 +220,9 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
     left, block = weight.double(), 128
     largest, peak = left.abs().max(1)
     step = (largest / 127).clamp_min(1e-12)
-    damped = moment.double() + DAMPING * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moment)).double()
+    damped = moment.double() + DAMPING * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(
+        len(moment), dtype=torch.float64
+    )
     inverse = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     rounded = torch.empty_like(left)
     for start in range(0, left.shape[1], block):
@@ -301,8 +303,9 @@ def _fold_scales(graph: onnx.GraphProto) -> None:
 @contextmanager
 def _quiet_quantizer() -> Iterator[None]:
     """Without the quantiser's hints on the root logger to preprocess: there is nothing in our graphs to fuse."""
-    logging.disable(logging.WARNING)
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stylecore.encoders import ARCHITECTURES
-from stylecore.files import write_file
+from stylecore.files import check_writable, write_file
 from stylecore.report import Table, chart, document, new_figure, plain_ticks
 from stylecore.report.charts import COLORS, GREY
 
@@ -170,13 +171,22 @@ def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
     return best
 
 
+# By the suffix of its file: the record itself, and its views.
+VIEWS: dict[str, Callable[[dict[str, Any]], bytes]] = {
+    ".json": lambda record: json.dumps(record).encode() + b"\n",
+    ".csv": lambda record: table(record).csv().encode(),
+    ".md": lambda record: to_markdown(record).encode(),
+    ".png": picture,
+}
+
+
+def check_views(folder: Path) -> None:
+    """Raise an OutputError now if `write_views` could not write to `folder` later."""
+    for suffix in VIEWS:
+        check_writable(folder / f"bench{suffix}", suffix)
+
+
 def write_views(record: dict[str, Any], folder: Path) -> None:
-    """bench.json, the record; and its views bench.csv, bench.md and bench.png."""
-    views = {
-        "json": json.dumps(record).encode() + b"\n",
-        "csv": table(record).csv().encode(),
-        "md": to_markdown(record).encode(),
-        "png": picture(record),
-    }
-    for suffix, data in views.items():
-        write_file(folder / f"bench.{suffix}", data)
+    """Write bench.json, bench.csv, bench.md and bench.png, all of them or, where one cannot be made, none."""
+    for suffix, data in [(suffix, view(record)) for suffix, view in VIEWS.items()]:
+        write_file(folder / f"bench{suffix}", data)

@@ -1,4 +1,5 @@
-"""Stylization with numpy, Pillow and onnxruntime alone: one file, which every bundle carries along.
+"""Stylization with numpy, Pillow and onnxruntime alone. Every bundle carries it along, joined with `pictures.py` into
+one file.
 
     python runtime.py CONTENT STYLE -o OUT.png
 
@@ -13,32 +14,51 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+if __name__ == "__main__":
+
+    def stop(*_: object) -> NoReturn:
+        """Ctrl-C and SIGTERM while the imports below load: an exception could come out of them as any error."""
+        os.write(2, b"stylize: Stopped before anything was begun.\n")
+        os._exit(130)
+
+    # A shell has what runs in the background ignore them.
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, stop)
 
 import numpy as np
 import onnxruntime as ort
-from PIL import Image, ImageOps
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from .pictures import (
+    LEVELS,
+    MAX_SIDE_PX,
+    MIN_SIDE_PX,
+    Array,
+    ModelError,
+    check_output,
+    check_sides,
+    fit,
+    load_image,
+    resize,
+    save_png,
+)
+
 Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 
 FORMAT = 2  # of the manifest
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
-LEVELS = 255.0
-MIN_SIDE_PX, MAX_SIDE_PX = 16, 4096
-MAX_PIXELS = 100_000_000
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
+MAX_STEPS, MAX_THREADS, MAX_SEED, MAX_WEIGHT = 100_000, 256, 2**63 - 1, 10**12
 SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
-
-
-class ModelError(Exception):
-    """What a user can mend, in one sentence: a file that is missing, damaged or foreign, an option out of range."""
+# Threads that wait must not take a core from those that run, in this process or another.
+SESSION_CONFIG = {"session.intra_op.allow_spinning": "0"}
 
 
 def open_session(
@@ -49,14 +69,13 @@ def open_session(
     memory_pattern: bool = True,
 ) -> ort.InferenceSession:
     """An onnxruntime session; 0 threads: one a core. Raises a ModelError for whatever keeps a file from running."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - no name, however long, is an error here
         raise ModelError(f"There is no model file '{path}'.")
-    ort.set_default_logger_severity(4)  # errors are raised below; onnxruntime would print them as well
     options = ort.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # errors are raised below; onnxruntime would print them as well
     options.intra_op_num_threads = num_threads
-    # A session that waits must not take a core from one that runs.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for key, value in SESSION_CONFIG.items():
+        options.add_session_config_entry(key, value)
     options.enable_mem_pattern = memory_pattern
     if profile_prefix is not None:
         options.enable_profiling = True
@@ -67,8 +86,18 @@ def open_session(
         raise ModelError(f"'{path}' cannot be used: {_reason(str(error))}.") from error
 
 
+def run_session(session: ort.InferenceSession, outputs: Sequence[str], inputs: Values) -> Values:
+    """The outputs by name. Raises a ModelError where onnxruntime cannot compute them."""
+    try:
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+    except Exception as error:  # of as many kinds
+        raise ModelError(f"The step could not be computed: {_reason(str(error))}.") from error
+
+
 def _reason(message: str) -> str:
     """onnxruntime's message in words that help."""
+    if "allocat" in message or "bad_alloc" in message:
+        return "it does not fit into memory, so choose a smaller --size"
     if "opset" in message and "support" in message:
         return "it needs a newer onnxruntime (its opset is not supported): pip install --upgrade onnxruntime"
     if "external" in message.lower() and ("file" in message.lower() or "data" in message.lower()):
@@ -76,54 +105,6 @@ def _reason(message: str) -> str:
     if "Protobuf parsing failed" in message or "No graph was found" in message:
         return "it is damaged, cut short or no ONNX model: export it again"
     return f"onnxruntime says '{' '.join(message.split())[:200]}'"
-
-
-def load_image(path: str | Path) -> Array:
-    """An image file as float32 (1, 3, H, W) in [0, 1], turned as its EXIF says, transparency on white."""
-    try:
-        with Image.open(path, formats=FORMATS) as file:
-            width, height = file.size
-            if width * height > MAX_PIXELS or min(width, height) < MIN_SIDE_PX:
-                raise ModelError(
-                    f"'{path}' is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px, and all at most "
-                    f"{MAX_PIXELS // 1_000_000} megapixels."
-                )
-            rgba = ImageOps.exif_transpose(file).convert("RGBA")
-    except FileNotFoundError as error:
-        raise ModelError(f"There is no file '{path}'.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ModelError(f"'{path}' is not an image that can be read, or is damaged.") from error
-    rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return (np.asarray(rgb, np.float32) / np.float32(LEVELS)).transpose(2, 0, 1)[None]
-
-
-def resize(image: Array, height: int, width: int) -> Array:
-    """Lanczos resampling to height x width px, as the library does it."""
-    if image.shape[2:] == (height, width):
-        return image
-    planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS) for plane in image[0]]
-    return np.stack([np.asarray(plane) for plane in planes])[None].clip(0, 1)
-
-
-def fit(image: Array, longer_side: int) -> Array:
-    """`image` resized to that longer side in px, its aspect kept."""
-    height, width = image.shape[2:]
-    factor = longer_side / max(height, width)
-    return resize(image, max(1, round(height * factor)), max(1, round(width * factor)))
-
-
-def save_png(image: Array, path: Path) -> None:
-    """Write (1, 3, H, W) in [0, 1] as PNG; an old file is replaced only by a complete new one."""
-    pixels = Image.fromarray((image[0].clip(0, 1) * LEVELS).round().astype(np.uint8).transpose(1, 2, 0))
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            pixels.save(file, format="PNG")
-        Path(name).chmod(0o644)  # mkstemp makes private files
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -155,7 +136,7 @@ class Bundle:
                 raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
             self.config: dict[str, Any] = self.manifest["config"]
             self.slots: dict[str, dict[str, str]] = self.manifest["state"]  # as `StateSlot` of optimizers.py has it
-            checksums: dict[str, str] = self.manifest["files"]
+            checksums: dict[str, str] = dict(self.manifest["files"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"'{folder}' is no bundle: make one with stylecore export bundle -o DIR.") from error
         for name, checksum in checksums.items():
@@ -186,11 +167,13 @@ class Bundle:
         config = self.config
         longer_side, total = size or config["size"], num_steps or config["num_steps"]
         stages = plan_stages(config["stages"], content.shape, longer_side, total)
+        check_sides(content, style, longer_side)
         image = self._first_image(fit(content, stages[0][0]), style, seed)
         index = 0
         for side, number in stages:
             content_here = fit(content, side)
-            fixed = self._targets(content_here, fit(style, max(content_here.shape)), style_weight)
+            style_here = fit(style, max(content_here.shape), MIN_SIDE_PX)
+            fixed = self._targets(content_here, style_here, style_weight)
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
                 values = self._step(state | fixed)
@@ -216,14 +199,14 @@ class Bundle:
     def _step(self, inputs: Values) -> Values:
         """One step: its inputs, and what it made of them. Handing OrtValues over instead of arrays was no faster."""
         outputs = [slot["next"] for slot in self.slots.values() if slot["next"] not in self.slots] + ["loss"]
-        return inputs | dict(zip(outputs, self.step.run(outputs, inputs), strict=True))
+        return inputs | run_session(self.step, outputs, inputs)
 
     def _targets(self, content: Array, style: Array, style_weight: float) -> Values:
         """What the step compares with, and the weights of the terms, by the names of its inputs."""
         config = self.config
         names = [output.name for output in self.targets.get_outputs()]
-        of_content = dict(zip(names, self.targets.run(None, {"image": content}), strict=True))
-        of_style = dict(zip(names, self.targets.run(None, {"image": style}), strict=True))
+        of_content = run_session(self.targets, names, {"image": content})
+        of_style = run_session(self.targets, names, {"image": style})
         targets: Values = {}
         for layer, weight in zip(config["content_layers"], config["content_layer_weights"], strict=True):
             name = f"content_{layer}"
@@ -332,6 +315,7 @@ class Job:
     style_weight: float = 1.0
     seed: int = 0
     num_threads: int = 0
+    overwrite: bool = False
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -341,7 +325,8 @@ def run_job(job: Job) -> dict[str, Any]:
         ModelError: bad input, before anything slow is done.
     """
     started = time.perf_counter()
-    _check_job(job)
+    _check_numbers(job)
+    target = check_output(job.output, (job.content, job.style), job.overwrite)
     content, style = load_image(job.content), load_image(job.style)
     bundle = Bundle(job.models, job.num_threads)
     ready = time.perf_counter()
@@ -350,7 +335,7 @@ def run_job(job: Job) -> dict[str, Any]:
         if not np.isfinite(step.loss):
             raise ModelError("The optimisation left the finite numbers: lower --style-weight.")
         last = step
-    save_png(last.image, job.output)
+    save_png(last.image, target)
     config = {name: value for name, value in options.items() if value is not None and name != "style_weight"}
     config["style_weight"] = bundle.config["style_weight"] * job.style_weight
     peak = peak_memory_mib()
@@ -369,17 +354,17 @@ def run_job(job: Job) -> dict[str, Any]:
     }
 
 
-def _check_job(job: Job) -> None:
-    if job.output.suffix.lower() != ".png":
-        raise ModelError(f"Name the output '{job.output.with_suffix('.png')}': it is a PNG.")
-    if not job.output.parent.is_dir() or job.output.is_dir():
-        raise ModelError(f"'{job.output}' cannot be written: name a file in a folder that is there.")
-    if job.size is not None and not 4 * MIN_SIDE_PX <= job.size <= MAX_SIDE_PX:
-        raise ModelError(f"--size must be between {4 * MIN_SIDE_PX} and {MAX_SIDE_PX} px, not {job.size}.")
-    if job.num_steps is not None and job.num_steps < 1:
-        raise ModelError(f"--steps must be at least 1, not {job.num_steps}.")
-    if not 0 <= job.style_weight < float("inf"):
-        raise ModelError(f"--style-weight must be 0 or more, not {job.style_weight:g}.")
+def _check_numbers(job: Job) -> None:
+    ranges: dict[str, tuple[float | None, int, int]] = {
+        "--size": (job.size, 4 * MIN_SIDE_PX, MAX_SIDE_PX),
+        "--steps": (job.num_steps, 1, MAX_STEPS),
+        "--style-weight": (job.style_weight, 0, MAX_WEIGHT),
+        "--seed": (job.seed, 0, MAX_SEED),
+        "--threads": (job.num_threads, 0, MAX_THREADS),
+    }
+    for option, (value, low, high) in ranges.items():
+        if value is not None and not low <= value <= high:  # nor is NaN within
+            raise ModelError(f"{option} must be between {low} and {high}, not {value}.")
 
 
 def sentence(record: dict[str, Any]) -> str:
@@ -388,9 +373,16 @@ def sentence(record: dict[str, Any]) -> str:
     return f"{record['output']}: {width}x{height} px, {record['num_steps']} steps in {record['seconds']:.1f} s."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of a bundle. Returns the exit status: 0, or 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Paint CONTENT in the manner of STYLE with onnxruntime alone.")
+class Parser(argparse.ArgumentParser):
+    """One whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ModelError(f"{message}: --help has the options.")
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[Job, bool]:
+    """What is asked for, and whether as JSON. Raises a ModelError for what cannot be understood."""
+    parser = Parser(description="Paint CONTENT in the manner of STYLE with onnxruntime alone.")
     parser.add_argument("content", metavar="CONTENT", help="the photo")
     parser.add_argument("style", metavar="STYLE", help="the picture")
     parser.add_argument("-o", "--output", type=Path, default=Path("stylized.png"), help="the PNG to write")
@@ -400,17 +392,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--style-weight", type=float, default=1.0, help="from photo (0.01) to painting (10)")
     parser.add_argument("--seed", type=int, default=0, help="of a noise start")
     parser.add_argument("--threads", type=int, dest="num_threads", default=0, help="0: one a core")
+    parser.add_argument("--overwrite", action="store_true", help="also where the output is one of the pictures")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("as_json")
+    return Job(**options), as_json
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of a bundle. Returns the exit status: 0, 2 for bad input, or 130 for Ctrl-C."""
     try:
-        record = run_job(Job(**options))
+        job, as_json = parse(arguments)
+        record = run_job(job)
+        print(json.dumps(record) if as_json else sentence(record))
+        return 0
     except ModelError as error:
-        print(f"stylize: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(json.dumps(record) if as_json else sentence(record))
-    return 0
+        message, status = str(error), 2
+    except KeyboardInterrupt:
+        message, status = "Stopped: nothing was written.", 130
+    print(f"stylize: {' '.join(message.split())}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":
+    for number in heard:
+        signal.signal(number, signal.default_int_handler)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack a letter
     sys.exit(main())

@@ -10,9 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
-from .runtime import ModelError, Values, open_session
+from .runtime import SESSION_CONFIG, ModelError, Values, open_session
 
 METADATA_PREFIX = "stylecore."  # before every key of ours in a file's metadata
 
@@ -40,6 +41,11 @@ def is_built_in(provider: str) -> bool:
     return check_provider(provider) in ort.get_available_providers()
 
 
+def session_environment() -> dict[str, Any]:
+    """What a figure of onnxruntime's speed depends on besides the machine."""
+    return {"onnxruntime": ort.__version__, "numpy": np.__version__, "session_config": SESSION_CONFIG}
+
+
 def session_on(
     path: Path, provider: str = "cpu", num_threads: int = 1, options: Mapping[str, str] | None = None
 ) -> ort.InferenceSession:
@@ -48,9 +54,9 @@ def session_on(
 
 
 def _providers(provider: str, options: Mapping[str, str]) -> list[Any]:
-    """The provider, and the CPU for what it cannot run."""
-    asked = (check_provider(provider), dict(options))
-    return [asked] if provider == "cpu" else [asked, (PROVIDERS["cpu"], {})]
+    """The provider, if it is there, and the CPU for what it cannot run."""
+    asked = [(check_provider(provider), dict(options))] if is_built_in(provider) else []
+    return asked if provider == "cpu" else [*asked, (PROVIDERS["cpu"], {})]
 
 
 def read_metadata(session: ort.InferenceSession) -> dict[str, str]:

@@ -37,6 +37,17 @@ class TraceInputs:
     axes: tuple[Any, ...]  # like `values`, with {axis: name} of the dynamic axes in the place of each tensor
 
 
+@contextlib.contextmanager
+def neutral() -> Iterator[None]:
+    """Torch as it starts, whatever the program around has set for its own tensors; as a decorator, too.
+
+    All of it is this thread's alone. The default dtype is the whole process's: it is left alone, and no tensor here is
+    made without its own.
+    """
+    with torch.inference_mode(False), torch.autocast("cpu", enabled=False), torch.device("cpu"):
+        yield
+
+
 def trace(module: nn.Module, inputs: TraceInputs, output_names: Sequence[str]) -> onnx.ModelProto:
     """The module as an ONNX graph that names nothing of this machine."""
     with _quiet_exporter():
@@ -58,10 +69,15 @@ def trace(module: nn.Module, inputs: TraceInputs, output_names: Sequence[str]) -
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Without the exporter's warnings about axis names that several inputs share, and about its own deprecations."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:

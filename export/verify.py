@@ -17,6 +17,7 @@ from .extractor import ExtractorOptions
 from .precisions import PRECISIONS
 from .runtime import Array, ModelError
 from .sessions import read_extractor_metadata, session_on
+from .tracing import neutral
 
 DYNAMIC_SIZES = ((256, 256), (192, 320), (333, 250))  # (height, width) in px
 
@@ -46,6 +47,7 @@ class Verification:
         return all(check.error <= self.tolerance for check in self.checks)  # NaN is no pass
 
 
+@neutral()
 def verify(path: Path) -> Verification:
     """Check an extractor's form with onnx.checker and its numbers against torch.
 
@@ -54,7 +56,7 @@ def verify(path: Path) -> Verification:
     """
     session = session_on(path)
     metadata = read_extractor_metadata(session, path)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         _check_form(path)
     options = ExtractorOptions.from_metadata(metadata)
     encoder = load_encoder(options.encoder)

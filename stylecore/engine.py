@@ -16,7 +16,7 @@ from torch import Tensor
 from stylecore.color import transfer_luminance
 from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype, synchronize
-from stylecore.encoders import Encoder, Pooling, check_resolution, fetch_weights, load_encoder
+from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, resize_image, save_image
 from stylecore.job import Job
@@ -161,8 +161,6 @@ def job_steps(
     """`stylize_steps` of a job."""
     config = job.config
     plan = plan_stages(config, image_size(job.content))
-    for stage in plan:
-        check_resolution(*stage.size, config.content_layers + config.style_layers)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
     check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)

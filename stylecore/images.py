@@ -208,11 +208,12 @@ def image_size(image: ImageTensor) -> tuple[int, int]:
     return image.shape[2], image.shape[3]
 
 
-def fit_size(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
-    """(height, width) in px with the given longer side and the aspect of `size`, each at least 1."""
+def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 1) -> tuple[int, int]:
+    """(height, width) in px with the aspect of `size` and that longer side, or a longer one that leaves the shorter
+    side `least_side`."""
     height, width = size
-    factor = longer_side / max(height, width)
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    factor = max(longer_side / max(size), least_side / min(size))
+    return round(height * factor), round(width * factor)
 
 
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
@@ -224,9 +225,9 @@ def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
     return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1).to(image.device)
 
 
-def fit_image(image: ImageTensor, longer_side: int) -> ImageTensor:
-    """`image` Lanczos-resized to that longer side in px, its aspect kept."""
-    return resize_image(image, *fit_size(image_size(image), longer_side))
+def fit_image(image: ImageTensor, longer_side: int, least_side: int = 1) -> ImageTensor:
+    """`image` Lanczos-resized as `fit_size` says, its aspect kept."""
+    return resize_image(image, *fit_size(image_size(image), longer_side, least_side))
 
 
 def to_uint8(image: ImageTensor) -> UInt8[np.ndarray, "H W 3"]:

@@ -23,6 +23,7 @@ from stylecore.images import (
     read_settings,
     to_uint8,
 )
+from stylecore.metrics import check_sizes
 from stylecore.version import VERSION
 
 
@@ -62,7 +63,8 @@ def _pictures(folders: Iterable[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Job:
-    """A photo, one or several styles, and how to stylize. Raises an OptionError where they do not fit each other."""
+    """A photo, one or several styles, and how to stylize. Raises an OptionError, when made, where they do not fit each
+    other, or a picture is too thin to be measured at the config's size."""
 
     content: ImageTensor  # (1, 3, H, W) in [0, 1]
     styles: tuple[ImageTensor, ...]  # each such an image of its own size
@@ -76,6 +78,7 @@ class Job:
         weights = self.config.style_weights
         if weights and len(weights) != len(self.styles):
             raise OptionError(f"{len(weights)} style weights were given for {len(self.styles)} style images.")
+        check_sizes(image_size(self.content), [image_size(style) for style in self.styles], self.config.size)
 
     @classmethod
     def load(

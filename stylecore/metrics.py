@@ -16,8 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.color import LUMA
-from stylecore.encoders import Encoder, load_encoder
-from stylecore.images import ImageTensor, fit_image, image_size, quantize, resize_image
+from stylecore.encoders import Encoder, Layer, load_encoder
+from stylecore.errors import OptionError
+from stylecore.images import ImageTensor, fit_image, fit_size, image_size, quantize, resize_image
 from stylecore.losses.statistics import gram_matrix
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
@@ -25,6 +26,8 @@ CONTENT_LAYER = "relu4_2"
 WITNESS_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 DETAIL_SIGMA_PX = 2.0  # what a Gaussian of this width removes counts as detail
 LAYERS = (*STYLE_LAYERS, *WITNESS_LAYERS, CONTENT_LAYER)
+DEEPEST_LAYER = max(LAYERS, key=lambda layer: Layer.parse(layer).stride)
+LEAST_SIDE_PX = Layer.parse(DEEPEST_LAYER).stride  # a narrower picture has no position there, and cannot be measured
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,27 @@ def yardstick_encoder(device: torch.device) -> Encoder:
     return load_encoder("vgg16", device=device)
 
 
+def check_sizes(content: tuple[int, int], styles: Sequence[tuple[int, int]], size: int) -> None:
+    """Refuse, before anything is computed, a picture that is too thin to be measured at the result's size.
+
+    Args:
+        content, styles: (height, width) in px of the pictures as they are given.
+        size: longer side of the result in px, to which all of them are brought.
+
+    Raises:
+        OptionError: the shorter side of one would be under `LEAST_SIDE_PX`, one position of the deepest layer.
+    """
+    many = [f"Style {number}" for number in range(1, len(styles) + 1)]
+    roles = ["The content", *(["The style"] if len(styles) == 1 else many)]
+    for role, (height, width) in zip(roles, (content, *styles), strict=True):
+        if min(fit_size((height, width), size)) < LEAST_SIDE_PX:
+            wider = math.ceil(LEAST_SIDE_PX * max(height, width) / min(height, width))
+            raise OptionError(
+                f"{role} of {width}x{height} px is too thin at --size {size} for {DEEPEST_LAYER}, which sees one "
+                f"position every {LEAST_SIDE_PX} px: choose --size {wider} or more, or crop the picture."
+            )
+
+
 class Yardstick:
     """Measures images of one size against one content and its styles.
 
@@ -52,6 +76,9 @@ class Yardstick:
         size: (height, width) in px of the images to be measured.
         style_weights: of the mean over several styles, any positive scale; None: all alike.
         device: where to measure.
+
+    Raises:
+        OptionError: a picture is too thin to be measured at that size.
     """
 
     def __init__(
@@ -64,6 +91,7 @@ class Yardstick:
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
+        check_sizes(size, [image_size(style) for style in styles], max(size))
         weights = style_weights or (1.0,) * len(styles)
         self.style_weights = [weight / sum(weights) for weight in weights]
         self.content = self._features(resize_image(content, *size))[CONTENT_LAYER]

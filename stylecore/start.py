@@ -11,6 +11,7 @@ from stylecore.color import match_colors
 from stylecore.config import StylizeConfig
 from stylecore.images import ImageTensor, fit_image, resize_image
 from stylecore.job import Job
+from stylecore.metrics import LEAST_SIDE_PX
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ def wanted_styles(job: Job) -> tuple[ImageTensor, ...]:
 def stage_images(
     content: ImageTensor, styles: Sequence[ImageTensor], size: tuple[int, int], device: torch.device
 ) -> StageImages:
-    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are the stage's."""
-    fitted = tuple(fit_image(style, max(size)).to(device) for style in styles)
+    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are the stage's, or
+    longer where a thin one would leave the deepest layer without a position."""
+    fitted = tuple(fit_image(style, max(size), LEAST_SIDE_PX).to(device) for style in styles)
     return StageImages(resize_image(content, *size).to(device), fitted)
 
 

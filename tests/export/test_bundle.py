@@ -1,7 +1,10 @@
 """Bundles: they stylize where there is no torch, as torch would, and say clearly when they cannot."""
 
+import ast
+import errno
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import torch
 from paths import ROOT
 from PIL import Image
 from stylecore_export import runtime
-from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle
+from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle, runtime_text
 from stylecore_export.cli import main
 from stylecore_export.graphs import with_int8_weights
 from stylecore_export.runtime import Bundle, ModelError
@@ -110,7 +113,16 @@ def test_a_bundle_carries_its_licences(bundle: Path) -> None:
     text = (bundle / "LICENSE").read_text()
     assert "MIT" in text
     assert "CC BY 4.0" in text
-    assert (bundle / "runtime.py").read_text() == (ROOT / "export" / "runtime.py").read_text()
+
+
+def test_its_runtime_is_one_file_that_imports_nothing_of_ours(bundle: Path) -> None:
+    text = (bundle / "runtime.py").read_text()
+    assert text == runtime_text()
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {getattr(node, "module", None) or node.names[0].name for node in nodes}
+    foreign = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    assert foreign == {"numpy", "onnxruntime", "PIL", "pi_heif"}
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "step.onnx", "runtime.py"])
@@ -132,11 +144,11 @@ def test_bad_input_is_said_in_one_line(bundle: Path, photo: Path, refused: Refus
     text.write_text("not an image")
     output, models = ["-o", folder / "x.png"], ["--models", bundle]
     for arguments, reason in [
-        ([photo, text, *output, *models], "not an image"),
+        ([photo, text, *output, *models], "no image"),
         ([photo, "none.png", *output, *models], "no file"),
         ([photo, STYLE, *output, "--models", folder], "no bundle"),
         ([photo, STYLE, "-o", folder / "x.jpg", *models], "x.png"),
-        ([photo, STYLE, "-o", folder / "none" / "x.png", *models], "cannot be written"),
+        ([photo, STYLE, "-o", folder / "none" / "x.png", *models], "no folder"),
         ([photo, STYLE, *output, *models, "--size", 3], "--size"),
         ([photo, STYLE, *output, *models, "--steps", 0], "--steps"),
         ([photo, STYLE, *output, *models, "--style-weight", -1], "--style-weight"),
@@ -158,8 +170,11 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
     monkeypatch.setitem(DEFAULTS, "adam", DEFAULTS["adam"] | small)
     arguments = ["--encoder", "vgg16", "--optimizer", "adam"]
     (bundle / "weights.bin").write_bytes(b"damaged")
-    assert main(["bundle", "-o", str(bundle), *arguments]) == 0
+    shutil.copy(photo, bundle / "painted.png")
+    (photo.parent / "link").symlink_to(bundle)
+    assert main(["bundle", "-o", str(photo.parent / "link"), *arguments]) == 0
     Bundle(bundle)
+    assert (bundle / "painted.png").is_file()
     assert "MB" in capsys.readouterr().out
     other = photo.parent / "photos"
     other.mkdir()
@@ -167,6 +182,22 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
     assert "no bundle" in refused("bundle", "-o", other, *arguments)
     assert [path.name for path in other.iterdir()] == [photo.name]
     assert not leftovers(photo.parent)
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_a_full_disk_leaves_the_old_bundle_and_is_told_of_that_folder(
+    bundle: Path, refused: Refused, leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in bundle.iterdir()}
+    monkeypatch.setattr("stylecore_export.bundle.share_weights", full)
+    monkeypatch.setattr("stylecore_export.bundle.build_targets", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr("stylecore_export.bundle.build_step", lambda *_: onnx.ModelProto())
+    assert f"'{bundle}' could not be written: No space left" in refused("bundle", "-o", bundle, "--encoder", "vgg16")
+    assert {path: path.read_bytes() for path in bundle.iterdir()} == before
+    assert not leftovers(bundle.parent)
 
 
 def test_a_step_alone_is_one_file_with_its_recipe(adam_step: Path) -> None:
