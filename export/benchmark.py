@@ -21,7 +21,7 @@ from typing import Any
 import onnxruntime as ort
 import torch
 
-from stylecore.devices import environment
+from stylecore.devices import environment, has_fast_bfloat16
 from stylecore.encoders import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
 from stylecore.measured_run import in_turns
@@ -238,10 +238,15 @@ def run_bench(
     not_run = [_why_not(provider) for provider in PROVIDERS if provider not in providers]
     timed = [each for provider in providers for each in _timed_files(paths, provider, threads, rules, allow_fallback)]
     encoders = {architecture_of(each.row.encoder).name for each in timed}
+    dtypes = [torch.float32]
+    if has_fast_bfloat16(torch.device("cpu")):
+        dtypes.append(torch.bfloat16)
+    else:  # emulated, it takes ten times as long as float32, and nobody would use it
+        not_run.append({"provider": "torch bfloat16", "reason": "this CPU multiplies it no faster than float32"})
     timed += [
         TimedTorch(encoder, dtype, number, rules)
         for encoder in sorted(encoders)
-        for dtype in (torch.float32, torch.bfloat16)
+        for dtype in dtypes
         for number in threads
     ]
     runs = [each.run for each in timed]
