@@ -82,7 +82,7 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 	mkdir -p docs/benchmarks/export
 	$(BIN)/python -m benchmarks.bundle
 
-bench-neighbours: install  # a job beside other programs on the same cores, for docs/: fifteen minutes on a quiet machine
+bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
 
 soak: install  # 200 jobs in one process: memory and files that stay, for docs/

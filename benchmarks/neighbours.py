@@ -1,9 +1,9 @@
 """What a job costs beside other programs on the same cores, by how OpenMP's threads wait for one another.
 
-python -m benchmarks.neighbours      # fifteen minutes or so on a machine that does nothing else
+python -m benchmarks.neighbours      # ten minutes or so on a machine that does nothing else
 
 Torch's threads spin while they wait. Alone that is quickest; beside a program that does the same, most of what one
-spins away is the other's time. In turns, for every way of waiting: draft jobs alone, then beside one and two programs
+spins away is the other's time. For every way of waiting: draft jobs alone, in turns, then beside one and two programs
 that stylize without end and wait in the same way. Writes neighbours.json, the record, and neighbours.md, its view.
 """
 
@@ -27,7 +27,7 @@ from stylecore.program import WAITING
 from stylecore.report import Table, document
 
 FOLDER = Path("docs/benchmarks")
-SIZE_PX, NUM_JOBS, NUM_TURNS = 256, 3, 3
+SIZE_PX, NUM_ALONE, NUM_BESIDE = 256, 6, 3  # jobs
 WAYS: dict[str, dict[str, str]] = {
     "spinning, torch's default": {},
     "spinning 10,000 times": {"GOMP_SPINCOUNT": "10000"},
@@ -77,30 +77,42 @@ def program(waiting: dict[str, str]) -> Iterator[Program]:
         process.kill()
 
 
-def job_seconds(waiting: dict[str, str], num_neighbours: int) -> list[float]:
-    """Of `NUM_JOBS` jobs, one after the other, beside that many busy programs."""
+def seconds_alone() -> dict[str, list[float]]:
+    """Of `NUM_ALONE` jobs in each way, in turns; the programs whose turn it is not sleep."""
+    with ExitStack() as stack:
+        programs = {way: stack.enter_context(program(waiting)) for way, waiting in WAYS.items()}
+        samples: dict[str, list[float]] = {way: [] for way in WAYS}
+        for _ in range(NUM_ALONE):
+            for way, each in programs.items():
+                each.order(1)
+                samples[way].append(each.seconds())
+    return samples
+
+
+def seconds_beside(waiting: dict[str, str], num_neighbours: int) -> list[float]:
+    """Of `NUM_BESIDE` jobs, one after the other, beside that many busy programs."""
     with program(waiting) as measured, ExitStack() as stack:
         for _ in range(num_neighbours):
             stack.enter_context(program(waiting)).order(ENDLESS)
-        measured.order(NUM_JOBS)
-        return [round(measured.seconds(), 3) for _ in range(NUM_JOBS)]
+        measured.order(NUM_BESIDE)
+        return [measured.seconds() for _ in range(NUM_BESIDE)]
 
 
-def measure(num_turns: int) -> Iterator[dict[str, Any]]:
-    """One record for each turn, way of waiting and number of neighbours."""
-    for turn in range(num_turns):
-        for way, waiting in WAYS.items():
-            for num_neighbours in (0, 1, 2):
-                seconds = job_seconds(waiting, num_neighbours)
-                yield {"turn": turn, "waiting": way, "neighbours": num_neighbours, "seconds": seconds}
+def measure() -> Iterator[dict[str, Any]]:
+    """A record for each way of waiting and number of neighbours."""
+    for way, seconds in seconds_alone().items():
+        yield {"waiting": way, "neighbours": 0, "seconds": seconds}
+    for way, waiting in WAYS.items():
+        for num_neighbours in (1, 2):
+            yield {"waiting": way, "neighbours": num_neighbours, "seconds": seconds_beside(waiting, num_neighbours)}
 
 
 def to_markdown(record: dict[str, Any]) -> str:
     """Medians, and how many times the job's own seconds alone they are."""
 
     def typical(way: str, num_neighbours: int) -> float:
-        runs = [run for run in record["runs"] if (run["waiting"], run["neighbours"]) == (way, num_neighbours)]
-        return median(value for run in runs for value in run["seconds"])
+        (run,) = (run for run in record["runs"] if (run["waiting"], run["neighbours"]) == (way, num_neighbours))
+        return median(run["seconds"])
 
     columns = {"threads that wait": "{}", "alone, s": "{:.2f}", "of spinning": "{:.2f}"}
     columns |= {"beside one, s": "{:.2f}", "of alone": "{:.2f}", "beside two, s": "{:.2f}", "of it alone": "{:.2f}"}
@@ -112,19 +124,18 @@ def to_markdown(record: dict[str, Any]) -> str:
     return document(
         "# A job beside other programs",
         f"{where['cpu']}, {where['system']}, torch {where['torch']}, {where['num_threads']} threads. A draft of "
-        f"{SIZE_PX} px, medians of {NUM_JOBS * (1 + record['runs'][-1]['turn'])} runs, in turns; the neighbours "
+        f"{SIZE_PX} px; medians of {NUM_ALONE} runs alone, in turns, and of {NUM_BESIDE} beside neighbours, which "
         "stylize without end and wait in the same way. Made by `python -m benchmarks.neighbours`.",
         Table.of(columns, rows),
     )
 
 
 def main(
-    turns: Annotated[int, typer.Option(min=1)] = NUM_TURNS,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the record and its view.")] = FOLDER,
 ) -> None:
     """Measure, write the record and its view, and print the view."""
     record: dict[str, Any] = {"environment": environment(torch.device("cpu")), "runs": []}
-    for run in measure(turns):
+    for run in measure():
         print(run, flush=True)
         record["runs"].append(run)
     write_json(output / "neighbours.json", record, indent=None)
