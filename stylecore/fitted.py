@@ -13,6 +13,7 @@ from torch import Tensor
 from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError, WeightsError
 from stylecore.files import check_folder, write_file
+from stylecore.isolation import isolated
 
 
 def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], encoder: Encoder) -> None:
@@ -34,6 +35,7 @@ def save_fitted(path: str | Path, tensors: Mapping[str, Mapping[str, Tensor]], e
     write_file(Path(path), save(flat, metadata))
 
 
+@isolated()
 def load_fitted(path: str | Path, encoder: Encoder) -> dict[str, dict[str, Tensor]]:
     """Read what `save_fitted` wrote, onto the encoder's device.
 

@@ -16,8 +16,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, weights_checksum
+from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, make_conv, weights_checksum
 from stylecore.errors import WeightsError, unknown
+from stylecore.isolation import isolated
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -90,6 +91,7 @@ def architecture_of(name: str) -> Architecture:
     return ARCHITECTURES[find_encoder(name).architecture]
 
 
+@isolated()
 def load_encoder(
     name: str = "vgg16",
     *,
@@ -241,10 +243,7 @@ def _conv(
         return None
     if bias is not None and bias.shape != weight.shape[:1]:
         return None
-    out_channels, in_channels, side, _ = weight.shape
-    conv = nn.Conv2d(in_channels, out_channels, side, padding=side // 2, bias=has_bias)
-    conv.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}))
-    return conv
+    return make_conv(weight, bias)
 
 
 @functools.lru_cache(maxsize=4)
