@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, _imaging, fea
 from stylecore.errors import ImageError
 from stylecore.pixels import MAX_PIXELS, ImageTensor, check_shape, image_of_array
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", *["AVIF"] * features.check("avif"))
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", *["AVIF"] * bool(features.check("avif")))
 FORMATS_TEXT = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 MAX_BLOCKS = 100  # scans or EXIF segments of a JPEG, comment blocks of a GIF (libtiff allows as many scans)
 HEAD_BYTES = 64  # at the head of a file, enough to tell what it is

@@ -1,10 +1,9 @@
 """What people have in their programs, given for a picture: the unmistakable becomes an image, the rest one sentence."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -22,16 +21,9 @@ from stylecore.metrics import Yardstick, content_distance, style_distance
 from stylecore.presets import make_config
 
 MakeImage = Callable[..., Tensor]
+pytestmark = pytest.mark.usefixtures("unchecked")  # the type checker would refuse what the library is to refuse
 HEIGHT, WIDTH = 24, 36
 QUICK = {"preset": "gatys", "size": 64, "num_steps": 1}
-
-
-@pytest.fixture(autouse=True)
-def unchecked() -> Iterator[None]:
-    """As in a user's program: the tests' type checker would refuse what does not fit before the library can."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ repair what adds up along the way, where it matters: in the statistics that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -82,7 +82,7 @@ def gram_errors(
 @isolated_steps
 def distill(
     student: Encoder, teacher: Encoder, images: Sequence[ImageTensor], *, num_steps: int, seed: int = 0
-) -> Iterator[float]:
+) -> Generator[float, None, None]:
     """Train the student in place; yields the loss of each step, so that a caller can watch or stop.
 
     The loss is the sum of the relative squared errors of the Grams at relu1_1 .. relu5_1, of each image on its own,
