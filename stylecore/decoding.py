@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, _imaging, features
 
 from stylecore.errors import ImageError
+from stylecore.heic import is_installed, open_heic
 from stylecore.pixels import MAX_PIXELS, ImageTensor, check_shape, image_of_array
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", *["AVIF"] * bool(features.check("avif")))
@@ -93,13 +94,13 @@ def _open_avif(file: io.IOBase) -> Image.Image:
 
 
 def _open_heic(file: io.IOBase, name: str) -> Image.Image:
-    """By the extra `heif`, asked directly: to register it would change Pillow for the whole process."""
-    try:
-        from pi_heif import HeifImageFile
-    except ImportError as error:
+    if not is_installed():
         advice = "convert it to JPEG, or pip install 'stylecore[heif]'"
-        raise ImageError(f"{name} is a HEIC picture: {advice}.") from error
-    return HeifImageFile(file)
+        raise ImageError(f"{name} is a HEIC picture: {advice}.")
+    size, image = open_heic(file.read(), MAX_PIXELS)
+    check_shape(*size, name)
+    assert image is not None
+    return image
 
 
 @contextmanager

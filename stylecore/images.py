@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, decode_file, decode_image
 from stylecore.errors import ImageError, OutputError
-from stylecore.files import check_writable, reason, replacing
+from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
 from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, ImageTensor, image_of_array
 
@@ -49,7 +48,6 @@ __all__ = [
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 SETTINGS_KEY = "stylecore"
-ADDRESS = re.compile(r"data:|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib makes one slash of two
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
 
@@ -87,7 +85,7 @@ def _load_path(path: Path) -> ImageTensor:
     name = f"'{path}'"
     try:
         if not path.exists():
-            if ADDRESS.match(str(path)):
+            if is_address(path):
                 raise ImageError(f"{name} is an address: download the picture first, then name its file.")
             raise ImageError(f"There is no file {name}.")
         if path.is_dir():

@@ -20,6 +20,7 @@ ORDER = (
     "fields",
     "isolation",
     "pixels",
+    "heic",
     "decoding",
     "images",
     "sample_images",

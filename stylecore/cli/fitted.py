@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from stylecore.config import StylizeConfig
+from stylecore.config import StylizeConfig, convert
 from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
-from stylecore.fitted import load_fitted, save_fitted
+from stylecore.files import check_writable
+from stylecore.fitted import load_fitted, read_options, save_fitted
 from stylecore.losses import STYLE_LOSSES
 from stylecore.objective import Fitted
 
@@ -24,10 +26,35 @@ class FittedFile:
     path: Path | None = None
     loaded: Fitted = field(default_factory=dict)  # what was in it; empty: the job fits it
 
-    def save(self, fitted: Fitted, encoder: Encoder) -> None:
+    def save(self, fitted: Fitted, encoder: Encoder, config: StylizeConfig) -> None:
         """Write what the job fitted, unless it came from the file."""
         if self.path is not None and not self.loaded:
-            save_fitted(self.path, fitted, encoder)
+            values = config.to_dict()
+            save_fitted(
+                self.path, fitted, encoder, {name: values[name] for name in STYLE_LOSSES[config.loss].fitted_by}
+            )
+
+
+def options_of_files(paths: Mapping[str, Path | None], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the config that the files were fitted with, for it is those that will be used.
+
+    Args:
+        paths: of the options in `KINDS`, None where not typed.
+        given: the fields that were asked for.
+
+    Raises:
+        OptionError: another value was asked for.
+    """
+    options: dict[str, Any] = {}
+    for option, path in paths.items():
+        for name, value in (read_options(path) if path is not None and path.is_file() else {}).items():
+            if name in given and convert(name, given[name]) != convert(name, value):
+                raise OptionError(
+                    f"'{path}' was fitted with {name} {value}, not {given[name]}: leave one of them out, or name "
+                    f"another --{option.replace('_', '-')}."
+                )
+            options[name] = value
+    return options
 
 
 def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> None:
@@ -47,6 +74,8 @@ def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> Non
             raise OptionError(f"{name} is of the losses {' and '.join(losses)}, not of {config.loss}: choose --loss.")
         if path.is_dir() or not path.parent.is_dir():
             raise OptionError(f"{name} '{path}' cannot be a file: name one in a folder that is there.")
+        if not path.exists():
+            check_writable(path, ".safetensors")
 
 
 def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder: Encoder) -> FittedFile:
