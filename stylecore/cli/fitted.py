@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stylecore.cli.console import print_note
 from stylecore.config import StylizeConfig, convert
 from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
@@ -35,25 +36,19 @@ class FittedFile:
             )
 
 
-def options_of_files(paths: Mapping[str, Path | None], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the config that the files were fitted with, for it is those that will be used.
+def options_of_files(paths: Mapping[str, Path | None], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the config that files were fitted with: those are used, so those go into records.
 
     Args:
         paths: of the options in `KINDS`, None where not typed.
-        given: the fields that were asked for.
-
-    Raises:
-        OptionError: another value was asked for.
+        typed: fields of the config; a note says which of them count for nothing.
     """
     options: dict[str, Any] = {}
-    for option, path in paths.items():
-        for name, value in (read_options(path) if path is not None and path.is_file() else {}).items():
-            if name in given and convert(name, given[name]) != convert(name, value):
-                raise OptionError(
-                    f"'{path}' was fitted with {name} {value}, not {given[name]}: leave one of them out, or name "
-                    f"another --{option.replace('_', '-')}."
-                )
-            options[name] = value
+    for path in paths.values():
+        options |= read_options(path) if path is not None and path.is_file() else {}
+        for name, value in options.items():
+            if name in typed and convert(name, typed[name]) != convert(name, value):
+                print_note(f"'{path}' was fitted with {name} {value}, which is used, not {typed[name]}.")
     return options
 
 

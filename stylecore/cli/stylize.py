@@ -118,11 +118,9 @@ def _saved_plan(
         raise OptionError("--from brings its own recipe: leave out --preset.")
     if content is None and saved.sources:
         content, *styles = map(str, saved.find_pictures())
-    is_typed = any(fitted_paths.values())  # a file that is typed brings its own options, that of the PNG has the PNG's
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
-    options = saved.config | options | options_of_files(fitted_paths, options if is_typed else saved.config | options)
-    config = StylizeConfig.from_dict(options)
-    weights = recipe.weights_file or (None if "encoder" in recipe.options() else _saved_file("weights", saved))
+    config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
+    weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
 
