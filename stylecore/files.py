@@ -76,14 +76,28 @@ def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
 
 def check_folder(target: Path) -> None:
     """Raise an OutputError if there is no folder to write `target` to."""
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise OutputError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
+
+
+def is_file(path: Path) -> bool:
+    """`Path.is_file`; False for a name that no file can have, where that raises."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`; False for a name that no folder can have, where that raises."""
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
 
 
 def is_one_of(target: Path, paths: Iterable[object]) -> bool:
     """Whether a file that is there is the same as one of others, whatever they are called; what is no path is none."""
     named = [path for path in paths if isinstance(path, str | os.PathLike)]
-    return target.exists() and any(Path(path).exists() and target.samefile(path) for path in named)
+    return is_file(target) and any(is_file(path) and target.samefile(path) for path in map(Path, named))
 
 
 def is_address(path: object) -> bool:

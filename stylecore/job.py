@@ -12,7 +12,7 @@ from typing import Any
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
-from stylecore.files import checksum
+from stylecore.files import checksum, is_file
 from stylecore.images import (
     SUFFIXES,
     ImageNote,
@@ -47,7 +47,7 @@ class Source:
         """The file, as found from here or in the folder, unchanged since then. Raises an ImageError if it is gone."""
         named = [Path(self.name), folder / Path(self.name).name] if self.name else _pictures([Path(), folder])
         for path in named:
-            if path.is_file() and self._is(path):
+            if is_file(path) and self._is(path):
                 return path
         what = f"'{self.name}'" if self.name else "A picture that this PNG was made from"
         raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")

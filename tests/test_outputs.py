@@ -72,6 +72,22 @@ def test_a_place_that_takes_nothing_is_refused_before_the_work(
     refused("reduce-encoder", "-o", basis)
 
 
+def test_inputs_of_impossible_names_are_refused_too(photo: Path, style: Path, refused: Refused) -> None:
+    for name in ("x" * 300, "a\0b"):
+        for command in (
+            ["stylize", name, style],
+            ["stylize", photo, style, "--weights", f"{name}.pth"],
+            ["stylize", photo, style, "--encoder", f"{name}.safetensors"],
+            ["stylize", "--from", name],
+            ["compare", photo, name, "-o", "into"],
+            ["bench", "--pairs", f"{name}:flow_strokes"],
+            ["bench", "--report", name],
+            ["reduce-encoder", "-o", "a.safetensors", "--images", name],
+            ["show", name],
+        ):
+            refused(*command)
+
+
 def test_every_file_of_a_folder_is_tried(photo: Path, style: Path, refused: Refused, tmp_path: Path) -> None:
     compare = ["compare", photo, style, "-o", "into", "--losses", "gram,pca", *QUICK]
     for name in ("results.json", "gram.png", "pca.png", "comparison.png", "curves.png", "index.html"):
@@ -180,7 +196,7 @@ def test_addresses_are_told_from_paths(refused: Refused, style: Path) -> None:
     for address in (
         "https://a.org/b.jpg",
         "http:/a.org",
-        "s3://bucket/key",
+        "s3://b/k",
         "file:///a.png",
         "data:image/png;base64,A",
     ):

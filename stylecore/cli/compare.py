@@ -15,7 +15,7 @@ from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.cli.stylize import load_job
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.errors import OutputError
-from stylecore.files import check_writable, is_one_of
+from stylecore.files import check_writable, is_file, is_folder, is_one_of
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import (
     REPORT_FILES,
@@ -111,9 +111,9 @@ def _prepare(
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
+    if is_file(folder):
         raise OutputError(f"The output '{folder}' is a file: name a folder.")
-    if not folder.absolute().parent.is_dir():
+    if not is_folder(folder.absolute().parent):
         raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
 
 

@@ -11,7 +11,7 @@ from stylecore.cli.console import print_note
 from stylecore.config import StylizeConfig, convert
 from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
-from stylecore.files import check_writable
+from stylecore.files import check_writable, is_file, is_folder
 from stylecore.fitted import load_fitted, read_options, save_fitted
 from stylecore.losses import STYLE_LOSSES
 from stylecore.objective import Fitted
@@ -45,7 +45,7 @@ def options_of_files(paths: Mapping[str, Path | None], typed: Mapping[str, Any])
     """
     options: dict[str, Any] = {}
     for path in paths.values():
-        options |= read_options(path) if path is not None and path.is_file() else {}
+        options |= read_options(path) if path is not None and is_file(path) else {}
         for name, value in options.items():
             if name in typed and convert(name, typed[name]) != convert(name, value):
                 print_note(f"'{path}' was fitted with {name} {value}, which is used, not {typed[name]}.")
@@ -67,9 +67,9 @@ def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> Non
             continue
         if config.loss not in losses:
             raise OptionError(f"{name} is of the losses {' and '.join(losses)}, not of {config.loss}: choose --loss.")
-        if path.is_dir() or not path.parent.is_dir():
+        if is_folder(path) or not is_folder(path.parent):
             raise OptionError(f"{name} '{path}' cannot be a file: name one in a folder that is there.")
-        if not path.exists():
+        if not is_file(path):
             check_writable(path, ".safetensors")
 
 
@@ -82,7 +82,7 @@ def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder
     for option, path in paths.items():
         if path is None:
             continue
-        if not path.exists():
+        if not is_file(path):
             return FittedFile(path)
         loaded = load_fitted(path, encoder)
         for layer in config.style_layers:

@@ -20,7 +20,7 @@ from stylecore.devices import peak_memory_mib
 from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
-from stylecore.files import check_writable, is_one_of
+from stylecore.files import check_writable, is_file, is_one_of
 from stylecore.images import save_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
@@ -138,7 +138,7 @@ def _saved_file(option: str, saved: SavedSettings) -> Path | None:
     if name is None:
         return None
     for path in (Path(name), saved.path.parent / Path(name).name):
-        if path.is_file():
+        if is_file(path):
             return path
     raise ImageError(f"'{name}' is not here any more: name it with --{option.replace('_', '-')}.")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, make_conv, weights_checksum
 from stylecore.errors import WeightsError, unknown
-from stylecore.files import is_address
+from stylecore.files import is_address, is_file
 from stylecore.isolation import isolated
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -137,7 +137,7 @@ def _read_named(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and text metadata of a .safetensors or .pth file. No pickled code is ever run."""
-    if not path.is_file():
+    if not is_file(path):
         advice = " It is an address: download the file first." if is_address(path) else ""
         raise WeightsError(f"There is no weights file '{path}'.{advice}")
     _check_packing(path)
