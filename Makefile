@@ -23,7 +23,7 @@ ifdef LOCKED
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
-	$(BIN)/python -m pip install --quiet --editable '.[demo,export,photos,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,export,photos,heif,dev]'
 endif
 	@rm -f $(VENV)/.installed*
 	@touch $@

@@ -201,8 +201,8 @@ def check_output(output: Path, pictures: Sequence[str], may_replace: bool) -> Pa
     Raises:
         ModelError: it could not be written later.
     """
-    target = Path(os.path.realpath(output))
     try:
+        target = Path(os.path.realpath(output))
         if target.is_dir():
             raise ModelError(f"The output '{output}' is a folder: name a file in it.")
         if output.suffix.lower() != ".png":

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ from stylecore.sample_images import load_photo, load_style
 
 
 def pytest_configure() -> None:
+    # Shells start what runs in the background with Ctrl-C ignored, and so would be all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 

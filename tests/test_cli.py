@@ -26,14 +26,6 @@ from stylecore.presets import DEFAULT_PRESET
 QUICK = ["--size", "64", "--steps", "3"]
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c_is_heard() -> Iterator[None]:
-    """Shells start what runs in the background with Ctrl-C ignored, this suite too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> str:
     return str(save_image(make_image(), tmp_path / "photo.png"))

@@ -91,14 +91,21 @@ def test_the_picture_stands_upright_whatever_else_its_exif_holds(file_format: st
     assert_shows(data, ImageOps.exif_transpose(reference).convert("RGB"))
 
 
-@pytest.mark.parametrize("other", UNWRITABLE)
+def can_write(file_format: str, other: str) -> bool:
+    """Whether Pillow puts these tags into a file at all."""
+    exif = Image.Exif()
+    exif.load(tiff_header(orientation(1), *UNWRITABLE[other]))
+    try:
+        return bool(encode(photo(), file_format, exif=exif))
+    except (struct.error, ValueError, TypeError, KeyError):
+        return False
+
+
+@pytest.mark.parametrize("other", [other for other in UNWRITABLE if can_write("TIFF", other)])
 def test_a_tiff_is_turned_once(other: str) -> None:
     exif = Image.Exif()
     exif.load(tiff_header(orientation(6), *UNWRITABLE[other]))
-    try:
-        data = encode(photo(), "TIFF", exif=exif)
-    except (struct.error, ValueError, TypeError):
-        pytest.skip("Pillow writes no such TIFF")
+    data = encode(photo(), "TIFF", exif=exif)
     assert_shows(data, photo().transpose(Image.Transpose.ROTATE_270), tolerance=0.01)
 
 
@@ -146,13 +153,10 @@ def test_restarts_within_a_scan_are_no_parts() -> None:
 
 @needs_avif
 @pytest.mark.parametrize("value", range(1, 9))
-@pytest.mark.parametrize("other", UNWRITABLE)
+@pytest.mark.parametrize("other", [other for other in UNWRITABLE if can_write("AVIF", other)])
 def test_an_avif_stands_upright_whatever_its_exif_holds(other: str, value: int) -> None:
     exif = tiff_header(orientation(value), *UNWRITABLE[other])
-    try:
-        data = encode(photo(), "AVIF", exif=exif, quality=95)
-    except (struct.error, ValueError, TypeError):
-        pytest.skip("Pillow writes no such AVIF")
+    data = encode(photo(), "AVIF", exif=exif, quality=95)
     reference = Image.Exif()
     reference[ExifTags.Base.Orientation] = value
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(encode(photo(), "PNG", exif=reference)))).convert("RGB")
@@ -245,7 +249,8 @@ def test_a_damaged_tiff_prints_nothing(
     compression: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libtiff has a voice of its own, on stderr."""
-    monkeypatch.setattr(sys, "stderr", os.fdopen(os.dup(2), "w"))
+    stderr = os.fdopen(os.dup(2), "w")
+    monkeypatch.setattr(sys, "stderr", stderr)
     picture = photo().convert("1") if compression == "group4" else photo()
     sound = encode(picture, "TIFF", compression=compression)
     rng = random.Random(0)
@@ -259,6 +264,7 @@ def test_a_damaged_tiff_prints_nothing(
             continue
     with pytest.raises(ImageError):
         load_image(sound[: len(sound) // 2])
+    stderr.close()
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
 

@@ -149,7 +149,8 @@ def test_of_damaged_files_it_accepts_what_the_library_accepts(
         assert capfd.readouterr().err == ""
 
 
-def test_what_is_no_picture_is_told_what_to_do(tmp_path: Path) -> None:
+def test_what_is_no_picture_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
     for name, data in {"text.png": b"Dear sir", "empty.png": b"", "cut.png": FILES["png"][:200]}.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ModelError, match="save it as PNG or JPEG"):
