@@ -20,7 +20,7 @@ from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, decode_file, deco
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
-from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, ImageTensor, image_of_array
+from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, ImageTensor, image_of_array
 
 __all__ = [
     "FORMATS",
@@ -39,6 +39,7 @@ __all__ = [
     "image_size",
     "load_image",
     "load_images",
+    "load_result",
     "quantize",
     "read_settings",
     "resize_image",
@@ -111,6 +112,12 @@ def load_images(sources: ImageSource | Iterable[ImageSource]) -> list[ImageTenso
     return [load_image(source) for source in list_sources(sources)]
 
 
+@isolated()
+def load_result(source: ImageSource) -> ImageTensor:
+    """`load_image` of what an optimiser made: floats up to `OVERSHOOT` outside [0, 1] are clamped."""
+    return image_of_array(source, OVERSHOOT) if isinstance(source, Tensor | np.ndarray) else load_image(source)
+
+
 def list_sources(sources: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """What `load_images` would load."""
     is_one = isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor)
@@ -160,9 +167,9 @@ def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[
 
     Raises:
         OutputError: the name is not .png, or the place cannot be written to.
-        ImageError: `image` is none, as `load_image` says.
+        ImageError: `image` is none, as `load_result` says.
     """
-    target, image = check_writable(path), load_image(image)
+    target, image = check_writable(path), load_result(image)
     text = PngInfo()
     if settings is not None:
         text.add_text(SETTINGS_KEY, json.dumps(settings))

@@ -26,6 +26,7 @@ from stylecore.images import (
     image_size,
     load_image,
     load_images,
+    load_result,
     quantize,
     resize_image,
 )
@@ -116,8 +117,8 @@ class Yardstick:
 
     @isolated()
     def measure(self, image: ImageSource) -> Distances:
-        """Distances of `image` as it would be saved: rounded to 8 bits first. Raises an ImageError for another size."""
-        picture = load_image(image)
+        """Distances of `image` as it would be saved, in 8 bits. Raises an ImageError for another size."""
+        picture = load_result(image)
         if image_size(picture) != self.size:
             raise ImageError(f"This yardstick measures images of {self.size} px, not {image_size(picture)}.")
         features = self._features(quantize(picture))
@@ -153,13 +154,13 @@ def style_distance(
     image: ImageSource, styles: ImageSource | Iterable[ImageSource], style_weights: Sequence[float] | None = None
 ) -> float:
     """Mean over relu1_1 .. relu5_1 of |G - A|_F / |A|_F: 0 for the style itself, near 0.15 for a finished work."""
-    picture = load_image(image)
+    picture = load_result(image)
     return Yardstick(picture, styles, image_size(picture), style_weights, _device_of(image)).measure(picture).style
 
 
 def content_distance(image: ImageSource, content: ImageSource) -> float:
     """|F - C|_F / |C|_F at relu4_2, C of `content` resized to the image's size: 0 for the photo itself."""
-    picture = load_image(image)
+    picture = load_result(image)
     return Yardstick(content, picture, image_size(picture), None, _device_of(image)).measure(picture).content
 
 

@@ -16,6 +16,7 @@ LEVELS = 255  # of an 8-bit channel above 0
 WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}  # of whole numbers; floats have 1
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 TOLERANCE = 0.5 / LEVELS  # what arithmetic may leave above or below [0, 1], and no 8-bit value shows
+OVERSHOOT = 0.5  # what an optimiser may leave there; more was normalised, or is in other units
 EXPECTED = "An image array is (1, 3, H, W), (3, H, W) or (H, W, 3), of uint8 or of floats in [0, 1]"
 
 ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature
@@ -32,11 +33,11 @@ def check_shape(width: int, height: int, name: str) -> None:
         raise ImageError(f"{name} has {megapixels:.0f} megapixels: at most {MAX_PIXELS / 1e6:.0f} are accepted.")
 
 
-def image_of_array(array: Tensor | np.ndarray) -> ImageTensor:
+def image_of_array(array: Tensor | np.ndarray, tolerance: float = TOLERANCE) -> ImageTensor:
     """A tensor or NumPy array as an image, on the CPU and out of any graph; one that is an image already is returned.
 
     Converted is what can only mean one thing: channels first or last, grey, RGB or RGBA (composited on white), with or
-    without a batch of one; uint8, uint16, or floats in [0, 1].
+    without a batch of one; uint8, uint16, or floats in [0, 1], outside of which at most `tolerance` is clamped.
 
     Raises:
         ImageError: another shape or type, several images, values outside [0, 1], or what `check_shape` refuses.
@@ -44,7 +45,7 @@ def image_of_array(array: Tensor | np.ndarray) -> ImageTensor:
     tensor = _tensor(array)
     planes = _channels_first(tensor)
     check_shape(planes.shape[2], planes.shape[1], "The image")
-    image = planes.float().div(WHITE[planes.dtype]) if planes.dtype in WHITE else _in_range(planes.float())
+    image = planes.float().div(WHITE[planes.dtype]) if planes.dtype in WHITE else _in_range(planes.float(), tolerance)
     if len(image) == 4:
         image = image[:3] * image[3:] + (1 - image[3:])
     image = image.expand(3, -1, -1).unsqueeze(0)
@@ -79,13 +80,13 @@ def _channels_first(tensor: Tensor) -> Tensor:
     raise ImageError(f"{EXPECTED}, not {tuple(tensor.shape)} of {tensor.dtype}.")
 
 
-def _in_range(planes: Tensor) -> Tensor:
-    """Floats in [0, 1]. What stands outside by more than rounding was normalised, or is in other units."""
+def _in_range(planes: Tensor, tolerance: float) -> Tensor:
+    """Floats in [0, 1]. What stands outside by more was normalised, or is in other units."""
     low, high = (float(value) for value in planes.aminmax())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError("The image holds NaN or infinity: its values must be in [0, 1].")
-    if low < -TOLERANCE or high > 1 + TOLERANCE:
-        is_bytes = low >= -TOLERANCE and high > 16
+    if low < -tolerance or high > 1 + tolerance:
+        is_bytes = low >= -tolerance and high > 16
         advice = "divide 8-bit values by 255" if is_bytes else "undo its normalisation, such as x = (x + 1) / 2,"
         raise ImageError(f"The image holds values from {low:.3g} to {high:.3g}, not in [0, 1]: {advice} first.")
     return planes if low >= 0 and high <= 1 else planes.clamp(0, 1)

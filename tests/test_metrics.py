@@ -116,8 +116,10 @@ def test_only_8_bit_values_count(photo: Tensor, painting: Tensor) -> None:
     assert yardstick.measure(photo + 2 / 255) != yardstick.measure(photo)
 
 
-def test_values_that_cannot_be_saved_are_refused_as_saving_does(photo: Tensor, painting: Tensor) -> None:
+def test_values_that_cannot_be_saved_are_clamped_or_refused_as_saving_does(photo: Tensor, painting: Tensor) -> None:
     yardstick = Yardstick(photo, [painting], (96, 128))
+    loud = (photo - 0.5) * 2 + 0.5
+    assert yardstick.measure(loud) == yardstick.measure(loud.clamp(0, 1))
     for wild in (photo * 255, photo * 2 - 1, (photo - 0.45) / 0.225, photo / 0):
         with pytest.raises(ImageError, match=r"\[0, 1\]"):
             yardstick.measure(wild)
