@@ -392,7 +392,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[Job, bool]:
     parser.add_argument("--style-weight", type=float, default=1.0, help="from photo (0.01) to painting (10)")
     parser.add_argument("--seed", type=int, default=0, help="of a noise start")
     parser.add_argument("--threads", type=int, dest="num_threads", default=0, help="0: one a core")
-    parser.add_argument("--overwrite", action="store_true", help="also where the output is one of the pictures")
+    parser.add_argument("--overwrite", action="store_true", help="the output may be one of the inputs")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("as_json")

@@ -74,11 +74,12 @@ class Progress:
 
 def make_variants(
     options: Mapping[str, Any],
-    losses: Sequence[str] = (),
-    presets: Sequence[str] = (),
-    components: Sequence[str] = (),
+    losses: str | Sequence[str] = (),
+    presets: str | Sequence[str] = (),
+    components: str | Sequence[str] = (),
 ) -> list[Variant]:
-    """The product losses x presets x components over `options` (fields of `StylizeConfig`); empty lists take theirs.
+    """The product losses x presets x components over `options` (fields of `StylizeConfig`); empty lists take theirs,
+    and a text is a list of one.
 
     A loss without components comes once, whatever the list. All variants get the `init` of the first, so that they
     share a start as well as a seed. A name tells what differs: `pca 12.5%`, or `gatys pca 12.5%` of several presets.
@@ -87,9 +88,9 @@ def make_variants(
         OptionError: an unknown name (the nearest is suggested) or a value out of range.
     """
     base = {key: value for key, value in options.items() if key not in ("loss", "preset", "components")}
-    losses = list(dict.fromkeys(losses)) or [options.get("loss", StylizeConfig.loss)]
-    presets = list(dict.fromkeys(presets)) or [options.get("preset", DEFAULT_PRESET)]
-    components = list(dict.fromkeys(components)) or [options.get("components", StylizeConfig.components)]
+    losses = _names(losses) or [options.get("loss", StylizeConfig.loss)]
+    presets = _names(presets) or [options.get("preset", DEFAULT_PRESET)]
+    components = _names(components) or [options.get("components", StylizeConfig.components)]
     variants: list[Variant] = []
     for preset, loss in itertools.product(presets, losses):
         has_components = "components" in option_names(loss)
@@ -102,6 +103,10 @@ def make_variants(
     return same_start(variants)
 
 
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
 def same_start(variants: Sequence[Variant]) -> list[Variant]:
     """All variants with the init and the seed of the first."""
     first = variants[0].config
@@ -112,7 +117,7 @@ def _check_components(config: StylizeConfig) -> None:
     """Refuse a count that a layer does not have now, not after the variants before this one have run."""
     if "components" in option_names(config.loss):
         for layer in config.style_layers:
-            config.components.number(torch.zeros(Layer.parse(layer).num_channels), layer)
+            config.components.number(torch.zeros(Layer.parse(layer).num_channels, dtype=torch.float32), layer)
 
 
 class Comparison:
@@ -144,6 +149,8 @@ class Comparison:
         results_name: str = "results.json",
         encoder: Encoder | None = None,
     ) -> None:
+        if isinstance(variants, str) or not variants or not all(isinstance(each, Variant) for each in variants):
+            raise OptionError("A comparison runs a list of Variants: make it with make_variants().")
         if len({variant.file_name.lower() for variant in variants}) < len(variants):
             raise OptionError("Every variant of a comparison needs its own name.")
         self.job = job

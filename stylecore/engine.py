@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, resize_image, save_image
+from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, load_image, resize_image, save_image
+from stylecore.isolation import isolated_steps
 from stylecore.job import Job
 from stylecore.memory import answering_full_memory, check_memory
 from stylecore.metrics import Distances, Yardstick
@@ -93,7 +94,7 @@ class Result:
 
 def stylize(
     content: ImageSource,
-    style: ImageSource | Sequence[ImageSource],
+    style: ImageSource | Iterable[ImageSource],
     config: StylizeConfig | None = None,
     *,
     encoder: Encoder | None = None,
@@ -126,19 +127,19 @@ def run_to_end(job: Job, steps: Steps) -> Result:
 
 def stylize_steps(
     content: ImageSource,
-    style: ImageSource | Sequence[ImageSource],
+    style: ImageSource | Iterable[ImageSource],
     config: StylizeConfig | None = None,
     *,
     encoder: Encoder | None = None,
-    start: ImageTensor | None = None,
+    start: ImageSource | None = None,
     fitted: Fitted | None = None,
     **options: Any,
 ) -> Steps:
     """Stylize step by step: yields after each evaluation; abandon the generator to stop. Its value is an `Ending`.
 
     Args:
-        content: the photo: a path, bytes, a PIL image, or a tensor (1, 3, H, W) in [0, 1].
-        style: one such picture, or a list of several.
+        content: the photo, as `load_image` takes it: a path, bytes, a PIL image, a NumPy array or a tensor.
+        style: one such picture, or several: a list, a generator.
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says. Stages that name another
             encoder get a bundled one on the same device and in the same dtype.
@@ -156,7 +157,7 @@ def stylize_steps(
 
 
 def job_steps(
-    job: Job, *, encoder: Encoder | None = None, start: ImageTensor | None = None, fitted: Fitted | None = None
+    job: Job, *, encoder: Encoder | None = None, start: ImageSource | None = None, fitted: Fitted | None = None
 ) -> Steps:
     """`stylize_steps` of a job."""
     config = job.config
@@ -165,7 +166,8 @@ def job_steps(
     _check_encoder(encoder, config)
     check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, start), plan[-1].size)
+    image = None if start is None else load_image(start)
+    return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, image), plan[-1].size)
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
@@ -205,12 +207,16 @@ def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
     if config is not None and options:
         raise OptionError("Give either a config or its fields, not both.")
-    if encoder is not None:
+    if isinstance(encoder, Encoder):
         options = {"encoder": encoder.name, "pooling": encoder.pooling} | options
-    return config or make_config(options.pop("preset", None) or DEFAULT_PRESET, **options)
+    if config is None:
+        return make_config(options.pop("preset", None) or DEFAULT_PRESET, **options)
+    return config
 
 
 def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
+    if not isinstance(encoder, Encoder):
+        raise OptionError("The encoder is a loaded one: give load_encoder('vgg19'), or name it in the config.")
     pooling: Pooling = config.pooling
     if (encoder.name, encoder.pooling) != (config.encoder, pooling):
         raise OptionError(
@@ -230,6 +236,7 @@ class _Run:
         self.index = 0
         self.ending = Ending()
 
+    @isolated_steps
     def steps(self, encoders: Sequence[Encoder], start: ImageTensor | None) -> Steps:
         job = self.job
         image = initial_image(job.content, self.styles, job.config, self.plan[0].size) if start is None else start

@@ -6,9 +6,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from stylecore.errors import OutputError
 
 PARTS = ".stylecore-*.part"  # files that `replacing` has not finished; a process that is killed leaves one
 CHECKSUM_DIGITS = 12
+ADDRESS = re.compile(r"data:|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib makes one slash of two; C:/ is a drive
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[io.BufferedWriter]:
-    """A file that takes `target`'s place when the block ends well, and vanishes when it does not."""
+    """A file that takes `target`'s place when the block ends well, and vanishes when it does not.
+
+    Of a link it is the file behind it that is replaced.
+    """
+    target = Path(os.path.realpath(target))
     part = target.parent / PARTS.replace("*", secrets.token_hex(8))  # not mkstemp: its files are private
     try:
         with part.open("xb") as file:
@@ -51,18 +57,18 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> Path:
 
 def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
     """Raise an OutputError now if a file of that kind could not be written to `path` later; nothing is created."""
-    target = Path(path)
+    target, file = Path(path), Path(os.path.realpath(path))
     try:
-        if target.is_dir():
+        if file.is_dir():
             raise OutputError(f"The output '{target}' is a folder: name a file in it.")
         if target.suffix.lower() != suffix:
             why = "it is a PNG, so its settings fit inside" if suffix == ".png" else f"it is a {suffix} file"
             raise OutputError(f"Name the output '{target.with_suffix(suffix)}': {why}.")
-        check_folder(target)
-        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+        check_folder(target if target.name == file.name else file)
+        if file.exists() and not (file.is_file() and os.access(file, os.W_OK)):
             raise OutputError(f"The output '{target}' is there already and may not be written over.")
-        with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
-            target.stat()  # refuses an impossible name
+        with tempfile.TemporaryFile(dir=file.parent), suppress(FileNotFoundError):
+            file.stat()  # refuses an impossible name
     except (OSError, ValueError) as error:
         raise OutputError(f"The output '{target}' cannot be written: {reason(error)}.") from error
     return target
@@ -70,8 +76,33 @@ def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
 
 def check_folder(target: Path) -> None:
     """Raise an OutputError if there is no folder to write `target` to."""
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise OutputError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
+
+
+def is_file(path: Path) -> bool:
+    """`Path.is_file`; False for a name that no file can have, where that raises."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`; False for a name that no folder can have, where that raises."""
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
+def is_one_of(target: Path, paths: Iterable[object]) -> bool:
+    """Whether a file that is there is the same as one of others, whatever they are called; what is no path is none."""
+    named = [path for path in paths if isinstance(path, str | os.PathLike)]
+    return is_file(target) and any(is_file(path) and target.samefile(path) for path in map(Path, named))
+
+
+def is_address(path: object) -> bool:
+    """Whether a path is no path but where something lies in the net."""
+    return bool(ADDRESS.match(str(path)))
 
 
 def reason(error: Exception) -> str:

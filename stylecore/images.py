@@ -1,41 +1,58 @@
-"""Image files, bytes and PIL images <-> float32 sRGB tensors (1, 3, H, W) in [0, 1]."""
+"""Images in and out: what people have -> float32 sRGB tensors (1, 3, H, W) in [0, 1] -> PNGs with settings inside."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, decode_file, decode_image
 from stylecore.errors import ImageError, OutputError
-from stylecore.files import check_writable, reason, replacing
+from stylecore.files import check_writable, is_address, reason, replacing
+from stylecore.isolation import isolated
+from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, ImageTensor, image_of_array
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
-MIN_SIDE_PX = 16
-MAX_PIXELS = 100_000_000
-MAX_ASPECT = 12.0
-MAX_BLOCKS = 100  # scans or EXIF segments of a JPEG, comment blocks of a GIF (libtiff allows as many scans)
-LEVELS = 255  # of an 8-bit channel above 0
+__all__ = [
+    "FORMATS",
+    "LEVELS",
+    "MAX_ASPECT",
+    "MAX_BLOCKS",
+    "MAX_PIXELS",
+    "MIN_SIDE_PX",
+    "SETTINGS_KEY",
+    "SUFFIXES",
+    "ImageNote",
+    "ImageSource",
+    "ImageTensor",
+    "fit_image",
+    "fit_size",
+    "image_size",
+    "load_image",
+    "load_images",
+    "quantize",
+    "read_settings",
+    "resize_image",
+    "save_image",
+    "to_uint8",
+]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 SETTINGS_KEY = "stylecore"
 
-ImageTensor = Float[Tensor, "1 3 _ _"]  # height and width differ from image to image within one signature
-ImageSource = str | os.PathLike[str] | bytes | Image.Image | Tensor
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
 
 
-class ImageNote(UserWarning):
-    """Something was converted that the user may want to know: the CLI and the demo show it once."""
-
-
+@isolated()
 def load_image(source: ImageSource) -> ImageTensor:
     """Read an image as a float32 sRGB tensor (1, 3, H, W) in [0, 1], on the CPU.
 
@@ -43,164 +60,61 @@ def load_image(source: ImageSource) -> ImageTensor:
     float images are converted; of an animation the first frame is taken, with an `ImageNote` warning.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or such a tensor (checked and returned).
+        source: a path, the bytes of a file, a PIL image, or a tensor or NumPy array: channels first or last, grey, RGB
+            or RGBA, of uint8, uint16 or floats in [0, 1]. An image tensor as described is returned as it is.
 
     Raises:
         ImageError: not one of `FORMATS`, damaged, smaller than `MIN_SIDE_PX`, longer than `MAX_ASPECT` times its
-            width, or larger than `MAX_PIXELS` (checked from the header, before anything is decoded).
+            width, or larger than `MAX_PIXELS` (checked from the header, before anything is decoded); an array of
+            several images, or of values outside [0, 1].
     """
-    if isinstance(source, Tensor):
-        return _check_tensor(source)
+    if isinstance(source, Tensor | np.ndarray):
+        return image_of_array(source)
     if isinstance(source, Image.Image):
-        return _to_tensor(source, "The image")
-    if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), "The image")
-    path = Path(source)
+        return decode_image(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_file(io.BytesIO(source), "The image")
+    if isinstance(source, str | os.PathLike):
+        return _load_path(Path(source))
+    raise ImageError(
+        f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
+    )
+
+
+def _load_path(path: Path) -> ImageTensor:
     name = f"'{path}'"
     try:
         if not path.exists():
+            if is_address(path):
+                raise ImageError(f"{name} is an address: download the picture first, then name its file.")
             raise ImageError(f"There is no file {name}.")
         if path.is_dir():
             raise ImageError(f"{name} is a folder: name one image in it.")
         if not path.is_file():
             raise ImageError(f"{name} is a device or a pipe: name an image file.")
         with path.open("rb") as file:
-            return _decode(file, name)
-    except OSError as error:
+            return decode_file(file, name)
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise ImageError(f"{name} cannot be read: {reason(error)}.") from error
 
 
-def _check_tensor(image: Tensor) -> ImageTensor:
-    if image.ndim != 4 or image.shape[:2] != (1, 3) or not image.is_floating_point():
-        raise ImageError(f"An image tensor is float (1, 3, H, W) in [0, 1], not {tuple(image.shape)} {image.dtype}.")
-    _check_shape(image.shape[3], image.shape[2], "The image")
-    if not bool(((image >= 0) & (image <= 1)).all()):
-        raise ImageError("An image tensor holds values in [0, 1]: divide 8-bit values by 255 first.")
-    return image.float()
+def _described(source: object) -> str:
+    return "None" if source is None else f"a {type(source).__name__}"
 
 
-def _check_shape(width: int, height: int, name: str) -> None:
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(f"{name} is {width}x{height} px: each side must be at least {MIN_SIDE_PX} px.")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"{name} is {width}x{height} px: the longer side may be {MAX_ASPECT:g} times the shorter.")
-    if width * height > MAX_PIXELS:
-        megapixels = width * height / 1e6
-        raise ImageError(f"{name} has {megapixels:.0f} megapixels: at most {MAX_PIXELS / 1e6:.0f} are accepted.")
+def load_images(sources: ImageSource | Iterable[ImageSource]) -> list[ImageTensor]:
+    """Every picture of a list, a generator or the like; one picture alone is a list of one.
 
-
-def _decode(file: io.IOBase, name: str) -> ImageTensor:
-    if not file.read(1):
-        raise ImageError(f"{name} is empty.")
-    file.seek(0)
-    _check_blocks(file, name)
-    try:
-        with warnings.catch_warnings():
-            # Our own limit is checked from the header below; Pillow's warning would only repeat it.
-            warnings.simplefilter("ignore")
-            image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name} has too many pixels: at most {MAX_PIXELS / 1e6:.0f} million are accepted.") from error
-    except UnidentifiedImageError as error:
-        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise ImageError(f"{name} is not an image we can read: convert it to {formats}.") from error
-    except Exception as error:  # Pillow's plugins raise whatever they stumble on in a damaged or overlong header
-        raise ImageError(f"{name} cannot be opened as an image: its header is damaged, or too long.") from error
-    return _to_tensor(image, name)
-
-
-def _check_blocks(file: io.IOBase, name: str) -> None:
-    """Refuse what would take hours: every scan of a JPEG is a pass over all its pixels, though it may be a few bytes;
-    every EXIF segment, and every block of a GIF's comments, makes Pillow copy all those before it.
+    Raises:
+        ImageError: for one of them, as `load_image` does.
     """
-    data = file.read(3)
-    if data in (b"\xff\xd8\xff", b"GIF"):
-        data += file.read()
-    file.seek(0)
-    # Within a scan ff is followed by 00: the marker of a scan stands nowhere else, but by chance in metadata.
-    num_blocks = _num_comment_blocks(data) if data[:3] == b"GIF" else max(map(data.count, (b"\xff\xda", b"Exif\0\0")))
-    if num_blocks > MAX_BLOCKS:
-        raise ImageError(f"{name} consists of far more parts than a picture has: open it and save it again.")
+    return [load_image(source) for source in list_sources(sources)]
 
 
-def _num_comment_blocks(gif: bytes) -> int:
-    """Blocks in a GIF's comments, counted to one above `MAX_BLOCKS` (GIF89a specification, sections 15 to 24).
-
-    Stray bytes are skipped, as Pillow does.
-    """
-    gif += bytes(16)  # so that one cut short ends in stray bytes
-    count, at = 0, 13 + _color_table_size(gif[10])
-    while at < len(gif) - 16 and gif[at] != ord(";") and count <= MAX_BLOCKS:
-        if gif[at] not in b"!,":
-            at += 1
-            continue
-        is_comment = gif[at : at + 2] == b"!\xfe"
-        at += 2 if gif[at] == ord("!") else 11 + _color_table_size(gif[at + 9])
-        while at < len(gif) and (size := gif[at]):
-            count += is_comment
-            at += 1 + size
-        at += 1
-    return count
-
-
-def _color_table_size(flags: int) -> int:
-    return 6 << (flags & 7) if flags & 0x80 else 0
-
-
-def _to_tensor(image: Image.Image, name: str) -> ImageTensor:
-    _check_shape(*image.size, name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            is_animated = image.format in ("GIF", "WEBP", "PNG") and getattr(image, "is_animated", False)
-            image.load()
-            rgb = _to_rgb(ImageOps.exif_transpose(image))
-        pixels = torch.from_numpy(np.array(rgb, dtype=np.float32))
-    except MemoryError as error:
-        raise ImageError(f"{name} does not fit into memory: make it smaller.") from error
-    except Exception as error:  # a truncated or corrupt body: the kind of exception depends on the format's decoder
-        raise ImageError(f"{name} is damaged or cut short: save or download it again.") from error
-    if is_animated:
-        warnings.warn(f"{name} is animated: only its first frame is used.", ImageNote, stacklevel=3)
-    return pixels.permute(2, 0, 1).unsqueeze(0).div_(255).contiguous()
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> 8-bit sRGB, alpha composited on white."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _grey_to_8_bit(image)
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    # A profile describes colours without alpha: grey, CMYK, or RGB, to which palettes and all else are taken first.
-    mode = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    rgb = _to_srgb(image.convert(mode), profile).convert("RGB")
-    return rgb if alpha is None else Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
-
-
-def _grey_to_8_bit(image: Image.Image) -> Image.Image:
-    """16-bit greys by their largest value, 65535; 32-bit and float ones by the first of 1, 255 and 65535 that holds
-    them (but for highlights up to half as bright again), else by their own largest. A transparent grey becomes white.
-    """
-    values = np.array(image, dtype=np.float64)
-    top = values.max(initial=0.0, where=np.isfinite(values))
-    white = next(w for w in (1.0, 255.0, 65535.0, top) if top <= 1.5 * w)
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    values[values == image.info.get("transparency")] = white
-    values = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0)
-    return Image.fromarray(np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded colour profile; one that is damaged is ignored, as browsers do."""
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted or image
+def list_sources(sources: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
+    """What `load_images` would load."""
+    is_one = isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor)
+    return list(sources) if isinstance(sources, Iterable) and not is_one else [sources]  # type: ignore[list-item,arg-type]
 
 
 def image_size(image: ImageTensor) -> tuple[int, int]:
@@ -208,12 +122,12 @@ def image_size(image: ImageTensor) -> tuple[int, int]:
     return image.shape[2], image.shape[3]
 
 
-def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 1) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 0) -> tuple[int, int]:
     """(height, width) in px with the aspect of `size` and that longer side, or a longer one that leaves the shorter
-    side `least_side`."""
+    side `least_side`; each at least 1."""
     height, width = size
     factor = max(longer_side / max(size), least_side / min(size))
-    return round(height * factor), round(width * factor)
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
@@ -225,7 +139,7 @@ def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
     return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1).to(image.device)
 
 
-def fit_image(image: ImageTensor, longer_side: int, least_side: int = 1) -> ImageTensor:
+def fit_image(image: ImageTensor, longer_side: int, least_side: int = 0) -> ImageTensor:
     """`image` Lanczos-resized as `fit_size` says, its aspect kept."""
     return resize_image(image, *fit_size(image_size(image), longer_side, least_side))
 
@@ -241,13 +155,14 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
-def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
+def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
     """Write a PNG, with `settings` as JSON inside; an old file is replaced only by a complete new one.
 
     Raises:
         OutputError: the name is not .png, or the place cannot be written to.
+        ImageError: `image` is none, as `load_image` says.
     """
-    target = check_writable(path)
+    target, image = check_writable(path), load_image(image)
     text = PngInfo()
     if settings is not None:
         text.add_text(SETTINGS_KEY, json.dumps(settings))
@@ -262,14 +177,15 @@ def save_image(image: ImageTensor, path: str | os.PathLike[str], settings: dict[
 def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     """The settings that `save_image` put into a PNG.
 
+    Args:
+        source: its path, its bytes, or the PIL image.
+
     Raises:
         ImageError: not a readable image, or one without settings.
     """
-    name = "The image" if isinstance(source, bytes) else f"'{source}'"
+    name = f"'{source}'" if isinstance(source, str | os.PathLike) else "The image"
     load_image(source)  # refuses what is no sound image, with the ordinary messages
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG", *FORMATS]) as image:
-        image.load()  # other programs move the text behind the pixels
-        text = image.info.get(SETTINGS_KEY)
+    text = _text_of(source)
     try:
         settings = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):  # not JSON, or such as no settings are
@@ -277,3 +193,18 @@ def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ImageError(f"{name} carries no stylecore settings: choose a PNG that stylecore saved.")
     return settings
+
+
+def _text_of(source: ImageSource) -> object:
+    """What stands under `SETTINGS_KEY` in a sound picture; None in one that is no PNG."""
+    if isinstance(source, Image.Image):
+        return source.info.get(SETTINGS_KEY)
+    if isinstance(source, Tensor | np.ndarray):
+        return None
+    file = source if isinstance(source, str | os.PathLike) else io.BytesIO(source)
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            image.load()  # other programs move the text behind the pixels
+            return image.info.get(SETTINGS_KEY)
+    except UnidentifiedImageError:
+        return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
-from stylecore.files import checksum
+from stylecore.files import checksum, is_file
 from stylecore.images import (
     SUFFIXES,
     ImageNote,
@@ -19,7 +20,9 @@ from stylecore.images import (
     ImageTensor,
     fit_size,
     image_size,
+    list_sources,
     load_image,
+    load_images,
     read_settings,
     to_uint8,
 )
@@ -37,14 +40,14 @@ class Source:
     @classmethod
     def of(cls, image: ImageTensor, source: object = None) -> Source:
         """Of a loaded image, and what it was loaded from."""
-        name = portable(str(source)) if isinstance(source, str | Path) else ""
+        name = portable(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
         return cls(name, checksum(to_uint8(image).tobytes()))
 
     def find(self, folder: Path) -> Path:
         """The file, as found from here or in the folder, unchanged since then. Raises an ImageError if it is gone."""
         named = [Path(self.name), folder / Path(self.name).name] if self.name else _pictures([Path(), folder])
         for path in named:
-            if path.is_file() and self._is(path):
+            if is_file(path) and self._is(path):
                 return path
         what = f"'{self.name}'" if self.name else "A picture that this PNG was made from"
         raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")
@@ -63,16 +66,24 @@ def _pictures(folders: Iterable[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Job:
-    """A photo, one or several styles, and how to stylize. Raises an OptionError, when made, where they do not fit each
-    other, or a picture is too thin to be measured at the config's size."""
+    """A photo, one or several styles, and how to stylize.
 
-    content: ImageTensor  # (1, 3, H, W) in [0, 1]
+    Raises:
+        ImageError: when made, where a picture is none, as `load_image` says.
+        OptionError: when made, where they do not fit each other, or a picture is too thin for the config's size.
+    """
+
+    content: ImageTensor  # (1, 3, H, W) in [0, 1]; made of whatever `load_image` takes
     styles: tuple[ImageTensor, ...]  # each such an image of its own size
     config: StylizeConfig
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
     files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
+        if not isinstance(self.config, StylizeConfig):
+            raise OptionError("A job's config is a StylizeConfig: make one with make_config().")
+        object.__setattr__(self, "content", load_image(self.content))
+        object.__setattr__(self, "styles", tuple(load_images(self.styles)))
         if not self.styles:
             raise OptionError("At least one style image is needed.")
         weights = self.config.style_weights
@@ -82,12 +93,12 @@ class Job:
 
     @classmethod
     def load(
-        cls, content: ImageSource, style: ImageSource | Sequence[ImageSource], config: StylizeConfig, **more: Any
+        cls, content: ImageSource, style: ImageSource | Iterable[ImageSource], config: StylizeConfig, **more: Any
     ) -> Job:
-        """A job of paths, bytes, PIL images or tensors; it remembers the paths. Raises what `load_image` does."""
-        styles: list[ImageSource] = list(style) if isinstance(style, list | tuple) else [cast(ImageSource, style)]
-        images = [load_image(source) for source in (content, *styles)]
-        return cls(images[0], tuple(images[1:]), config, (content, *styles), **more)
+        """A job of what `load_image` takes, one style or several; it remembers the paths."""
+        sources = [content, *list_sources(style)]
+        images = [load_image(source) for source in sources]
+        return cls(images[0], tuple(images[1:]), config, tuple(sources), **more)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:

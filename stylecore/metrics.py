@@ -7,7 +7,7 @@ optimises another network, layers or loss is judged by the same distances as all
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,8 +17,19 @@ from torch import Tensor
 
 from stylecore.color import LUMA
 from stylecore.encoders import Encoder, Layer, load_encoder
-from stylecore.errors import OptionError
-from stylecore.images import ImageTensor, fit_image, fit_size, image_size, quantize, resize_image
+from stylecore.errors import ImageError, OptionError
+from stylecore.images import (
+    ImageSource,
+    ImageTensor,
+    fit_image,
+    fit_size,
+    image_size,
+    load_image,
+    load_images,
+    quantize,
+    resize_image,
+)
+from stylecore.isolation import isolated
 from stylecore.losses.statistics import gram_matrix
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
@@ -71,38 +82,45 @@ class Yardstick:
     """Measures images of one size against one content and its styles.
 
     Args:
-        content: (1, 3, H, W) in [0, 1].
-        styles: each (1, 3, H_i, W_i) in [0, 1]; Lanczos-resized here so that the longer side is the result's.
+        content: the photo, as `load_image` takes it.
+        styles: one such picture or several; Lanczos-resized here so that the longer side is the result's.
         size: (height, width) in px of the images to be measured.
         style_weights: of the mean over several styles, any positive scale; None: all alike.
         device: where to measure.
 
     Raises:
-        OptionError: a picture is too thin to be measured at that size.
+        ImageError: a picture is none.
+        OptionError: one is too thin to be measured at that size, or there are not as many weights as styles.
     """
 
+    @isolated()
     def __init__(
         self,
-        content: ImageTensor,
-        styles: Sequence[ImageTensor],
+        content: ImageSource,
+        styles: ImageSource | Iterable[ImageSource],
         size: tuple[int, int],
         style_weights: Sequence[float] | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
-        check_sizes(size, [image_size(style) for style in styles], max(size))
-        weights = style_weights or (1.0,) * len(styles)
+        photo, pictures = load_image(content), load_images(styles)
+        check_sizes(size, [image_size(picture) for picture in pictures], max(size))
+        weights = style_weights or (1.0,) * len(pictures)
+        if len(weights) != len(pictures):
+            raise OptionError(f"{len(weights)} style weights were given for {len(pictures)} style images.")
         self.style_weights = [weight / sum(weights) for weight in weights]
-        self.content = self._features(resize_image(content, *size))[CONTENT_LAYER]
-        resized = [fit_image(style, max(size)) for style in styles]
+        self.content = self._features(resize_image(photo, *size))[CONTENT_LAYER]
+        resized = [fit_image(picture, max(size)) for picture in pictures]
         self.grams = [_grams(self._features(style)) for style in resized]
 
-    def measure(self, image: ImageTensor) -> Distances:
-        """Distances of `image` as it would be saved: clamped and rounded to 8 bits first."""
-        if image_size(image) != self.size:
-            raise ValueError(f"This yardstick measures images of {self.size} px, not {image_size(image)}.")
-        features = self._features(quantize(image))
+    @isolated()
+    def measure(self, image: ImageSource) -> Distances:
+        """Distances of `image` as it would be saved: rounded to 8 bits first. Raises an ImageError for another size."""
+        picture = load_image(image)
+        if image_size(picture) != self.size:
+            raise ImageError(f"This yardstick measures images of {self.size} px, not {image_size(picture)}.")
+        features = self._features(quantize(picture))
         grams = _grams(features)
         return Distances(
             style=self._gram_distance(grams, STYLE_LAYERS),
@@ -132,18 +150,25 @@ def _relative(value: Float[Tensor, ...], target: Float[Tensor, ...]) -> float:
 
 
 def style_distance(
-    image: ImageTensor, styles: ImageTensor | Sequence[ImageTensor], style_weights: Sequence[float] | None = None
+    image: ImageSource, styles: ImageSource | Iterable[ImageSource], style_weights: Sequence[float] | None = None
 ) -> float:
     """Mean over relu1_1 .. relu5_1 of |G - A|_F / |A|_F: 0 for the style itself, near 0.15 for a finished work."""
-    styles = [styles] if isinstance(styles, Tensor) else styles
-    return Yardstick(image, styles, image_size(image), style_weights, image.device).measure(image).style
+    picture = load_image(image)
+    return Yardstick(picture, styles, image_size(picture), style_weights, _device_of(image)).measure(picture).style
 
 
-def content_distance(image: ImageTensor, content: ImageTensor) -> float:
+def content_distance(image: ImageSource, content: ImageSource) -> float:
     """|F - C|_F / |C|_F at relu4_2, C of `content` resized to the image's size: 0 for the photo itself."""
-    return Yardstick(content, [content], image_size(image), None, image.device).measure(image).content
+    picture = load_image(image)
+    return Yardstick(content, picture, image_size(picture), None, _device_of(image)).measure(picture).content
 
 
+def _device_of(image: ImageSource) -> torch.device | None:
+    """Where a picture is measured: where it is."""
+    return image.device if isinstance(image, Tensor) else None
+
+
+@isolated()
 def high_frequency_energy(image: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX) -> float:
     """Mean square of what a Gaussian blur of `sigma_px` removes from the luma (Rec. 601) of the 8-bit image.
 
@@ -151,7 +176,7 @@ def high_frequency_energy(image: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX)
     """
     from torchvision.transforms.v2.functional import gaussian_blur  # takes a second: only where detail is measured
 
-    weights = torch.tensor(LUMA, device=image.device).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA, dtype=torch.float32, device=image.device).view(1, 3, 1, 1)
     luma = (quantize(image) * weights).sum(1, keepdim=True)
     width = 2 * math.ceil(3 * sigma_px) + 1
     blurred = gaussian_blur(luma, [width, width], [sigma_px, sigma_px])

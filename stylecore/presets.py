@@ -113,7 +113,7 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     Raises:
         OptionError: an unknown preset or field, or a value out of range.
     """
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     recipe = PRESETS[preset]
     given = {field: value for field, value in options.items() if value is not None}

@@ -16,6 +16,7 @@ from stylecore.devices import synchronize
 from stylecore.encoders import Encoder
 from stylecore.engine import job_steps
 from stylecore.images import LEVELS, ImageTensor, image_size
+from stylecore.isolation import isolated
 from stylecore.job import Job
 from stylecore.objective import Objective, make_objective
 from stylecore.optimizers import Optimizer, make_optimizer
@@ -30,11 +31,12 @@ def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
     stages = tuple(dataclasses.replace(stage, scale=1.0, share=1.0) for stage in config.stages)
     plain = {"loss": "gram", "style_weights": (), "time_budget": 0.0, "target_distance": 0.0}
     small = config.replace(**plain, size=MIN_SIZE_PX, stages=stages, num_steps=len(stages))
-    image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     for _ in job_steps(Job(image, (image,), small), encoder=encoder):
         pass
 
 
+@isolated()
 def seconds_by_stage(image: ImageTensor, job: Job, encoder: Encoder, num_repeats: int = 5) -> dict[str, float]:
     """Median seconds of one evaluation by stage, measured on a job's own objective at `image`; targets not counted.
 
@@ -107,6 +109,6 @@ def _experienced_optimizer(config: StylizeConfig, variable: Tensor, num_steps: i
     optimizer = make_optimizer(config)
     generator = torch.Generator().manual_seed(0)
     for _ in range(1 + round(fmean(min(index, config.history_size) for index in range(num_steps)))):
-        noise = torch.randn(variable.shape, generator=generator).to(variable)
+        noise = torch.randn(variable.shape, dtype=torch.float32, generator=generator).to(variable)
         optimizer.step(variable + noise, noise)
     return optimizer

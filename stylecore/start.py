@@ -47,7 +47,7 @@ def initial_image(
         return content
     if config.init == "noise":
         # Drawn on the CPU, so that a seed means the same image on every device.
-        noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(config.seed))
+        noise = torch.randn(content.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(config.seed))
         return (0.5 + 0.25 * noise).clamp(0, 1)
     weighted = [pair for pair in zip(styles, config.style_shares(len(styles)), strict=True) if pair[1]]
     return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))

@@ -289,6 +289,9 @@ def test_what_one_job_fits_another_uses(
     assert file.read_bytes() == before
     settings = read_settings(out)
     assert settings[option.strip("-").replace("-", "_")] == "fitted.safetensors"
+    assert settings["config"]["components"] == ("12.5%" if loss == "pca" else "100%"), (
+        "what was used, not what was asked"
+    )
     again = tmp_path / "again.png"
     assert main(["stylize", "--from", str(out), "-o", str(again)]) == 0
     assert again.read_bytes() == out.read_bytes()
@@ -462,5 +465,7 @@ def test_a_folder_that_cannot_be_is_refused(
 ) -> None:
     assert "is a file" in refused(capsys, "compare", photo, style, "-o", photo)
     (tmp_path / "taken" / "index.html").mkdir(parents=True)
-    assert "'index.html' cannot be written" in refused(capsys, "compare", photo, style, "-o", tmp_path / "taken")
+    assert "index.html' is a folder: name a file in it" in refused(
+        capsys, "compare", photo, style, "-o", tmp_path / "taken"
+    )
     assert "no folder" in refused(capsys, "compare", photo, style, "-o", tmp_path / "a" / "b")

@@ -82,6 +82,12 @@ def corpus() -> dict[str, bytes]:
         "bmp palette": encode(rgb.quantize(16), "BMP"),
         "bmp 1-bit": encode(rgb.convert("1"), "BMP"),
     }
+    if features.check("avif"):
+        files |= {
+            "avif": encode(rgb, "AVIF", **told),
+            "avif alpha": encode(rgb.convert("RGBA"), "AVIF"),
+            "avif animated": encode(rgb, "AVIF", **frames),
+        }
     if features.check("libtiff"):
         for compression in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
             files[f"tiff {compression}"] = encode(rgb, "TIFF", compression=compression)

@@ -25,6 +25,7 @@ from stylecore import images
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable
 from stylecore.images import (
+    FORMATS,
     MAX_ASPECT,
     MAX_PIXELS,
     MIN_SIDE_PX,
@@ -39,6 +40,7 @@ from stylecore.images import (
 )
 
 HEIGHT, WIDTH = 24, 36
+AVIF = "AVIF" in FORMATS  # Pillow's wheels have it, a distribution's may not
 
 
 def photo(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
@@ -148,8 +150,7 @@ def test_a_zero_byte_file_is_called_empty(tmp_path: Path, name: str) -> None:
 
 STRANGERS = {
     "text named .png": b"Dear sir or madam, this is no picture.\n" * 20,
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200),
-    "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(200),
+    "MP4": b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + bytes(200),
     "SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'><rect width='9' height='9'/></svg>",
     "PDF": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n" + bytes(200),
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
@@ -357,36 +358,11 @@ def test_the_name_of_a_file_decides_nothing(tmp_path: Path) -> None:
     assert_levels(load_silently(path), np.asarray(photo()))
 
 
-def test_a_tensor_is_checked_and_returned(make_image: Callable[..., Tensor]) -> None:
-    image = make_image(32, 40)
-    assert torch.equal(load_image(image), image)
-    assert load_image(image.double()).dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("image", "why"),
-    [
-        (torch.rand(3, 32, 32), r"\(1, 3, H, W\)"),
-        (torch.rand(2, 3, 32, 32), r"\(1, 3, H, W\)"),
-        (torch.rand(1, 1, 32, 32), r"\(1, 3, H, W\)"),
-        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "float"),
-        (torch.full((1, 3, 32, 32), 255.0), "divide"),
-        (torch.full((1, 3, 32, 32), -0.1), r"\[0, 1\]"),
-        (torch.full((1, 3, 32, 32), torch.nan), r"\[0, 1\]"),
-        (torch.rand(1, 3, 8, 32), "at least"),
-        (torch.rand(1, 3, 20, 400), "longer side"),
-    ],
-)
-def test_a_tensor_that_is_no_image_is_refused(image: Tensor, why: str) -> None:
-    with pytest.raises(ImageError, match=why):
-        load_image(image)
-
-
-@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", *["AVIF"] * AVIF])
 def test_of_an_animation_the_first_frame_is_taken_with_one_note(file_format: str) -> None:
     colors = [(200, 40, 20), (20, 200, 40), (40, 20, 200)]
     frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in colors]
-    options = {"lossless": True} if file_format == "WEBP" else {}
+    options = {"WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(file_format, {})
     data = encode(frames[0], file_format, save_all=True, append_images=frames[1:], duration=50, **options)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
@@ -651,7 +627,7 @@ def test_resizing_to_the_same_size_is_the_same_tensor(make_image: Callable[..., 
 
 
 def test_quantize_is_what_a_saved_file_gives_back(make_image: Callable[..., Tensor], tmp_path: Path) -> None:
-    image = make_image() * 1.4 - 0.2  # values outside are clamped
+    image = make_image()
     torch.testing.assert_close(load_image(save_image(image, tmp_path / "a.png")), quantize(image), atol=1e-6, rtol=0)
     assert np.array_equal(to_uint8(image), to_uint8(quantize(image)))
 

@@ -12,7 +12,7 @@ from stylecore.engine import stylize, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.images import fit_size, image_size
 from stylecore.job import Job
-from stylecore.metrics import LAYERS, LEAST_SIDE_PX, Yardstick, check_sizes, content_distance, style_distance
+from stylecore.metrics import LAYERS, LEAST_SIDE_PX, Yardstick, check_sizes, style_distance
 from stylecore.presets import make_config
 from stylecore.start import stage_images
 
@@ -65,8 +65,6 @@ def test_the_yardstick_refuses_it_in_one_sentence(make_image: MakeImage) -> None
         style_distance(make_image(), make_image(20, 100))
     with pytest.raises(OptionError, match="The content of 190x10 px"):
         Yardstick(make_image(), [make_image()], (10, 190))
-    with pytest.raises(OptionError, match="The content of 160x14 px"):
-        content_distance(torch.rand(1, 3, 14, 160), make_image())
 
 
 def test_a_coarse_stage_fits_a_thin_style_so_that_every_layer_sees_it(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylecore.errors import OptionError
+from stylecore.files import is_address
 from stylecore.images import ImageTensor, load_image
 from stylecore.sample_images import EVALUATION, EVALUATION_STYLES, PHOTOS, STYLES, load_photo, load_style
 
@@ -30,7 +31,7 @@ def parse_pair(text: str) -> Pair:
     Raises:
         OptionError, ImageError: not two parts, or one that is neither a name nor an image file.
     """
-    photo, separator, style = text.partition(":")
+    photo, separator, style = text.rpartition(":") if is_address(text) else text.partition(":")
     if not (photo and separator and style):
         raise OptionError(f"A pair is PHOTO:STYLE, names or files, such as astronaut:flow_strokes, not '{text}'.")
     content = load_photo(photo) if photo in PHOTOS else load_image(photo)

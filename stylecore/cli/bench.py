@@ -19,7 +19,8 @@ from stylecore.bench import (
 )
 from stylecore.cli.console import InterruptedRunError, messages
 from stylecore.cli.recipe import parse_list
-from stylecore.files import check_writable, write_file
+from stylecore.errors import OutputError
+from stylecore.files import check_writable, is_one_of, write_file
 
 QUICK = BenchOptions(num_reference_pairs=1, reduced_in=(), max_scale_px=512)
 FIGURE = "distance_against_time.png"
@@ -43,7 +44,11 @@ def bench_command(
     if report is not None:
         draw(report)
         return
-    check_writable(json_file, ".json")
+    figure = json_file.parent / FIGURE
+    for file, suffix in ((json_file, ".json"), (json_file.with_suffix(".md"), ".md"), (figure, figure.suffix)):
+        check_writable(file, suffix)
+    if is_one_of(figure, (part for text in parse_list(pairs) for part in text.split(":"))):
+        raise OutputError(f"The output '{figure}' is one of the inputs: name a --json in another folder.")
     options = QUICK if quick else BenchOptions()
     changes = {"size": size} | ({"presets": tuple(parse_list(presets))} if presets else {})
     options = BenchOptions(**(vars(options) | changes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +15,11 @@ from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.cli.stylize import load_job
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.errors import OutputError
+from stylecore.files import check_writable, is_file, is_folder, is_one_of
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import (
     REPORT_FILES,
+    SWEEP_FILES,
     results_table,
     seconds_text,
     sweep_results_table,
@@ -104,17 +106,24 @@ def _prepare(
             pass
     except OSError as error:
         raise OutputError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
+    _check_files(comparison, SWEEP_FILES if command == "sweep-components" else REPORT_FILES)
     return comparison
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
+    if is_file(folder):
         raise OutputError(f"The output '{folder}' is a file: name a folder.")
-    if not folder.absolute().parent.is_dir():
+    if not is_folder(folder.absolute().parent):
         raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
-    for name in REPORT_FILES:
-        if (folder / name).is_dir():
-            raise OutputError(f"'{name}' cannot be written: there is a folder of that name in '{folder}'.")
+
+
+def _check_files(comparison: Comparison, reports: Iterable[str]) -> None:
+    """Refuse now what could not be written later, or would replace one of the pictures."""
+    images = (variant.file_name for variant in comparison.variants)
+    for file in (comparison.folder / name for name in (comparison.results.name, *images, *reports)):
+        check_writable(file, file.suffix)
+        if is_one_of(file, comparison.job.names):
+            raise OutputError(f"The output '{file}' is one of the inputs: name another folder.")
 
 
 def _run(comparison: Comparison) -> None:

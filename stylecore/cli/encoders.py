@@ -14,7 +14,7 @@ from stylecore.encoders import load_encoder
 from stylecore.encoders.distill import distill, gram_errors, random_crops
 from stylecore.encoders.reduce import num_multiplications, reduce_encoder, save_encoder
 from stylecore.errors import ImageError
-from stylecore.files import check_writable
+from stylecore.files import check_writable, is_folder
 from stylecore.images import SUFFIXES, ImageTensor, load_image
 from stylecore.sample_images import FITTING, load_photo
 
@@ -49,7 +49,7 @@ def reduce_encoder_command(
 def _load_pictures(folder: Path | None) -> list[ImageTensor]:
     if folder is None:
         return [load_photo(name) for name in FITTING]
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ImageError(f"There is no folder '{folder}' of pictures.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:

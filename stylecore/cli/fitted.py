@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from stylecore.config import StylizeConfig
+from stylecore.cli.console import print_note
+from stylecore.config import StylizeConfig, convert
 from stylecore.encoders import Encoder
 from stylecore.errors import OptionError, WeightsError
-from stylecore.fitted import load_fitted, save_fitted
+from stylecore.files import check_writable, is_file, is_folder
+from stylecore.fitted import load_fitted, read_options, save_fitted
 from stylecore.losses import STYLE_LOSSES
 from stylecore.objective import Fitted
 
@@ -24,10 +27,29 @@ class FittedFile:
     path: Path | None = None
     loaded: Fitted = field(default_factory=dict)  # what was in it; empty: the job fits it
 
-    def save(self, fitted: Fitted, encoder: Encoder) -> None:
+    def save(self, fitted: Fitted, encoder: Encoder, config: StylizeConfig) -> None:
         """Write what the job fitted, unless it came from the file."""
         if self.path is not None and not self.loaded:
-            save_fitted(self.path, fitted, encoder)
+            values = config.to_dict()
+            save_fitted(
+                self.path, fitted, encoder, {name: values[name] for name in STYLE_LOSSES[config.loss].fitted_by}
+            )
+
+
+def options_of_files(paths: Mapping[str, Path | None], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the config that files were fitted with: those are used, so those go into records.
+
+    Args:
+        paths: of the options in `KINDS`, None where not typed.
+        typed: fields of the config; a note says which of them count for nothing.
+    """
+    options: dict[str, Any] = {}
+    for path in paths.values():
+        options |= read_options(path) if path is not None and is_file(path) else {}
+        for name, value in options.items():
+            if name in typed and convert(name, typed[name]) != convert(name, value):
+                print_note(f"'{path}' was fitted with {name} {value}, which is used, not {typed[name]}.")
+    return options
 
 
 def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> None:
@@ -45,8 +67,10 @@ def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> Non
             continue
         if config.loss not in losses:
             raise OptionError(f"{name} is of the losses {' and '.join(losses)}, not of {config.loss}: choose --loss.")
-        if path.is_dir() or not path.parent.is_dir():
+        if is_folder(path) or not is_folder(path.parent):
             raise OptionError(f"{name} '{path}' cannot be a file: name one in a folder that is there.")
+        if not is_file(path):
+            check_writable(path, ".safetensors")
 
 
 def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder: Encoder) -> FittedFile:
@@ -58,7 +82,7 @@ def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder
     for option, path in paths.items():
         if path is None:
             continue
-        if not path.exists():
+        if not is_file(path):
             return FittedFile(path)
         loaded = load_fitted(path, encoder)
         for layer in config.style_layers:

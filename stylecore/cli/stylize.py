@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +13,21 @@ import psutil
 import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
-from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit
+from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import peak_memory_mib
 from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
-from stylecore.errors import DivergenceError, ImageError, OptionError
-from stylecore.files import check_writable
+from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
+from stylecore.files import check_writable, is_file, is_one_of
 from stylecore.images import save_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
+
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
 
 @takes_recipe
@@ -43,6 +45,7 @@ def stylize_command(
     gram_weights: Annotated[
         Path | None, typer.Option(help="Weights of weighted (.safetensors): used if there, else saved to it.")
     ] = None,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
@@ -53,6 +56,7 @@ def stylize_command(
         plan = _typed_plan(recipe, content, styles or [], fitted_paths)
     else:
         plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
+    _check_overwriting(output, [*plan.job.names, from_], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -62,6 +66,7 @@ def texture_command(
     recipe: Recipe,
     styles: Annotated[list[str], typer.Argument(metavar="STYLE...", help="One or more pictures.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("texture.png"),
+    overwrite: OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
     """Make a texture of STYLE from noise, without any content (Gatys et al. 2015), of the first picture's shape."""
@@ -69,9 +74,16 @@ def texture_command(
     check_writable(output)
     config = make_config(**{"init": "noise", **recipe.options(), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
+    _check_overwriting(output, job.names, overwrite)
     record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
     del record["content_distance"]  # of no content
     print(json.dumps(record) if as_json else _sentence(record))
+
+
+def _check_overwriting(output: Path, inputs: Iterable[object], overwrite: bool) -> None:
+    """Refuse to replace what a job is made from, unless that is asked for."""
+    if not overwrite and is_one_of(output, inputs):
+        raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ def _typed_plan(
     recipe: Recipe, content: str | None, styles: Sequence[str], fitted_paths: Mapping[str, Path | None]
 ) -> _Plan:
     """Check everything that can be checked before the slow part: options, files, images."""
-    config = make_config(**recipe.options())
+    options = recipe.options()
+    config = make_config(**options | options_of_files(fitted_paths, options))
     check_fitted(config, fitted_paths)
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, recipe.weights_file)
 
@@ -103,10 +116,10 @@ def _saved_plan(
     options = recipe.options()
     if "preset" in options:
         raise OptionError("--from brings its own recipe: leave out --preset.")
-    config = StylizeConfig.from_dict(saved.config | options)
     if content is None and saved.sources:
         content, *styles = map(str, saved.find_pictures())
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
+    config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
@@ -125,7 +138,7 @@ def _saved_file(option: str, saved: SavedSettings) -> Path | None:
     if name is None:
         return None
     for path in (Path(name), saved.path.parent / Path(name).name):
-        if path.is_file():
+        if is_file(path):
             return path
     raise ImageError(f"'{name}' is not here any more: name it with --{option.replace('_', '-')}.")
 
@@ -142,7 +155,7 @@ def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
     run = MeasuredRun(replace(plan.job, files=_files(plan, fitted, encoder)), encoder=encoder, fitted=fitted.loaded)
     _follow(run, output)
     seconds = time.perf_counter() - began
-    fitted.save(run.fitted, encoder)
+    fitted.save(run.fitted, encoder, config)
     return _record(run, output, encoder) | {"seconds": round(seconds, 3), "seconds_setup": round(seconds_setup, 3)}
 
 

@@ -9,6 +9,7 @@ from stylecore.encoders.vgg import (
     Layer,
     Pooling,
     check_resolution,
+    make_conv,
 )
 from stylecore.encoders.weights import (
     ENCODERS,
@@ -33,5 +34,6 @@ __all__ = [
     "check_resolution",
     "fetch_weights",
     "load_encoder",
+    "make_conv",
     "weights_architecture",
 ]

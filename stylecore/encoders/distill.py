@@ -6,7 +6,7 @@ repair what adds up along the way, where it matters: in the statistics that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor
 from stylecore.encoders.reduce import FIRST
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
+from stylecore.isolation import isolated_steps
 from stylecore.losses.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
@@ -48,7 +49,7 @@ def _crop(images: Sequence[ImageTensor], size_px: int, generator: torch.Generato
 
     image = images[integer(len(images))]
     height, width = image_size(image)
-    share = MIN_CROP + (1 - MIN_CROP) * float(torch.rand((), generator=generator))
+    share = MIN_CROP + (1 - MIN_CROP) * float(torch.rand((), dtype=torch.float32, generator=generator))
     side = max(1, round(share * min(height, width)))
     top, left = integer(height - side + 1), integer(width - side + 1)
     crop = resize_image(image[:, :, top : top + side, left : left + side], size_px, size_px)
@@ -59,8 +60,8 @@ def _crop(images: Sequence[ImageTensor], size_px: int, generator: torch.Generato
     if integer(4) == 0:
         crop = 1 - crop
     if integer(2):
-        noise = torch.randn(crop.shape, generator=generator)
-        crop = crop + NOISE * float(torch.rand((), generator=generator)) * noise
+        noise = torch.randn(crop.shape, dtype=torch.float32, generator=generator)
+        crop = crop + NOISE * float(torch.rand((), dtype=torch.float32, generator=generator)) * noise
     return crop.clamp(0, 1)
 
 
@@ -78,9 +79,10 @@ def gram_errors(
     return errors
 
 
+@isolated_steps
 def distill(
     student: Encoder, teacher: Encoder, images: Sequence[ImageTensor], *, num_steps: int, seed: int = 0
-) -> Iterator[float]:
+) -> Generator[float, None, None]:
     """Train the student in place; yields the loss of each step, so that a caller can watch or stop.
 
     The loss is the sum of the relative squared errors of the Grams at relu1_1 .. relu5_1, of each image on its own,

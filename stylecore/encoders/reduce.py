@@ -26,7 +26,7 @@ from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from stylecore.encoders.vgg import Encoder, Layer
+from stylecore.encoders.vgg import Encoder, Layer, make_conv
 from stylecore.errors import OptionError
 from stylecore.files import check_folder, write_file
 from stylecore.images import ImageTensor
@@ -213,7 +213,7 @@ def _collect(
         responses = encoder(image, [name])[name]
         patches = F.unfold(seen, 3, padding=1)[0]
         drawn = torch.randperm(patches.shape[1], generator=generator)[:POSITIONS_PER_IMAGE]
-        x = torch.cat([patches[:, drawn], torch.ones(1, len(drawn))])
+        x = torch.cat([patches[:, drawn], torch.ones(1, len(drawn), dtype=patches.dtype)])
         y = responses[0].flatten(1)[:, drawn]
         # An image's own sums are as exact in float32 as the ridge cares, and twice as fast; their total is not.
         inputs += (x @ x.mT).double()
@@ -249,7 +249,7 @@ def _decompose(weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments:
     order[0, -1] = 1
     order[1:, :-1] = torch.kron(directions, torch.eye(9, dtype=directions.dtype))
     # A few images need not span all inputs: a little noise on each keeps the system solvable.
-    jitter = torch.full((len(order),), JITTER * float(moments.inputs.diagonal().mean())).double()
+    jitter = torch.full((len(order),), JITTER * float(moments.inputs.diagonal().mean()), dtype=torch.float32).double()
     jitter[-1] = 0  # the 1 of the bias is known
     inputs = order @ (moments.inputs + jitter.diag()) @ order.mT
     cross = order @ moments.inputs @ torch.cat([weight, bias[:, None]], 1).mT
@@ -270,11 +270,11 @@ def _split(
     """The prediction W x + b from the `rank` directions of x that explain most of it; from all, as it is."""
     num_out, num_in = weight.shape[0], weight.shape[1] // 9
     if rank == num_in:
-        return _conv(weight.view(num_out, num_in, 3, 3), bias)
+        return make_conv(weight.view(num_out, num_in, 3, 3), bias)
     found, used = _decompose(weight, bias, moments), 1 + 9 * rank
     fitted = torch.linalg.solve_triangular(found.factor[:used, :used].mT, found.explained[:used], upper=True).mT
-    project = _conv(found.directions[:rank, :, None, None], None)
-    return nn.Sequential(project, _conv(fitted[:, 1:].reshape(num_out, rank, 3, 3), fitted[:, 0]))
+    project = make_conv(found.directions[:rank, :, None, None], None)
+    return nn.Sequential(project, make_conv(fitted[:, 1:].reshape(num_out, rank, 3, 3), fitted[:, 0]))
 
 
 def _directions(weight: Float[Tensor, "N P"], moments: Regression) -> Float[Tensor, "N_in N_in"]:
@@ -290,12 +290,3 @@ def _directions(weight: Float[Tensor, "N P"], moments: Regression) -> Float[Tens
     values, vectors = torch.linalg.eigh(torch.einsum("nip,njp->ij", by_position, by_position))
     root = (vectors * values.clamp_min(1e-8 * values[-1]).sqrt()) @ vectors.mT
     return torch.linalg.eigh(root @ covariance @ root)[1].flip(1).mT @ root
-
-
-def _conv(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    num_out, num_in, side, _ = weight.shape
-    conv = nn.Conv2d(num_in, num_out, side, padding=side // 2, bias=bias is not None)
-    conv.weight.data = weight.float().contiguous()
-    if bias is not None:
-        conv.bias.data = bias.float().contiguous()  # type: ignore[union-attr]
-    return conv.requires_grad_(False)

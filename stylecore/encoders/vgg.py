@@ -152,8 +152,8 @@ class Encoder(nn.Module):
         self.convs = nn.ModuleDict({conv: convs[conv] for conv in order if conv in convs})
         self.checksum = checksum
         mean, scale = NORMALIZATIONS[normalization]
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def with_convs(self, convs: Mapping[str, nn.Module], checksum: str | None = None) -> Encoder:
@@ -232,6 +232,17 @@ class Encoder(nn.Module):
     def pool(self, x: Float[Tensor, "B N H W"]) -> Float[Tensor, "B N _ _"]:
         """Half the resolution, as between two blocks."""
         return F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+
+
+def make_conv(weight: Float[Tensor, "N_out N_in k k"], bias: Float[Tensor, " N_out"] | None) -> nn.Conv2d:
+    """A frozen float32 convolution that keeps height and width, with a copy of these weights: no random ones are drawn
+    first."""
+    num_out, num_in, side, _ = weight.shape
+    conv = nn.Conv2d(num_in, num_out, side, padding=side // 2, bias=bias is not None, device="meta")
+    known = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    values = {name: tensor.detach().to(torch.float32, copy=True).contiguous() for name, tensor in known.items()}
+    conv.load_state_dict(values, assign=True)
+    return conv.requires_grad_(False)
 
 
 def weights_checksum(convs: Mapping[str, nn.Module]) -> str:

@@ -16,8 +16,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, weights_checksum
+from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, make_conv, weights_checksum
 from stylecore.errors import WeightsError, unknown
+from stylecore.files import is_address, is_file
+from stylecore.isolation import isolated
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -90,6 +92,7 @@ def architecture_of(name: str) -> Architecture:
     return ARCHITECTURES[find_encoder(name).architecture]
 
 
+@isolated()
 def load_encoder(
     name: str = "vgg16",
     *,
@@ -134,8 +137,9 @@ def _read_named(name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and text metadata of a .safetensors or .pth file. No pickled code is ever run."""
-    if not path.is_file():
-        raise WeightsError(f"There is no weights file '{path}'.")
+    if not is_file(path):
+        advice = " It is an address: download the file first." if is_address(path) else ""
+        raise WeightsError(f"There is no weights file '{path}'.{advice}")
     _check_packing(path)
     try:
         if path.suffix == ".safetensors":
@@ -241,10 +245,7 @@ def _conv(
         return None
     if bias is not None and bias.shape != weight.shape[:1]:
         return None
-    out_channels, in_channels, side, _ = weight.shape
-    conv = nn.Conv2d(in_channels, out_channels, side, padding=side // 2, bias=has_bias)
-    conv.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}))
-    return conv
+    return make_conv(weight, bias)
 
 
 @functools.lru_cache(maxsize=4)

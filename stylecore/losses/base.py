@@ -112,6 +112,7 @@ class StyleLoss(ABC):
 
     Options: ClassVar[type[Options]] = Options
     fits: ClassVar[str] = ""  # the name of what it fits to images, which `fitted` gives
+    fitted_by: ClassVar[tuple[str, ...]] = ()  # the options that decide what is fitted
     refreshes: bool = False  # whether `refresh` wants to be called every `refresh_every` evaluations
     needs_content: bool = False  # whether it is fitted to the photo's features too
     refreshes_always: bool = False  # or before every evaluation, as the paper's own versions do

@@ -74,6 +74,7 @@ class PCALoss(StyleLoss):
 
     Options = PCAOptions
     fits = "components"
+    fitted_by = ("components", "centered")
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
@@ -97,6 +98,7 @@ class PCACovarianceLoss(StyleLoss):
 
     Options = PCAOptions
     fits = "components"
+    fitted_by = ("components", "centered")
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)

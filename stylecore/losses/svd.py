@@ -139,7 +139,9 @@ class SVDLoss(StyleLoss):
         width = OVERSAMPLING + (0 if previous is None else previous.shape[1])
         if previous is None or not previous.shape[1] or self.threshold.kind == "mean" or 4 * width > len(gram):
             return self._truncate(*left_singular(survey))
-        fresh = torch.randn(len(gram), OVERSAMPLING, generator=torch.Generator().manual_seed(0)).to(gram)
+        fresh = torch.randn(
+            len(gram), OVERSAMPLING, dtype=torch.float32, generator=torch.Generator().manual_seed(0)
+        ).to(gram)
         block = torch.cat([previous, fresh], 1)
         for _ in range(SUBSPACE_ITERATIONS):
             block = torch.linalg.qr(gram @ block).Q

@@ -55,6 +55,7 @@ class WeightedGramLoss(StyleLoss):
 
     Options = WeightedOptions
     fits = "gram_weights"
+    fitted_by = ("weights_from",)
     needs_content = True
 
     def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:

@@ -24,6 +24,7 @@ from stylecore.report.sheets import Picture, contact_sheet, in_rows, jpeg, pictu
 from stylecore.report.tables import Table
 
 REPORT_FILES = ("comparison.png", "curves.png", "index.html")
+SWEEP_FILES = ("sweep.png", *REPORT_FILES)
 SHEET_PX = 240, 480  # a picture's longer side on the sheet, at least and at most
 FOOT = "style and content: relative distances by VGG-16 on the saved image, 0 is equal"
 
@@ -38,7 +39,7 @@ def write_report(comparison: Comparison) -> list[Path]:
 
 def write_sweep_figure(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write sweep.png from the rows of `sweep.sweep_table`, and return its path."""
-    return write_file(comparison.folder / "sweep.png", sweep_png(rows))
+    return write_file(comparison.folder / SWEEP_FILES[0], sweep_png(rows))
 
 
 def pictures(comparison: Comparison) -> list[Picture]:
