@@ -10,21 +10,13 @@ used.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
 
 if __name__ == "__main__":
 
-    def stop(*_: object) -> NoReturn:
+    def stop(*_: object) -> None:
         """Ctrl-C and SIGTERM while the imports below load: an exception could come out of them as any error."""
         os.write(2, b"stylize: Stopped before anything was begun.\n")
         os._exit(130)
@@ -33,6 +25,15 @@ if __name__ == "__main__":
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, stop)
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import onnxruntime as ort
