@@ -24,6 +24,7 @@ import torch
 from stylecore.devices import environment, has_fast_bfloat16
 from stylecore.encoders import architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
+from stylecore.isolation import isolated
 from stylecore.measured_run import in_turns
 from stylecore.sample_images import EVALUATION, load_photo
 
@@ -43,7 +44,6 @@ from .sessions import (
     session_environment,
     session_on,
 )
-from .tracing import neutral
 from .verify import relative_error
 
 WARM_UP_RUNS = 5
@@ -216,7 +216,7 @@ def _keeping_threads() -> Iterator[None]:
         torch.set_num_threads(number)
 
 
-@neutral()
+@isolated()
 @_keeping_threads()
 def run_bench(
     paths: Sequence[Path],

@@ -23,12 +23,13 @@ from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, load_encoder
 from stylecore.errors import OptionError, OutputError
 from stylecore.files import check_folder, check_writable, reason
+from stylecore.isolation import isolated
 from stylecore.presets import make_config
 
 from . import runtime
 from .graphs import StyleTargets, StylizeStep, with_int8_weights
 from .optimizers import StepOptimizer, make_step_optimizer
-from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
+from .tracing import TraceInputs, add_metadata, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -67,7 +68,7 @@ def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:
     return {name: asdict(slot) for name, slot in make_step_optimizer(config).slots.items()}
 
 
-@neutral()
+@isolated()
 def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph image -> content features, Grams and means, of dynamic size."""
     image = torch.zeros(1, 3, *TRACED_PX, dtype=torch.float32)
@@ -79,7 +80,7 @@ def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     return model
 
 
-@neutral()
+@isolated()
 def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(with_int8_weights(encoder), config)
@@ -112,14 +113,14 @@ def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimiz
     )
 
 
-@neutral()
+@isolated()
 def export_step(config: StylizeConfig, path: Path) -> Path:
     """Write the step's graph as one ONNX file. Raises what `load_encoder`, `StylizeStep` and `write_model` raise."""
     check_writable(path, ".onnx")
     return write_model(build_step(config, load_encoder(config.encoder, pooling=config.pooling)), path)
 
 
-@neutral()
+@isolated()
 def export_bundle(config: StylizeConfig, folder: Path) -> Path:
     """Write a folder that stylizes by itself; an old bundle is replaced only by a complete new one.
 

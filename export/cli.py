@@ -272,7 +272,7 @@ def stylize(
     style_weight: Annotated[float, typer.Option(help="From photo (0.01) to painting (10).")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of a noise start.")] = 0,
     threads: Annotated[int, typer.Option(help="0: one a core.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also where it is one of the pictures.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Paint CONTENT in the manner of STYLE with a bundle, without torch."""

@@ -19,12 +19,13 @@ from stylecore.encoders import STYLE_LAYERS, Encoder, Layer, architecture_of, ch
 from stylecore.errors import OptionError, unknown
 from stylecore.files import check_writable, write_file
 from stylecore.images import ImageTensor, resize_image, to_uint8
+from stylecore.isolation import isolated
 from stylecore.metrics import CONTENT_LAYER
 
 from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
 from .runtime import Array, Values
-from .tracing import TraceInputs, add_metadata, neutral, trace, write_model
+from .tracing import TraceInputs, add_metadata, trace, write_model
 
 TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has several positions
 
@@ -105,7 +106,7 @@ class ExtractorOptions:
         return run
 
 
-@neutral()
+@isolated()
 def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
     check_writable(path, ".onnx")
@@ -113,7 +114,7 @@ def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     return write_model(build_extractor(options, encoder), path)
 
 
-@neutral()
+@isolated()
 def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelProto:
     """The extractor with its metadata."""
     precision = PRECISIONS[options.precision]

@@ -99,11 +99,7 @@ def _open(file: BinaryIO, path: str | Path) -> Image.Image:
     head = file.read(64)
     file.seek(0)
     if HEIC.match(head) and not AVIF.match(head):
-        try:
-            from pi_heif import HeifImageFile  # of which registering would change Pillow for the whole process
-        except ImportError as error:
-            raise ModelError(f"'{path}' is a HEIC picture: save it as JPEG, or pip install pi-heif.") from error
-        return HeifImageFile(file)
+        raise ModelError(f"'{path}' is a HEIC picture: save it as JPEG first.")
     if AVIF.match(head):  # its own boxes say how it is turned, and Pillow cannot rewrite every EXIF
         file = io.BytesIO(AVIF_EXIF.sub(rb"\1none", file.read()))
     Image.init()
@@ -212,7 +208,7 @@ def check_output(output: Path, pictures: Sequence[str], may_replace: bool) -> Pa
         if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
             raise ModelError(f"The output '{output}' is there already and may not be written over.")
         if not may_replace and target.exists() and any(map(target.samefile, filter(os.path.exists, pictures))):
-            raise ModelError(f"The output '{output}' is one of the pictures: name another, or add --overwrite.")
+            raise ModelError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
         with tempfile.TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
             target.stat()  # refuses an impossible name
     except (OSError, ValueError) as error:

@@ -10,21 +10,13 @@ used.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
 
 if __name__ == "__main__":
 
-    def stop(*_: object) -> NoReturn:
+    def stop(*_: object) -> None:
         """Ctrl-C and SIGTERM while the imports below load: an exception could come out of them as any error."""
         os.write(2, b"stylize: Stopped before anything was begun.\n")
         os._exit(130)
@@ -33,6 +25,15 @@ if __name__ == "__main__":
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, stop)
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import onnxruntime as ort
@@ -392,7 +393,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[Job, bool]:
     parser.add_argument("--style-weight", type=float, default=1.0, help="from photo (0.01) to painting (10)")
     parser.add_argument("--seed", type=int, default=0, help="of a noise start")
     parser.add_argument("--threads", type=int, dest="num_threads", default=0, help="0: one a core")
-    parser.add_argument("--overwrite", action="store_true", help="also where the output is one of the pictures")
+    parser.add_argument("--overwrite", action="store_true", help="the output may be one of the inputs")
     parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("as_json")

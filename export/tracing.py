@@ -37,17 +37,6 @@ class TraceInputs:
     axes: tuple[Any, ...]  # like `values`, with {axis: name} of the dynamic axes in the place of each tensor
 
 
-@contextlib.contextmanager
-def neutral() -> Iterator[None]:
-    """Torch as it starts, whatever the program around has set for its own tensors; as a decorator, too.
-
-    All of it is this thread's alone. The default dtype is the whole process's: it is left alone, and no tensor here is
-    made without its own.
-    """
-    with torch.inference_mode(False), torch.autocast("cpu", enabled=False), torch.device("cpu"):
-        yield
-
-
 def trace(module: nn.Module, inputs: TraceInputs, output_names: Sequence[str]) -> onnx.ModelProto:
     """The module as an ONNX graph that names nothing of this machine."""
     with _quiet_exporter():

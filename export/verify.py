@@ -11,13 +11,13 @@ import onnx
 
 from stylecore.encoders import load_encoder
 from stylecore.images import ImageTensor, resize_image
+from stylecore.isolation import isolated
 from stylecore.sample_images import EVALUATION, load_photo
 
 from .extractor import ExtractorOptions
 from .precisions import PRECISIONS
 from .runtime import Array, ModelError
 from .sessions import read_extractor_metadata, session_on
-from .tracing import neutral
 
 DYNAMIC_SIZES = ((256, 256), (192, 320), (333, 250))  # (height, width) in px
 
@@ -47,7 +47,7 @@ class Verification:
         return all(check.error <= self.tolerance for check in self.checks)  # NaN is no pass
 
 
-@neutral()
+@isolated()
 def verify(path: Path) -> Verification:
     """Check an extractor's form with onnx.checker and its numbers against torch.
 

@@ -157,7 +157,7 @@ def test_what_is_no_picture_is_told_what_to_do(tmp_path: Path, monkeypatch: pyte
             runtime.load_image(tmp_path / name)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
     for path, reason in {
-        tmp_path / "photo.heic": "save it as JPEG, or pip install pi-heif",
+        tmp_path / "photo.heic": "save it as JPEG first",
         tmp_path: "is a folder",
         tmp_path / "none.png": "There is no file",
         "https://example.org/a.png": "download the picture first",
