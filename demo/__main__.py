@@ -1,6 +1,6 @@
 """`python -m demo`: what `stylecore demo` does."""
 
-from stylecore.program import starting
+from stylecore.program import printing, starting
 
 with starting("stylecore demo"):
     import typer
@@ -11,4 +11,5 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 app.command()(demo_command)
 
 if __name__ == "__main__":
-    app()
+    with printing("stylecore demo"):
+        app()

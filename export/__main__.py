@@ -2,9 +2,10 @@
 
 import sys
 
-from stylecore.program import starting
+from stylecore.program import printing, starting
 
 with starting("export"):
     from .cli import main
 
-sys.exit(main())
+with printing("export"):
+    sys.exit(main())

@@ -401,16 +401,19 @@ def parse(arguments: Sequence[str] | None) -> tuple[Job, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of a bundle. Returns the exit status: 0, 2 for bad input, or 130 for Ctrl-C."""
+    """The command line of a bundle. Returns the exit status: 0, 1 if stdout fails, 2 for bad input, 130 for Ctrl-C."""
     try:
         job, as_json = parse(arguments)
         record = run_job(job)
-        print(json.dumps(record) if as_json else sentence(record))
+        print(json.dumps(record) if as_json else sentence(record), flush=True)
         return 0
     except ModelError as error:
         message, status = str(error), 2
     except KeyboardInterrupt:
         message, status = "Stopped: nothing was written.", 130
+    except OSError as error:  # stdout is on a full disk, or its reader has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python tries once more at its end
+        message, status = f"The result could not be printed: {error.strerror}.", 1
     print(f"stylize: {' '.join(message.split())}", file=sys.stderr)
     return status
 
@@ -418,5 +421,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     for number in heard:
         signal.signal(number, signal.default_int_handler)
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack a letter
+    if sys.stdout is not None:  # None: closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack a letter
     sys.exit(main())

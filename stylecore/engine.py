@@ -19,7 +19,7 @@ from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, load_image, resize_image, save_image
-from stylecore.isolation import isolated_steps
+from stylecore.isolation import isolated, isolated_steps
 from stylecore.job import Job
 from stylecore.memory import answering_full_memory, check_memory
 from stylecore.metrics import Distances, Yardstick
@@ -156,6 +156,7 @@ def stylize_steps(
     return job_steps(job, encoder=encoder, start=start, fitted=fitted)
 
 
+@isolated()
 def job_steps(
     job: Job, *, encoder: Encoder | None = None, start: ImageSource | None = None, fitted: Fitted | None = None
 ) -> Steps:

@@ -50,7 +50,9 @@ __all__ = [
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 SETTINGS_KEY = "stylecore"
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | io.IOBase | Image.Image | np.ndarray | Tensor
+# As `isinstance` wants them; some can be iterated, over what is no image.
+ONE_IMAGE = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, Image.Image, np.ndarray, Tensor)
 
 
 @isolated()
@@ -61,8 +63,9 @@ def load_image(source: ImageSource) -> ImageTensor:
     float images are converted; of an animation the first frame is taken, with an `ImageNote` warning.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or a tensor or NumPy array: channels first or last, grey, RGB
-            or RGBA, of uint8, uint16 or floats in [0, 1]. An image tensor as described is returned as it is.
+        source: a path, the bytes of a file, such a file opened in binary mode (read from its beginning), a PIL image,
+            or a tensor or NumPy array: channels first or last, grey, RGB or RGBA, of uint8, uint16 or floats in [0, 1].
+            An image tensor as described is returned as it is.
 
     Raises:
         ImageError: not one of `FORMATS`, damaged, smaller than `MIN_SIDE_PX`, longer than `MAX_ASPECT` times its
@@ -74,12 +77,27 @@ def load_image(source: ImageSource) -> ImageTensor:
     if isinstance(source, Image.Image):
         return decode_image(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode_file(io.BytesIO(source), "The image")
+        return decode_file(io.BytesIO(bytes(source)), "The image")
+    if isinstance(source, io.IOBase):
+        return decode_file(io.BytesIO(_read(source)), "The image")
     if isinstance(source, str | os.PathLike):
-        return _load_path(Path(source))
+        return _load_path(Path(os.fsdecode(source)))
     raise ImageError(
         f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
     )
+
+
+def _read(file: io.IOBase) -> bytes:
+    """All of an open file: whoever wrote it just now left it at its end."""
+    try:
+        if file.seekable():
+            file.seek(0)
+        data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise ImageError(f"The image cannot be read: {reason(error)}.") from error
+    if not isinstance(data, bytes):
+        raise ImageError("The image is a file opened as text: open it in binary mode, 'rb'.")
+    return data
 
 
 def _load_path(path: Path) -> ImageTensor:
@@ -120,7 +138,7 @@ def load_result(source: ImageSource) -> ImageTensor:
 
 def list_sources(sources: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
     """What `load_images` would load."""
-    is_one = isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor)
+    is_one = isinstance(sources, ONE_IMAGE)
     return list(sources) if isinstance(sources, Iterable) and not is_one else [sources]  # type: ignore[list-item,arg-type]
 
 
@@ -208,7 +226,7 @@ def _text_of(source: ImageSource) -> object:
         return source.info.get(SETTINGS_KEY)
     if isinstance(source, Tensor | np.ndarray):
         return None
-    file = source if isinstance(source, str | os.PathLike) else io.BytesIO(source)
+    file: Any = source if isinstance(source, str | os.PathLike | io.IOBase) else io.BytesIO(bytes(source))
     try:
         with Image.open(file, formats=["PNG"]) as image:
             image.load()  # other programs move the text behind the pixels

@@ -137,7 +137,8 @@ class ProjectedLBFGS(LBFGS):
 @lru_cache(maxsize=4)
 def inverse_frequencies(height: int, width: int, device: torch.device) -> Tensor:
     """1 / frequency of each coefficient of `rfft2`, 1 at half a cycle a pixel; the mean counts as one cycle."""
-    vertical, horizontal = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    vertical = torch.fft.fftfreq(height, dtype=torch.float32)
+    horizontal = torch.fft.rfftfreq(width, dtype=torch.float32)
     frequency = (vertical[:, None].square() + horizontal.square()).sqrt()
     return (0.5 / frequency.clamp_min(1 / max(height, width))).to(device)
 

@@ -61,7 +61,9 @@ def _tensor(array: Tensor | np.ndarray) -> Tensor:
         except (TypeError, ValueError):
             raise ImageError(f"{EXPECTED}, not {array.shape} of {array.dtype}.") from None
     is_known = array.dtype in WHITE or array.is_floating_point()
-    if not is_known or array.layout != torch.strided or array.is_meta:
+    if array.layout != torch.strided or array.is_meta or array.is_nested:
+        raise ImageError("The tensor is sparse, nested or without values: give a dense one.")
+    if not is_known:
         raise ImageError(f"{EXPECTED}, not {tuple(array.shape)} of {array.dtype}.")
     return array.detach().as_subclass(Tensor).cpu()
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EXIT_INTERRUPTED = 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 # Torch's threads spin while they wait for work, so that two programs on the same cores slow one another several times:
 # docs/benchmarks/neighbours.md. OpenMP reads this once, when it is loaded; what the user has set stays.
@@ -24,6 +24,9 @@ def starting(name: str) -> Iterator[None]:
     """
     for variable, value in WAITING.items():
         os.environ.setdefault(variable, value)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed: the next file that is opened would take its number
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
     def stop(*_: object) -> None:
@@ -37,3 +40,22 @@ def starting(name: str) -> Iterator[None]:
     yield
     for number in heard:
         signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def printing(name: str) -> Iterator[None]:
+    """Around all that a program does afterwards. What stdout does not take, as on a full disk, ends in one line, and a
+    reader who has seen enough, such as `head`, in none; both with status 1.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:  # of a file, not of stdout
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python tries once more at its end
+        if not isinstance(error, BrokenPipeError):
+            os.write(2, f"{name}: The result could not be printed: {error.strerror}.\n".encode())
+        sys.exit(EXIT_FAILED)

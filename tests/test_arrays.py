@@ -1,6 +1,7 @@
 """What people have in their programs, given for a picture: the unmistakable becomes an image, the rest one sentence."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,8 +120,8 @@ REFUSED = {
     "whole numbers": (torch.zeros(1, 3, 32, 32, dtype=torch.int64), "uint8 or of floats"),
     "booleans": (torch.zeros(1, 3, 32, 32, dtype=torch.bool), "uint8 or of floats"),
     "complex numbers": (torch.zeros(1, 3, 32, 32, dtype=torch.complex64), "uint8 or of floats"),
-    "a tensor without values": (torch.zeros(1, 3, 32, 32, device="meta"), "uint8 or of floats"),
-    "a sparse tensor": (torch.zeros(1, 3, 32, 32).to_sparse(), "uint8 or of floats"),
+    "a tensor without values": (torch.zeros(1, 3, 32, 32, device="meta"), "without values"),
+    "a sparse tensor": (torch.zeros(1, 3, 32, 32).to_sparse(), "sparse"),
     "objects": (np.full((32, 32, 3), None), "uint8 or of floats"),
     "names": (np.full((32, 32, 3), "red"), "uint8 or of floats"),
     "8-bit values as floats": (torch.rand(1, 3, 32, 32) * 255, "divide 8-bit values by 255"),
@@ -133,6 +134,7 @@ REFUSED = {
     "infinity": (np.full((32, 32, 3), np.inf), "infinity"),
     "too small": (torch.rand(1, 3, 8, 32), "at least"),
     "too long": (torch.rand(1, 3, 20, 400), "longer side"),
+    "a file opened as text": (io.StringIO("P3"), "'rb'"),
     "nothing": (None, "path, the bytes of a file, a PIL image, a NumPy array or a tensor, not None"),
     "a list": ([1, 2, 3], "not a list"),
     "a number": (3, "not a int"),
@@ -150,6 +152,32 @@ def test_what_could_mean_anything_is_refused_in_one_sentence(kind: str) -> None:
         load_image(source)  # type: ignore[arg-type]
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", ["written just now", "from disk", "as a style", "a path in bytes", "every second byte"]
+)
+def test_open_files_and_odd_buffers_are_one_picture_each(tmp_path: Path, kind: str) -> None:
+    path, memory = tmp_path / "grey.png", io.BytesIO()
+    Image.new("RGB", (32, 32), (51, 51, 51)).save(path)
+    Image.open(path).save(memory, "PNG")
+
+    class BytesPath:
+        def __fspath__(self) -> bytes:
+            return os.fsencode(path)
+
+    with path.open("rb") as file:
+        every_second = memoryview(bytes(byte for each in memory.getvalue() for byte in (each, 0)))[::2]
+        sources = {"from disk": file, "a path in bytes": BytesPath(), "every second byte": every_second}
+        (image,) = load_images(sources.get(kind, memory))
+    assert float(image.mean()) == pytest.approx(0.2)
+
+
+def test_a_closed_file_is_refused_in_one_sentence() -> None:
+    file = io.BytesIO(b"x")
+    file.close()
+    with pytest.raises(ImageError, match="cannot be read: I/O operation on closed file"):
+        load_image(file)
 
 
 # ---- every function that takes pictures

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stylecore import Job, Result, make_config, stylize_steps
+from stylecore.cli.fitted import options_of_files
 from stylecore.encoders import Encoder
 from stylecore.engine import job_steps, run_to_end
 from stylecore.errors import OptionError, WeightsError
@@ -98,3 +99,15 @@ def test_every_loss_mixes_with_optimisers_dtypes_and_several_styles(
     assert bool(steps[-1].image.isfinite().all())
     assert float(steps[-1].losses.style) < float(steps[0].losses.style)
     assert steps[0].losses.style.dtype == torch.float32
+
+
+def test_only_the_file_that_was_fitted_is_named_in_the_note(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("stylecore.cli.fitted.print_note", notes.append)
+    path = tmp_path / "basis.safetensors"
+    save_fitted(path, {"relu1_1": {"components": torch.ones(64, 1)}}, encoder, {"components": "12.5%"})
+    paths = {"basis": path, "gram_weights": None}
+    assert options_of_files(paths, {"components": "64"}) == {"components": "12.5%"}
+    assert notes == [f"'{path}' was fitted with components 12.5%, which is used, not 64."]

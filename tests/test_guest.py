@@ -21,6 +21,7 @@ from stylecore.errors import ImageError
 from stylecore.images import load_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.metrics import style_distance, yardstick_encoder
+from stylecore.optimizers import inverse_frequencies
 from stylecore.presets import make_config
 
 pytestmark = pytest.mark.usefixtures("unchecked")  # the type checker draws random numbers
@@ -51,7 +52,7 @@ HOSTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 @pytest.fixture
 def fresh_caches() -> Iterator[None]:
     """Nothing loaded before the test serves it, nor the tests after it."""
-    caches = (bundled_encoder, yardstick_encoder)
+    caches = (bundled_encoder, yardstick_encoder, inverse_frequencies)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -88,6 +89,17 @@ def test_the_result_is_the_same_and_the_host_is_left_alone(host: str, make_image
     assert torch.equal(inside.image, outside.image)
     assert distances == outside.distances
     assert inside.image.dtype == torch.float32
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_so_where_the_colours_are_matched_before_the_first_step(
+    host: str, make_image: MakeImage, prepare_tiny: Callable[..., Encoder]
+) -> None:
+    config = make_config("gatys", size=64, num_steps=1, keep_colors="match")
+    encoder, content, style = prepare_tiny(config), make_image(), make_image(seed=1)
+    expected = stylize(content, style, config, encoder=encoder).image
+    with HOSTS[host]():
+        assert torch.equal(stylize(content, style, config, encoder=encoder).image, expected)
 
 
 @pytest.mark.parametrize("host", HOSTS)

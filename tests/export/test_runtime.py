@@ -361,3 +361,25 @@ def test_what_onnxruntime_cannot_compute_is_one_sentence(make_bundle: Callable[[
 @pytest.mark.parametrize("message", ["Failed to allocate memory for requested buffer", "std::bad_alloc"])
 def test_too_little_memory_is_called_so(message: str) -> None:
     assert "memory" in runtime._reason(message)
+
+
+def run_shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", line, sys.executable], check=False, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_full_disk_behind_stdout_ends_in_one_line() -> None:
+    script = (
+        "import sys; from stylecore_export import runtime; runtime.run_job = lambda job: {}; "
+        "sys.exit(runtime.main(['a', 'b', '--json']))"
+    )
+    done = run_shell(f'exec "$0" -c "{script}" >/dev/full')
+    assert (done.returncode, done.stderr) == (
+        1,
+        "stylize: The result could not be printed: No space left on device.\n",
+    )
+
+
+def test_a_closed_stdout_hides_no_message() -> None:
+    done = run_shell('exec "$0" -m stylecore_export.runtime a.png b.png -o /no/folder/c.png >&-')
+    assert (done.returncode, done.stderr) == (2, "stylize: There is no folder '/no/folder' to write 'c.png' to.\n")
