@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml $(if $(LOCKED),requirements.lock)
+$(INSTALLED): pyproject.toml Makefile $(if $(LOCKED),requirements.lock)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "stylecore needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
