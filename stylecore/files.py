@@ -57,8 +57,9 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> Path:
 
 def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
     """Raise an OutputError now if a file of that kind could not be written to `path` later; nothing is created."""
-    target, file = Path(path), Path(os.path.realpath(path))
+    target = Path(path)
     try:
+        file = Path(os.path.realpath(target))
         if file.is_dir():
             raise OutputError(f"The output '{target}' is a folder: name a file in it.")
         if target.suffix.lower() != suffix:

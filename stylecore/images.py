@@ -75,14 +75,13 @@ def load_image(source: ImageSource) -> ImageTensor:
     if isinstance(source, bytes | bytearray | memoryview):
         return decode_file(io.BytesIO(source), "The image")
     if isinstance(source, str | os.PathLike):
-        return _load_path(Path(source))
+        return _load_path(Path(source), f"'{source}'")
     raise ImageError(
         f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
     )
 
 
-def _load_path(path: Path) -> ImageTensor:
-    name = f"'{path}'"
+def _load_path(path: Path, name: str) -> ImageTensor:
     try:
         if not path.exists():
             if is_address(path):

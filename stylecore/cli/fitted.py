@@ -45,8 +45,9 @@ def options_of_files(paths: Mapping[str, Path | None], typed: Mapping[str, Any])
     """
     options: dict[str, Any] = {}
     for path in paths.values():
-        options |= read_options(path) if path is not None and is_file(path) else {}
-        for name, value in options.items():
+        recorded = read_options(path) if path is not None and is_file(path) else {}
+        options |= recorded
+        for name, value in recorded.items():
             if name in typed and convert(name, typed[name]) != convert(name, value):
                 print_note(f"'{path}' was fitted with {name} {value}, which is used, not {typed[name]}.")
     return options
