@@ -81,7 +81,8 @@ def load_image(source: ImageSource) -> ImageTensor:
     if isinstance(source, io.IOBase):
         return decode_file(io.BytesIO(_read(source)), "The image")
     if isinstance(source, str | os.PathLike):
-        return _load_path(Path(os.fsdecode(source)))
+        name = os.fsdecode(source)
+        return _load_path(Path(name), f"'{name}'")  # as typed: pathlib would take a slash from an address
     raise ImageError(
         f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
     )
@@ -100,8 +101,7 @@ def _read(file: io.IOBase) -> bytes:
     return data
 
 
-def _load_path(path: Path) -> ImageTensor:
-    name = f"'{path}'"
+def _load_path(path: Path, name: str) -> ImageTensor:
     try:
         if not path.exists():
             if is_address(path):

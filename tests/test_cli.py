@@ -279,6 +279,7 @@ def test_what_one_job_fits_another_uses(
     before = file.read_bytes()
     assert main(["stylize", *job, option, str(file), "--components", "100%"]) == 0
     assert file.read_bytes() == before
+    assert capsys.readouterr().err.count("Note: ") == (loss == "pca")  # of the option that counts for nothing
     settings = read_settings(out)
     assert settings[option.strip("-").replace("-", "_")] == "fitted.safetensors"
     assert settings["config"]["components"] == ("12.5%" if loss == "pca" else "100%"), (
