@@ -114,8 +114,9 @@ def to_markdown(record: dict[str, Any]) -> str:
         (run,) = (run for run in record["runs"] if (run["waiting"], run["neighbours"]) == (way, num_neighbours))
         return median(run["seconds"])
 
-    columns = {"threads that wait": "{}", "alone, s": "{:.2f}", "of spinning": "{:.2f}"}
-    columns |= {"beside one, s": "{:.2f}", "of alone": "{:.2f}", "beside two, s": "{:.2f}", "of it alone": "{:.2f}"}
+    columns = {"threads that wait": "{}", "alone, s": "{:.2f}", "over spinning": "{:.2f}"}
+    columns |= {"beside one, s": "{:.2f}", "one over alone": "{:.2f}"}
+    columns |= {"beside two, s": "{:.2f}", "two over alone": "{:.2f}"}
     rows = []
     for way in WAYS:
         alone, one, two = (typical(way, number) for number in (0, 1, 2))

@@ -31,9 +31,8 @@ class FittedFile:
         """Write what the job fitted, unless it came from the file."""
         if self.path is not None and not self.loaded:
             values = config.to_dict()
-            save_fitted(
-                self.path, fitted, encoder, {name: values[name] for name in STYLE_LOSSES[config.loss].fitted_by}
-            )
+            options = {name: values[name] for name in STYLE_LOSSES[config.loss].fitted_by}
+            save_fitted(self.path, fitted, encoder, options)
 
 
 def options_of_files(paths: Mapping[str, Path | None], typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,12 +59,10 @@ def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> Non
         paths: of the options in `KINDS`, None where not typed.
     """
     for option, path in paths.items():
-        name, losses = (
-            f"--{option.replace('_', '-')}",
-            [n for n, loss in STYLE_LOSSES.items() if loss.fits == KINDS[option]],
-        )
         if path is None:
             continue
+        name = f"--{option.replace('_', '-')}"
+        losses = [each for each, loss in STYLE_LOSSES.items() if loss.fits == KINDS[option]]
         if config.loss not in losses:
             raise OptionError(f"{name} is of the losses {' and '.join(losses)}, not of {config.loss}: choose --loss.")
         if is_folder(path) or not is_folder(path.parent):
