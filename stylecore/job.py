@@ -26,7 +26,7 @@ from stylecore.images import (
     read_settings,
     to_uint8,
 )
-from stylecore.metrics import check_sizes
+from stylecore.metrics import check_sizes, check_weights
 from stylecore.version import VERSION
 
 
@@ -86,9 +86,7 @@ class Job:
         object.__setattr__(self, "styles", tuple(load_images(self.styles)))
         if not self.styles:
             raise OptionError("At least one style image is needed.")
-        weights = self.config.style_weights
-        if weights and len(weights) != len(self.styles):
-            raise OptionError(f"{len(weights)} style weights were given for {len(self.styles)} style images.")
+        check_weights(self.config.style_weights, len(self.styles))
         check_sizes(image_size(self.content), [image_size(style) for style in self.styles], self.config.size)
 
     @classmethod

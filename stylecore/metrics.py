@@ -79,6 +79,12 @@ def check_sizes(content: tuple[int, int], styles: Sequence[tuple[int, int]], siz
             )
 
 
+def check_weights(weights: Sequence[float] | None, num_styles: int) -> None:
+    """Raise an OptionError unless there is a weight for each style, or none at all."""
+    if weights and len(weights) != num_styles:
+        raise OptionError(f"{len(weights)} style weights were given for {num_styles} style images.")
+
+
 class Yardstick:
     """Measures images of one size against one content and its styles.
 
@@ -107,9 +113,8 @@ class Yardstick:
         self.size = size
         photo, pictures = load_image(content), load_images(styles)
         check_sizes(size, [image_size(picture) for picture in pictures], max(size))
+        check_weights(style_weights, len(pictures))
         weights = style_weights or (1.0,) * len(pictures)
-        if len(weights) != len(pictures):
-            raise OptionError(f"{len(weights)} style weights were given for {len(pictures)} style images.")
         self.style_weights = [weight / sum(weights) for weight in weights]
         self.content = self._features(resize_image(photo, *size))[CONTENT_LAYER]
         resized = [fit_image(picture, max(size)) for picture in pictures]
