@@ -34,9 +34,16 @@ from .tracing import TraceInputs, add_metadata, trace, write_model
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
 DEFAULT_OPTIMIZER = "projected"
+# The runtime only resamples between stages, and needs more evaluations of the finest for it.
+COARSE_TO_FINE: dict[str, Any] = {
+    "enlarge": "resample",
+    "num_steps": 32,
+    "stages": ("0.5:10", "1:22"),
+    "basis": "style",
+}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "projected": {"encoder": "vgg16-r99", "history_size": 10},
-    "adam": {"encoder": "vgg16-r99", "init": "content", "learning_rate": 6.0, "clamp": True, "num_steps": 120},
+    "projected": COARSE_TO_FINE | {"history_size": 10},
+    "adam": COARSE_TO_FINE | {"init": "content", "learning_rate": 6.0, "clamp": True, "num_steps": 120},
 }
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
@@ -175,6 +182,10 @@ def _folder_beside(folder: Path) -> Iterator[Path]:
 def _check_recipe(config: StylizeConfig) -> None:
     if set(config.encoders) != {config.encoder}:
         raise OptionError("A bundle has one encoder for all its stages: choose such a recipe.")
+    if config.enlarge != "resample":
+        raise OptionError("A bundle resamples between its stages: leave out enlarge=detail.")
+    if config.loss == "pca" and config.basis != "style":
+        raise OptionError("A bundle fits its components to the style alone: choose basis=style.")
     if config.time_budget or config.target_distance:
         raise OptionError("A bundle makes all its steps: leave out the time budget and the target distance.")
 

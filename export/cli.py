@@ -218,7 +218,7 @@ def _print_table(record: dict[str, Any]) -> None:
     Console(width=None if sys.stdout.isatty() else 240).print(table(record).rich())
 
 
-Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-r99).")]
+Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-x2).")]
 Loss = Annotated[str | None, typer.Option(help="gram or pca.")]
 Components = Annotated[str | None, typer.Option(help="Kept by pca: 64, or 12.5% of the channels.")]
 Optimizer = Annotated[str | None, typer.Option(help="projected or adam, each with a recipe of its own.")]

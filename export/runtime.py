@@ -275,13 +275,13 @@ def plan_stages(
 ) -> list[tuple[int, int]]:
     """(longer side in px, steps) of each stage, as the library plans them for a content image of `shape`.
 
-    Stages before the last that would be too small to show a style are left out. The steps are divided among the others
-    by their shares, with at least one for the last; a stage that gets no step is left out too.
+    Stages before the last that would be too small to show a style are left out, and the next one has their shares. The
+    steps are divided by the shares, with at least one for the last; a stage that gets no step is left out too.
     """
     sides = [max(1, round(longer_side * stage["scale"])) for stage in stages]
     shorter = min(shape[2:]) / max(shape[2:])
     used = [i for i, side in enumerate(sides) if round(side * shorter) >= MIN_STAGE_PX or i == len(sides) - 1]
-    shares = np.cumsum([stages[i]["share"] for i in used])
+    shares = np.cumsum([stage["share"] for stage in stages])[used]
     bounds = [min(round(num_steps * share / shares[-1]), num_steps - 1) for share in shares[:-1]] + [num_steps]
     steps = [int(end - begin) for begin, end in zip([0, *bounds], bounds, strict=False)]
     return [(sides[i], number) for i, number in zip(used, steps, strict=True) if number]

@@ -12,7 +12,7 @@ import pydantic
 from pydantic import BeforeValidator, model_validator
 
 from stylecore import fields
-from stylecore.encoders import ENCODERS, STYLE_LAYERS, architecture_of
+from stylecore.encoders import ENCODERS, STYLE_LAYERS, architecture_of, find_encoder
 from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, Number, OneOf, Setting, Whole, about, settings_of
 from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
@@ -52,7 +52,9 @@ class BaseConfig(SeedOptions):
     size: Annotated[
         Whole, about("Longer side of the result.", low=MIN_SIZE_PX, high=MAX_SIZE_PX, unit="px", common=True)
     ] = 512
-    encoder: Annotated[str, OneOf(ENCODERS), about("Which network compares the images.", common=True)] = "vgg16"
+    encoder: Annotated[str, OneOf(ENCODERS, find_encoder), about("Which network compares the images.", common=True)] = (
+        "vgg16"
+    )
     pooling: Annotated[
         Literal["max", "average"], about("Between the encoder's blocks: max as it was trained, or average.")
     ] = "max"
@@ -82,6 +84,10 @@ class BaseConfig(SeedOptions):
     init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = (
         "content"
     )
+    enlarge: Annotated[
+        Literal["resample", "detail"],
+        about("Between stages: the image resampled, or with the style's own fine detail on top."),
+    ] = "resample"
     keep_colors: Annotated[
         Literal["none", "luminance", "match"],
         about("luminance: the photo's chroma; match: the style recoloured to the photo first.", common=True),

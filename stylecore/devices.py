@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from stylecore.allocator import return_freed_memory
 from stylecore.errors import OptionError, unknown
 from stylecore.version import VERSION
 
@@ -67,6 +68,7 @@ def available_memory_mib(device: torch.device) -> float:
     """Memory that a job could take now: the GPU's free memory, or the machine's within its container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 2**20
+    return_freed_memory()  # what this process holds for its next job is there for it too
     free = psutil.virtual_memory().available / 2**20
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stylecore.color import transfer_luminance
 from stylecore.config import StylizeConfig
+from stylecore.detail import add_detail
 from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
@@ -24,7 +25,7 @@ from stylecore.job import Job
 from stylecore.memory import answering_full_memory, check_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted, Losses, Objective, make_objective
-from stylecore.optimizers import make_optimizer
+from stylecore.optimizers import Optimizer, make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
 from stylecore.start import initial_image, stage_images, wanted_styles
@@ -253,10 +254,11 @@ class _Run:
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
         goal = _Goal(job, stage, device) if is_last else None
-        variable = resize_image(image.cpu(), *stage.size).to(device) * LEVELS
+        variable = self._enlarged(number, encoder, image).to(device) * LEVELS
         reason = self.ending.reason
         try:
-            evaluated = _optimize(objective, variable, job.config, stage.num_steps)
+            new_optimizer = partial(make_optimizer, job.config, is_detailed=self._adds_detail(number))
+            evaluated = _optimize(objective, variable, new_optimizer, stage.num_steps)
             for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
                 shown = _displayed(variable, images.content, job.config)
@@ -272,6 +274,18 @@ class _Run:
             raise
         self.ending = Ending(reason, objective.fitted())
         return (variable / LEVELS).clamp(0, 1)
+
+    def _adds_detail(self, number: int) -> bool:
+        """Whether a stage begins with the style's detail on top of what a coarser one has painted."""
+        is_finer = number > 0 and self.plan[number].scale > self.plan[number - 1].scale
+        return is_finer and self.job.config.enlarge == "detail"
+
+    def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor) -> ImageTensor:
+        """What a stage begins with: an image of any size brought to the stage's."""
+        size = self.plan[number].size
+        if not self._adds_detail(number):
+            return resize_image(image.cpu(), *size)
+        return add_detail(image, self.styles, self.job.config.style_shares(len(self.styles)), encoder, size)
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:
@@ -308,18 +322,18 @@ def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) ->
 
 
 def _optimize(
-    objective: Objective, variable: Tensor, config: StylizeConfig, num_steps: int
+    objective: Objective, variable: Tensor, new_optimizer: Callable[[], Optimizer], num_steps: int
 ) -> Iterator[tuple[Losses, Tensor]]:
     """(losses, next variable) for each evaluation of one stage."""
-    optimizer = make_optimizer(config)
+    optimizer = new_optimizer()
     guard = _Guard(variable)
     look_every = 1 if variable.device.type == "cpu" else CHECK_EVERY
     for number in range(1, num_steps + 1):
         evaluation = objective.evaluate(variable)
         if evaluation.changed:
-            optimizer = make_optimizer(config)  # what it remembers is of another objective
+            optimizer = new_optimizer()  # what it remembers is of another objective
         following = optimizer.step(variable, evaluation.gradient, evaluation.losses.total)
-        if config.clamp:
+        if objective.config.clamp:
             following = following.clamp(0, LEVELS)
         guard.update(evaluation.losses, variable, following)
         if number % look_every == 0 or number == num_steps:

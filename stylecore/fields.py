@@ -30,12 +30,15 @@ class OneOf:
     """Metadata of a text field that names an entry of a registry."""
 
     choices: Collection[str]
+    find: Callable[[str], object] | None = None  # raises an OptionError of its own for other names
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def _check(self, value: str) -> str:
         if value not in self.choices:
+            if self.find:
+                self.find(value)
             raise PydanticCustomError("literal_error", "not one of the choices")
         return value
 

@@ -172,7 +172,7 @@ def make_objective(
     content_layers = config.content_layers if config.content_weight else ()
     loss = find_loss(config.loss)
     asked = (*content_layers, *config.style_layers) if loss.needs_content else content_layers
-    of_content = encoder(content, asked) if config.content_weight else {}
+    of_content = encoder(content, asked) if asked else {}
     of_styles = [encoder(style, config.style_layers) for style in styles]
     shares = config.style_shares(len(styles))
     style_terms: list[StyleTerm] = []

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stylecore.allocator import keep_freed_memory
+
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 # Torch's threads spin while they wait for work, so that two programs on the same cores slow one another several times:
@@ -24,6 +26,7 @@ def starting(name: str) -> Iterator[None]:
     """
     for variable, value in WAITING.items():
         os.environ.setdefault(variable, value)
+    keep_freed_memory()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed: the next file that is opened would take its number
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: PTH123, SIM115

@@ -30,13 +30,15 @@ class PlannedStage:
 def plan_stages(config: StylizeConfig, content_size: tuple[int, int]) -> list[PlannedStage]:
     """What a job does, coarse to fine, for a content image of (height, width) px.
 
-    Stages before the last that would be too small to tell a style are left out. `num_steps` is divided by the shares of
-    the others, with at least one evaluation for the last; who gets none is left out too.
+    Stages before the last that would be too small to tell a style are left out, and the next one has their shares.
+    `num_steps` is divided by the shares, with at least one evaluation for the last; who gets none is left out too.
     """
     longer = [max(1, round(config.size * stage.scale)) for stage in config.stages]
     sizes = [fit_size(content_size, side) for side in longer]
     used = [i for i, size in enumerate(sizes) if min(size) >= MIN_STAGE_PX or i == len(sizes) - 1]
-    steps = plan_steps(config.num_steps, [config.stages[i].share for i in used])
+    begins = [0, *(i + 1 for i in used[:-1])]
+    shares = [sum(stage.share for stage in config.stages[a : b + 1]) for a, b in zip(begins, used, strict=True)]
+    steps = plan_steps(config.num_steps, shares)
     return [
         PlannedStage(config.stages[i].scale, sizes[i], number, config.stages[i].encoder)
         for i, number in zip(used, steps, strict=True)

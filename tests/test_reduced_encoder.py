@@ -98,7 +98,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, astronaut: Tensor) -> N
         save_encoder(shipped, tmp_path / "nowhere" / "mine.safetensors")
 
 
-@pytest.mark.parametrize(("name", "furthest_off"), [("vgg16-r99", 0.3), ("vgg16-x2", 0.3), ("vgg16-x3", 0.45)])
+@pytest.mark.parametrize(("name", "furthest_off"), [("vgg16-x2", 0.3), ("vgg16-x3", 0.45)])
 def test_shipped_encoders_are_cheaper_and_keep_the_grams(
     name: str, furthest_off: float, vgg16: Encoder, astronaut: Tensor
 ) -> None:

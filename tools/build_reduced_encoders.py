@@ -80,8 +80,7 @@ def to_markdown(records: dict[str, dict[str, Any]]) -> str:
         "# The reduced encoders",
         "Made by `python -m tools.build_reduced_encoders`: relative Gram error of each layer against the full VGG-16, "
         "the mean over images that were never used in fitting, after the regression, after each round of "
-        "distillation, and with the end fitted anew. `vgg16-r99` is of an earlier method, principal components of the "
-        "responses, which the script no longer makes.",
+        "distillation, and with the end fitted anew.",
         Table.of(columns, (row for item in records.items() for row in _rows(*item)), left=["after"]),
     )
 

@@ -18,7 +18,7 @@ import torch
 from stylecore.bench.baseline import baseline_seconds
 from stylecore.bench.pairs import Pair
 from stylecore.config import StylizeConfig
-from stylecore.devices import environment, find_device, peak_memory_mib, synchronize
+from stylecore.devices import environment, find_device, find_dtype, peak_memory_mib, synchronize
 from stylecore.encoders import Encoder, load_encoder
 from stylecore.engine import job_steps, job_yardstick, prepare_encoder, run_to_end, stylize_steps
 from stylecore.errors import NotEnoughMemoryError, OptionError
@@ -41,6 +41,13 @@ REDUCED_LOSSES = {
     "pca 12.5%": {"loss": "pca", "components": "12.5%"},
     "svd energy:0.95": {"loss": "svd", "threshold": "energy:0.95"},
 }
+# Presets inside which a reduced loss is a row of its own: less detail for less time.
+REDUCED_ROWS = {
+    f"{preset}, {name}": (preset, options)
+    for preset in ("draft", "preview")
+    for name, options in REDUCED_LOSSES.items()
+    if options["loss"] == "pca"
+}
 MORE_STEPS = 3  # a variant at equal time may make that many times the preset's evaluations
 SCALE_STEPS = 3  # evaluations of which the last two are timed
 SCALE_SIZES_PX = (128, 256, 512, 1024, 2048)
@@ -55,7 +62,7 @@ class BenchOptions:
     size: int = 256  # longer side, px
     num_evaluations: int = 20  # of each preset, one by one, beside the baseline's
     num_reference_pairs: int | None = None  # pairs on which what takes as long as the reference is run; None: all
-    reduced_in: tuple[str, ...] = ("draft", "preview")  # presets inside which the losses race at equal time
+    reduced_in: tuple[str, ...] = ("draft", "preview")  # presets inside which losses are rows, and race at equal time
     max_scale_px: int = 2048  # 0: no scaling part
 
 
@@ -90,9 +97,11 @@ class Bench:
         for config in configs.values():
             warm_up(prepare_encoder(config), config)
         yield from self._time_evaluations(configs)
+        rows = configs | self._reduced_rows() | self._float32_rows()
         for number, pair in enumerate(self.pairs):
-            for name, config in configs.items():
-                if self._is_slow(name) and number >= (self.options.num_reference_pairs or len(self.pairs)):
+            for name, config in rows.items():
+                is_slow = config.num_steps >= configs[REFERENCE].num_steps
+                if is_slow and number >= (self.options.num_reference_pairs or len(self.pairs)):
                     continue
                 self.runs.append({"preset": name} | run_job(pair, config))
                 yield _sentence(name, self.runs[-1])
@@ -110,8 +119,22 @@ class Bench:
                     continue
                 yield f"{preset} at {size} px: {self.scale[-1]['seconds_per_evaluation']:.2f} s an evaluation"
 
-    def _is_slow(self, preset: str) -> bool:
-        return make_config(preset).num_steps >= make_config(REFERENCE).num_steps
+    def _reduced_rows(self) -> dict[str, StylizeConfig]:
+        """Presets with a loss in fewer directions, evaluation for evaluation."""
+        return {
+            name: make_config(preset, size=self.options.size, **options)
+            for name, (preset, options) in REDUCED_ROWS.items()
+            if preset in self.options.reduced_in
+        }
+
+    def _float32_rows(self) -> dict[str, StylizeConfig]:
+        """The presets as they are where the processor is not quick in bfloat16; none where this one is not."""
+        if find_dtype("auto", find_device()) == torch.float32:
+            return {}
+        presets = [preset for preset in self.options.presets if make_config(preset).dtype == "auto"]
+        return {
+            f"{preset}, float32": make_config(preset, size=self.options.size, dtype="float32") for preset in presets
+        }
 
     def _time_evaluations(self, configs: Mapping[str, StylizeConfig]) -> Iterator[str]:
         """One evaluation and step of each recipe at the final size, in turns; and where their time goes."""

@@ -16,6 +16,7 @@ from stylecore.encoders.weights import (
     EncoderSpec,
     architecture_of,
     fetch_weights,
+    find_encoder,
     load_encoder,
     weights_architecture,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "architecture_of",
     "check_resolution",
     "fetch_weights",
+    "find_encoder",
     "load_encoder",
     "make_conv",
     "weights_architecture",

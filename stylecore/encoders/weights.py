@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, make_conv, weights_checksum
-from stylecore.errors import WeightsError, unknown
+from stylecore.errors import OptionError, WeightsError, unknown
 from stylecore.files import is_address, is_file
 from stylecore.isolation import isolated
 
@@ -54,15 +54,6 @@ ENCODERS = {
         "torchvision (VGG19_Weights.IMAGENET1K_V1)",
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
     ),
-    # Half of the multiplications by an earlier method, kept for the presets that were measured with it. What made it
-    # is in the history alone, so it goes when the presets move to another.
-    "vgg16-r99": EncoderSpec(
-        "vgg16",
-        "vgg16-r99.safetensors",
-        "aad6319e4e6df4b31bf411f5bcd143deb87c3bc541b4f051c31ad4eafcbd14ee",
-        CC_BY,
-        "an earlier tools.build_reduced_encoders",
-    ),
     "vgg16-x2": EncoderSpec(
         "vgg16",
         "vgg16-x2.safetensors",
@@ -79,9 +70,14 @@ ENCODERS = {
     ),
 }
 
+# What PNGs of earlier versions may name -> what to choose instead.
+REPLACED = {"vgg16-r99": "vgg16-x2"}
+
 
 def find_encoder(name: str) -> EncoderSpec:
-    """The entry of that name. Raises an OptionError that suggests the nearest."""
+    """The entry of that name. Raises an OptionError that suggests the nearest, or what replaces one that is gone."""
+    if name in REPLACED:
+        raise OptionError(f"The encoder '{name}' was replaced: choose --encoder {REPLACED[name]}, as fast and nearer.")
     if name not in ENCODERS:
         raise unknown("encoder", name, ENCODERS)
     return ENCODERS[name]

@@ -6,7 +6,7 @@ of the full Gram's arithmetic.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 import torch
@@ -39,6 +39,10 @@ class PCAOptions(Options):
         parsed_by(Components.parse),
         about("Kept by pca: 64, 12.5% of the channels, or var:0.95 of the variance.", common=True),
     ] = Components(share=0.125)
+    basis: Annotated[
+        Literal["joint", "style"],
+        about("pca: directions of photo and style pooled, or of the style alone, which miss what the photo has more."),
+    ] = "style"
     centered: Annotated[bool, about("pca: directions of the covariance (true) or of the second moment (false).")] = True
 
 
@@ -74,7 +78,8 @@ class PCALoss(StyleLoss):
 
     Options = PCAOptions
     fits = "components"
-    fitted_by = ("components", "centered")
+    fitted_by = ("components", "basis", "centered")
+    needs_content = True
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
@@ -98,7 +103,8 @@ class PCACovarianceLoss(StyleLoss):
 
     Options = PCAOptions
     fits = "components"
-    fitted_by = ("components", "centered")
+    fitted_by = ("components", "basis", "centered")
+    needs_content = True
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
@@ -125,6 +131,8 @@ class PCACovarianceLoss(StyleLoss):
 def _basis(styles: LayerStyles, options: PCAOptions) -> Float[Tensor, "N K"]:
     if "components" in styles.given:
         return styles.given["components"]
-    return fit_basis(
-        styles.exact_moments, styles.shares, options.components, centered=options.centered, layer=styles.layer
-    ).components
+    moments, shares = styles.exact_moments, styles.shares
+    if options.basis == "joint" and styles.content is not None:
+        moments = [*moments, all_moments(styles.content.float())]
+        shares = [*(share / 2 for share in shares), 0.5]
+    return fit_basis(moments, shares, options.components, centered=options.centered, layer=styles.layer).components

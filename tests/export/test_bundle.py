@@ -226,7 +226,7 @@ def test_the_manifest_says_what_every_changing_input_is_fed_with(bundle: Path) -
 @pytest.mark.usefixtures("tiny_everywhere")
 def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
     for options, reason in (
-        ({"stages": ["0.5:1:vgg16-r99", "1:1"]}, "one encoder"),
+        ({"stages": ["0.5:1:vgg16-x3", "1:1"]}, "one encoder"),
         ({"time_budget": 3.0}, "all its steps"),
         ({"target_distance": 0.2}, "all its steps"),
         ({"optimizer": "lbfgs"}, "projected or adam"),

@@ -1,0 +1,139 @@
+"""The style's own fine detail for an image that has been painted at a lower resolution.
+
+An enlarged image lacks what lies above the resolution it was painted at, and an optimiser has to grow it out of noise.
+The style has it: where a place of the coarse image looks like a place of the style at the same resolution, the style
+also knows what is finer there. Example-based super-resolution (Freeman et al. 2002, "Example-Based Super-Resolution")
+with features of the encoder instead of pixels, compared in the style's principal components. Only the band that the
+enlargement lacks is taken from the style; all that was painted so far, the photo's shapes among it, stays. (Whole
+patches of the style, as in Elad and Milanfar 2017, bring the Grams nearer and lose the photo.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from stylecore.encoders.vgg import Encoder, Layer
+from stylecore.images import ImageTensor, fit_image, image_size, resize_image
+from stylecore.losses.basis import Components, fit_basis, project
+from stylecore.losses.statistics import Features, all_moments
+from stylecore.metrics import LEAST_SIDE_PX
+
+LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
+STRIDE = Layer.parse(LAYER).stride
+SIDE = 3  # positions of a patch, and of the piece of detail that it stands for
+NUM_COMPONENTS = 64  # of 256 channels; 32 and 128 find as good patches
+MAX_CANDIDATES = 4096  # places of the styles that are compared with: more than a style of 256 px has
+SHARPNESS = 8  # power of the window that blends neighbours: their mean alone would blur what is to be sharp
+CHUNK = 4096  # places of the image compared at a time
+SMALLEST = 1e-5  # standard deviation of a channel
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Places of one style: how each looks at the coarse resolution, and what is finer there."""
+
+    features: Features  # (1, N, h, w) of the style at the coarse resolution
+    band: Float[Tensor, "1 3 H W"]  # what the enlargement lacks, `cell` px for each position and a margin around
+
+
+@torch.no_grad()
+def add_detail(
+    image: ImageTensor, styles: Sequence[ImageTensor], shares: Sequence[float], encoder: Encoder, size: tuple[int, int]
+) -> ImageTensor:
+    """`image` enlarged, with the styles' own detail above the resolution that it has.
+
+    Args:
+        image: (1, 3, h, w) in [0, 1], painted at this size.
+        styles: (1, 3, H_i, W_i) in [0, 1], of their own sizes.
+        shares: of the places that each style may give, summing to 1; at least one positive.
+        encoder: compares places, on its device and in its dtype.
+        size: (H, W) in px of the result, with the image's aspect. Where it is no whole multiple of the image's, the
+            image is enlarged to the next one and resampled.
+
+    Returns:
+        (1, 3, H, W) in [0, 1] on the encoder's device; only resampled where `size` is not larger.
+    """
+    image = image.to(encoder.device)
+    factor = math.ceil((max(size) - 1) / max(image_size(image)))  # the 1: odd sizes are halved to a rounded one
+    if factor <= 1:
+        return resize_image(image, *size)
+    multiple = (image.shape[2] * factor, image.shape[3] * factor)
+    is_whole = all(abs(side - wanted) <= factor for side, wanted in zip(multiple, size, strict=True))
+    enlarged = resize_image(image, *(size if is_whole else multiple))
+    chosen = [(style, share) for style, share in zip(styles, shares, strict=True) if share]
+    examples = [_examples(style.to(encoder.device), encoder, max(image_size(enlarged)), factor) for style, _ in chosen]
+    painted = _painted(_features(encoder, image), examples, [share for _, share in chosen], factor * STRIDE)
+    height, width = image_size(enlarged)
+    painted = F.pad(painted, (0, max(0, width - painted.shape[3]), 0, max(0, height - painted.shape[2])))
+    return resize_image((enlarged + painted[:, :, :height, :width]).clamp(0, 1), *size)
+
+
+def _examples(style: ImageTensor, encoder: Encoder, longer_side: int, factor: int) -> Examples:
+    fine = fit_image(style, longer_side, LEAST_SIDE_PX)
+    height, width = image_size(fine)
+    coarse = resize_image(fine, math.ceil(height / factor), math.ceil(width / factor))
+    features = _features(encoder, coarse)
+    cell, margin = factor * STRIDE, factor * STRIDE * (SIDE // 2)
+    band = fine - resize_image(coarse, height, width)
+    rows, columns = (number * cell for number in features.shape[2:])
+    return Examples(features, F.pad(band, (margin, margin + columns - width, margin, margin + rows - height)))
+
+
+def _features(encoder: Encoder, image: ImageTensor) -> Features:
+    """At `LAYER`, of every place: (1, N, ceil(h / stride), ceil(w / stride)), each channel of mean 0 and variance 1."""
+    height, width = image_size(image)
+    whole = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+    features = encoder(whole, [LAYER])[LAYER].float()
+    mean, deviation = features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True, correction=0)
+    return (features - mean) / (deviation + SMALLEST)
+
+
+def _painted(
+    features: Features, examples: Sequence[Examples], shares: Sequence[float], cell: int
+) -> Float[Tensor, "1 3 H W"]:
+    """The detail of the nearest places, `cell` px for each position of `features`, neighbours blended."""
+    moments = [all_moments(each.features) for each in examples]
+    basis = fit_basis(moments, shares, Components(count=min(NUM_COMPONENTS, features.shape[1]))).components
+    places = [_spread(each.features, share) for each, share in zip(examples, shares, strict=True)]
+    patches = [_patches(each.features, basis)[:, place] for each, place in zip(examples, places, strict=True)]
+    candidates = F.normalize(torch.cat(patches, 1), dim=0)
+    pieces = torch.cat([_pieces(each, place, cell) for each, place in zip(examples, places, strict=True)])
+    asked = _patches(features, basis)
+    nearest = torch.cat([(candidates.mT @ chunk).argmax(0) for chunk in asked.split(CHUNK, dim=1)])
+
+    side = SIDE * cell
+    window = torch.hann_window(side + 2, dtype=torch.float32, device=features.device)[1:-1] ** SHARPNESS
+    window = window[:, None] * window
+    size = (features.shape[2] * cell, features.shape[3] * cell)
+    layout = {"kernel_size": side, "padding": cell * (SIDE // 2), "stride": cell}
+    total = F.fold(window.flatten()[None, :, None].expand(1, -1, len(nearest)).contiguous(), size, **layout)
+    return F.fold((pieces * window)[nearest].flatten(1).mT[None], size, **layout) / total
+
+
+def _spread(features: Features, share: float) -> Tensor:
+    """Indices of at most the share of `MAX_CANDIDATES` positions, evenly spread."""
+    number = features.shape[2] * features.shape[3]
+    kept = min(number, max(1, round(share * MAX_CANDIDATES)))
+    return torch.linspace(0, number - 1, kept, dtype=torch.float64).round().long().to(features.device)
+
+
+def _patches(features: Features, basis: Float[Tensor, "N K"]) -> Float[Tensor, "D M"]:
+    """Of every position with its neighbours, D = 9 K."""
+    projected = project(features.flatten(2), basis).unflatten(2, features.shape[2:])
+    around = (SIDE // 2,) * 4
+    return F.unfold(F.pad(projected, around, mode="replicate"), SIDE)[0]
+
+
+def _pieces(examples: Examples, places: Tensor, cell: int) -> Float[Tensor, "P 3 S S"]:
+    """The band around each of the places, S = 3 cells."""
+    side = SIDE * cell
+    windows = examples.band[0].unfold(1, side, cell).unfold(2, side, cell)  # a view: (3, h, w, S, S)
+    columns = windows.shape[2]
+    return windows[:, places // columns, places % columns].transpose(0, 1)
