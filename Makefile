@@ -70,9 +70,11 @@ screenshots: install  # the demo's tabs after real runs, for docs/; look at them
 space: install  # push the last commit to a Hugging Face Space: make space SPACE=you/stylecore
 	$(BIN)/python -m tools.push_space $(SPACE)
 
-bench: install  # presets against the reference, for docs/: about 20 minutes on a quiet machine
-	mkdir -p docs/benchmarks
+bench: install  # presets against the reference, for docs/: an hour or two on a quiet machine
+	mkdir -p docs/benchmarks/512
 	$(BIN)/stylecore bench --json docs/benchmarks/bench.json
+	$(BIN)/stylecore bench --quick --presets draft,preview,standard --size 512 --pairs rocket:woodblock_waves \
+		--json docs/benchmarks/512/bench.json
 
 bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
 	mkdir -p docs/benchmarks/export
