@@ -34,16 +34,11 @@ from .tracing import TraceInputs, add_metadata, trace, write_model
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
 DEFAULT_OPTIMIZER = "projected"
-# The runtime only resamples between stages, and needs more evaluations of the finest for it.
-COARSE_TO_FINE: dict[str, Any] = {
-    "enlarge": "resample",
-    "num_steps": 32,
-    "stages": ("0.5:10", "1:22"),
-    "basis": "style",
-}
+# The runtime only resamples between stages, which asks for more evaluations of the finest, and fits to the style alone.
+RUNTIME_ONLY: dict[str, Any] = {"enlarge": "resample", "num_steps": 32, "stages": ("0.5:10", "1:22"), "basis": "style"}
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "projected": COARSE_TO_FINE | {"history_size": 10},
-    "adam": COARSE_TO_FINE | {"init": "content", "learning_rate": 6.0, "clamp": True, "num_steps": 120},
+    "projected": {"history_size": 10},
+    "adam": {"init": "content", "learning_rate": 6.0, "clamp": True, "num_steps": 120},
 }
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
@@ -52,10 +47,11 @@ ALIGNMENT = 64  # bytes: weights can be used where they lie in the file
 
 
 def bundle_config(**options: Any) -> StylizeConfig:
-    """The recipe of a step graph: its optimiser's `DEFAULTS` with `options`, fields of the config, on top."""
+    """The recipe of a step graph: what the runtime can do, its optimiser's `DEFAULTS`, and `options`, fields of
+    the config, on top."""
     given = {field: value for field, value in options.items() if value is not None}
     given.setdefault("optimizer", DEFAULT_OPTIMIZER)
-    return make_config(BASE_PRESET, **(DEFAULTS.get(given["optimizer"], {}) | given))
+    return make_config(BASE_PRESET, **(RUNTIME_ONLY | DEFAULTS.get(given["optimizer"], {}) | given))
 
 
 def num_components(config: StylizeConfig, encoder: Encoder) -> dict[str, int]:

@@ -16,6 +16,7 @@ PACKAGE = Path(stylecore.__file__).parent
 ORDER = (
     "errors",
     "version",
+    "allocator",
     "program",
     "files",
     "fields",
@@ -39,6 +40,7 @@ ORDER = (
     "optimizers",
     "job",
     "start",
+    "detail",
     "engine",
     "measured_run",
     "profiling",

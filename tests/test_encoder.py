@@ -17,6 +17,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stylecore.config import StylizeConfig
 from stylecore.encoders import (
     ARCHITECTURES,
     ENCODERS,
@@ -35,6 +36,7 @@ from stylecore.encoders.vgg import weights_checksum
 from stylecore.encoders.weights import read_weights
 from stylecore.errors import OptionError, WeightsError
 from stylecore.images import resize_image
+from stylecore.presets import make_config
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
@@ -686,3 +688,23 @@ def test_recomputed_features_have_the_same_values_and_gradient(vgg16: Encoder, a
         found.append((*features.values(), *torch.autograd.grad(total, image)))
     for kept, recomputed in zip(*found, strict=True):
         assert torch.equal(kept, recomputed)
+
+
+def test_an_encoder_that_is_gone_names_its_replacement() -> None:
+    """PNGs of earlier versions may name it, as the config's encoder or a stage's."""
+    for ask in (
+        lambda: load_encoder("vgg16-r99"),
+        lambda: make_config(encoder="vgg16-r99"),
+        lambda: make_config(stages=("0.5:1:vgg16-r99", "1:1")),
+        lambda: StylizeConfig.from_dict(make_config().to_dict() | {"encoder": "vgg16-r99"}),
+    ):
+        with pytest.raises(OptionError, match="choose --encoder vgg16-x2"):
+            ask()
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "vgg19"])
+def test_shipped_encoders_have_channels_in_multiples_of_16(name: str) -> None:
+    """Other numbers are slower everywhere, and wrong in some WebGPU drivers."""
+    for conv in load_encoder(name).convs.modules():
+        if isinstance(conv, nn.Conv2d) and conv.in_channels != 3:
+            assert conv.in_channels % 16 == 0 == conv.out_channels % 16

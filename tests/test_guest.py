@@ -160,7 +160,7 @@ def test_a_failed_call_leaves_nothing_broken(
     config = make_config("gatys", size=64, num_steps=2)
     encoder = prepare_tiny(config)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("somebody pulled the plug")
 
     with torch.inference_mode():

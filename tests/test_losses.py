@@ -1,10 +1,13 @@
 """Style losses against algebra and numerical gradients: what each one is, and what it is not."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from stylecore.encoders import Encoder
 from stylecore.errors import OptionError
 from stylecore.losses import (
     STYLE_LOSSES,
@@ -30,7 +33,10 @@ from stylecore.losses.statistics import (
 )
 from stylecore.losses.svd import Threshold, left_singular, svd_distance
 from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, photo_statistics, weighted_gram_loss
+from stylecore.objective import make_objective
+from stylecore.presets import make_config
 
+MakeImage = Callable[..., Tensor]
 N = 4
 DETACHED = ("pca-paper", "svd-paper", "svd")  # losses with a factor that no gradient passes through
 
@@ -324,6 +330,32 @@ def test_pca_covariance_with_all_components_compares_means_and_covariances() -> 
     of_mean = 2 * of_style.mean.square().sum() * (of_result.mean - of_style.mean).square().sum()
     expected = of_covariance + of_mean
     assert float(make("pca-covariance", style, components="100%")(result)) == pytest.approx(float(expected) / N**2)
+
+
+@pytest.mark.parametrize("loss", ["pca", "pca-covariance"])
+def test_a_joint_basis_sees_what_the_photo_has_and_the_style_lacks(loss: str) -> None:
+    """The style never leaves its first two channels; a photo that lives in the others is no style."""
+    style, photo = features(0), 3 * features(1)
+    style[:, 2:], photo[:, :2] = 0, 0
+    both = photo + style
+    found = {}
+    for basis in ("style", "joint"):
+        config = make_config(loss=loss, components=2, basis=basis)
+        found[basis] = find_loss(loss)(LayerStyles("relu1_1", [style], (1.0,), content=photo), config)(both)
+    assert float(found["style"]) < 1e-12
+    assert float(found["joint"]) > 0.1
+    assert find_loss(loss).needs_content
+
+
+def test_a_joint_basis_of_a_photo_without_content_term_is_joint(make_image: MakeImage, vgg16: Encoder) -> None:
+    """Content weight 0, as `texture` has it, must not turn it into the style's own in silence."""
+    pictures = make_image(64, 64), [make_image(64, 64, seed=1)]
+    config = make_config("preview", loss="pca", components="10%", content_weight=0.0)
+    joint, own = (
+        make_objective(vgg16, *pictures, config.replace(basis=basis)).fitted()["relu2_1"]["components"]
+        for basis in ("joint", "style")
+    )
+    assert not torch.allclose(joint.abs(), own.abs(), atol=1e-3)
 
 
 def test_a_given_basis_is_used_instead_of_a_fitted_one() -> None:

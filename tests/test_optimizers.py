@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from stylecore.images import LEVELS
-from stylecore.optimizers import LBFGS, Adam, Optimizer, ProjectedLBFGS, inverse_frequencies
+from stylecore.optimizers import LBFGS, Adam, Optimizer, ProjectedLBFGS, inverse_frequencies, make_optimizer
+from stylecore.presets import make_config
 
 HESSIAN = torch.diag(torch.tensor([1.0, 4.0, 25.0, 100.0], dtype=torch.float64))
 MINIMUM = torch.tensor([3.0, -2.0, 1.0, 5.0], dtype=torch.float64)
@@ -162,3 +163,14 @@ def test_projected_lbfgs_does_not_care_how_the_loss_is_scaled(scale: float) -> N
             image = optimizer.step(image, 4 * factor * (image - target).pow(3), loss)
         found.append(image)
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+def test_after_detail_fine_structure_is_moved_more() -> None:
+    """The decay is that of 1 / frequency: 0.5 makes the root of it, and only a start with detail asks for it."""
+    config = make_config("preview")
+    plain, detailed = make_optimizer(config), make_optimizer(config, is_detailed=True)
+    assert isinstance(plain, ProjectedLBFGS)
+    assert isinstance(detailed, ProjectedLBFGS)
+    values = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    twice = detailed._precondition(detailed._precondition(values))
+    assert torch.allclose(twice, plain._precondition(values), atol=1e-5)

@@ -31,6 +31,12 @@ def test_stages_too_small_to_tell_a_style_give_their_evaluations_to_the_others(s
     assert all(min(stage.size) >= MIN_STAGE_PX for stage in plan[:-1])
 
 
+def test_a_stage_left_out_leaves_its_evaluations_to_the_next() -> None:
+    """To the finest they would cost many times what was planned."""
+    plan = plan_stages(make_config("gatys", size=256, num_steps=40, stages=COARSE_TO_FINE), (400, 600))
+    assert [(stage.scale, stage.num_steps) for stage in plan] == [(0.5, 20), (1.0, 20)]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("shape", [(64, 64), (64, 512), (512, 70)])
 def test_every_preset_plans_every_shape(preset: str, shape: tuple[int, int]) -> None:

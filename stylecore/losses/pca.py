@@ -133,6 +133,6 @@ def _basis(styles: LayerStyles, options: PCAOptions) -> Float[Tensor, "N K"]:
         return styles.given["components"]
     moments, shares = styles.exact_moments, styles.shares
     if options.basis == "joint" and styles.content is not None:
-        moments = [*moments, all_moments(styles.content.float())]
-        shares = [*(share / 2 for share in shares), 0.5]
+        photo = LayerStyles(styles.layer, [styles.content], (1.0,)).exact_moments
+        moments, shares = [*moments, *photo], [*(share / 2 for share in shares), 0.5]
     return fit_basis(moments, shares, options.components, centered=options.centered, layer=styles.layer).components

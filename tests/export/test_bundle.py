@@ -230,6 +230,8 @@ def test_what_the_runtime_does_not_know_is_refused(tmp_path: Path) -> None:
         ({"time_budget": 3.0}, "all its steps"),
         ({"target_distance": 0.2}, "all its steps"),
         ({"optimizer": "lbfgs"}, "projected or adam"),
+        ({"enlarge": "detail"}, "resamples"),
+        ({"loss": "pca", "basis": "joint"}, "style alone"),
     ):
         with pytest.raises(OptionError, match=reason):
             export_bundle(bundle_config(encoder="vgg16", **options), tmp_path / "bundle")
