@@ -125,9 +125,11 @@ def _scale_cells(found: Mapping[tuple[str, int], Record], preset: str, size: int
 
 @chart
 def bench_figure(records: Record) -> Any:
-    """Style distance against seconds, both on log axes, every pair a thin line and the mean's end a dot."""
+    """Style distance against seconds, both on log axes, every pair a thin line and the mean's end a dot; their variants
+    are too near to the presets to be told apart, and stand in the table."""
     figure, ((axes,),) = new_figure(8.5, 5.2)
-    for color, preset in zip(COLORS, _names(records["runs"]), strict=False):
+    shown = [name for name in _names(records["runs"]) if name in (REFERENCE, *records["options"]["presets"])]
+    for color, preset in zip(COLORS, shown, strict=False):
         runs: Sequence[Record] = [run for run in records["runs"] if run["preset"] == preset]
         for run in runs:
             axes.plot(*zip(*run["curve"], strict=True), color=color, alpha=0.35, linewidth=1)
