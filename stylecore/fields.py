@@ -156,7 +156,7 @@ def convert(options: Any, name: str, value: Any) -> Any:
         OptionError: no such field, or a value that it cannot have.
     """
     setting = _known(options, name)
-    if setting.choices and value not in setting.choices:
+    if setting.choices and not isinstance(value, str):
         raise unknown(setting.label, value, setting.choices)
     try:
         return _adapter(options, name).validate_python(value)

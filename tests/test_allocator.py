@@ -33,7 +33,7 @@ def test_kept_memory_is_cleared_once_and_counted_as_available() -> None:
         return [int(line) for line in done.stdout.split()]
 
     (faults, _), (kept_faults, given_back) = run(), run("keep")
-    assert kept_faults < 0.2 * faults
+    assert kept_faults < 0.6 * faults
     assert given_back > 30e6
 
 
