@@ -137,17 +137,17 @@ class ProjectedLBFGS(LBFGS):
 
     def _precondition(self, values: Tensor) -> Tensor:
         height, width = values.shape[-2:]
-        spectrum = torch.fft.rfft2(values) * inverse_frequencies(height, width, values.device) ** self.decay
+        spectrum = torch.fft.rfft2(values) * inverse_frequencies(height, width, values.device, self.decay)
         return torch.fft.irfft2(spectrum, s=(height, width))
 
 
 @lru_cache(maxsize=4)
-def inverse_frequencies(height: int, width: int, device: torch.device) -> Tensor:
-    """1 / frequency of each coefficient of `rfft2`, 1 at half a cycle a pixel; the mean counts as one cycle."""
+def inverse_frequencies(height: int, width: int, device: torch.device, decay: float = 1.0) -> Tensor:
+    """1 / frequency^decay of each coefficient of `rfft2`, 1 at half a cycle a pixel; the mean counts as one cycle."""
     vertical = torch.fft.fftfreq(height, dtype=torch.float32)
     horizontal = torch.fft.rfftfreq(width, dtype=torch.float32)
     frequency = (vertical[:, None].square() + horizontal.square()).sqrt()
-    return (0.5 / frequency.clamp_min(1 / max(height, width))).to(device)
+    return (0.5 / frequency.clamp_min(1 / max(height, width))).pow(decay).to(device)
 
 
 class Adam(Optimizer):

@@ -26,7 +26,7 @@ print(held - psutil.Process().memory_info().rss)
 
 
 @pytest.mark.skipif(allocator._glibc() is None, reason="glibc alone has these settings")
-def test_kept_memory_is_cleared_once_and_counted_as_available() -> None:
+def test_kept_memory_is_cleared_less_often_and_counted_as_available() -> None:
     def run(*words: str) -> list[int]:
         command = [sys.executable, "-c", PROGRAM, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

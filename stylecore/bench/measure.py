@@ -41,13 +41,6 @@ REDUCED_LOSSES = {
     "pca 12.5%": {"loss": "pca", "components": "12.5%"},
     "svd energy:0.95": {"loss": "svd", "threshold": "energy:0.95"},
 }
-# Presets inside which a reduced loss is a row of its own: less detail for less time.
-REDUCED_ROWS = {
-    f"{preset}, {name}": (preset, options)
-    for preset in ("draft", "preview")
-    for name, options in REDUCED_LOSSES.items()
-    if options["loss"] == "pca"
-}
 MORE_STEPS = 3  # a variant at equal time may make that many times the preset's evaluations
 SCALE_STEPS = 3  # evaluations of which the last two are timed
 SCALE_SIZES_PX = (128, 256, 512, 1024, 2048)
@@ -120,11 +113,12 @@ class Bench:
                 yield f"{preset} at {size} px: {self.scale[-1]['seconds_per_evaluation']:.2f} s an evaluation"
 
     def _reduced_rows(self) -> dict[str, StylizeConfig]:
-        """Presets with a loss in fewer directions, evaluation for evaluation."""
+        """Presets with a loss in fewer directions, evaluation for evaluation: less detail for less time."""
         return {
-            name: make_config(preset, size=self.options.size, **options)
-            for name, (preset, options) in REDUCED_ROWS.items()
-            if preset in self.options.reduced_in
+            f"{preset}, {name}": make_config(preset, size=self.options.size, **options)
+            for preset in self.options.reduced_in
+            for name, options in REDUCED_LOSSES.items()
+            if options["loss"] == "pca"
         }
 
     def _float32_rows(self) -> dict[str, StylizeConfig]:
