@@ -70,9 +70,9 @@ screenshots: install  # the demo's tabs after real runs, for docs/; look at them
 space: install  # push the last commit to a Hugging Face Space: make space SPACE=you/stylecore
 	$(BIN)/python -m tools.push_space $(SPACE)
 
-bench: install  # presets against the reference, for docs/: an hour or two on a quiet machine
+bench: install  # presets against the reference, for docs/: an hour or more on a quiet machine
 	mkdir -p docs/benchmarks/512
-	$(BIN)/stylecore bench --json docs/benchmarks/bench.json
+	$(BIN)/stylecore bench --presets draft,preview,standard --json docs/benchmarks/bench.json
 	$(BIN)/stylecore bench --quick --presets draft,preview,standard --size 512 --pairs rocket:woodblock_waves \
 		--json docs/benchmarks/512/bench.json
 

@@ -182,11 +182,29 @@ def high_frequency_energy(image: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX)
     """
     from torchvision.transforms.v2.functional import gaussian_blur  # takes a second: only where detail is measured
 
-    weights = torch.tensor(LUMA, dtype=torch.float32, device=image.device).view(1, 3, 1, 1)
-    luma = (quantize(image) * weights).sum(1, keepdim=True)
+    luma = _luma(image)
     width = 2 * math.ceil(3 * sigma_px) + 1
     blurred = gaussian_blur(luma, [width, width], [sigma_px, sigma_px])
     return float((luma - blurred).square().mean())
+
+
+@isolated()
+def hatching(image: ImageTensor, reference: ImageTensor) -> float:
+    """Energy of the finest grid that an image can show, every other pixel light in both directions, over that of
+    `reference`: mean square of (a - b - c + d) / 4 over all 2x2 blocks of the 8-bit luma. Above 1 is hatched.
+    """
+    return _grid_energy(image) / max(_grid_energy(reference), 1e-12)
+
+
+def _grid_energy(image: ImageTensor) -> float:
+    luma = _luma(image)
+    return float((luma.diff(dim=2).diff(dim=3) / 4).square().mean())
+
+
+def _luma(image: ImageTensor) -> Float[Tensor, "1 1 H W"]:
+    """Rec. 601, of the 8-bit image."""
+    weights = torch.tensor(LUMA, dtype=torch.float32, device=image.device).view(1, 3, 1, 1)
+    return (quantize(image) * weights).sum(1, keepdim=True)
 
 
 def detail(image: ImageTensor, reference: ImageTensor, sigma_px: float = DETAIL_SIGMA_PX) -> float:

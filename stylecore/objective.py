@@ -171,7 +171,7 @@ def make_objective(
     """
     content_layers = config.content_layers if config.content_weight else ()
     loss = find_loss(config.loss)
-    asked = (*content_layers, *config.style_layers) if loss.needs_content else content_layers
+    asked = (*content_layers, *config.style_layers) if loss.needs_content(config) else content_layers
     of_content = encoder(content, asked) if asked else {}
     of_styles = [encoder(style, config.style_layers) for style in styles]
     shares = config.style_shares(len(styles))

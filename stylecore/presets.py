@@ -94,8 +94,8 @@ PREVIEW = COARSE_TO_FINE | {
     "stages": (Stage(0.25, 4.0), Stage(0.5, 8.0), Stage(1.0, 15.0)),
 }
 STANDARD = COARSE_TO_FINE | {
-    "num_steps": 60,
-    "stages": (Stage(0.5, 24.0, "vgg16-x2"), Stage(1.0, 36.0)),
+    "num_steps": 56,
+    "stages": (Stage(0.25, 6.0, "vgg16-x2"), Stage(0.5, 20.0, "vgg16-x2"), Stage(1.0, 30.0)),
 }
 FULL = FAST | {"num_steps": 300, "stages": (Stage(0.25, 80.0), Stage(0.5, 80.0), Stage(1.0, 140.0))}
 

@@ -20,7 +20,7 @@ from stylecore.images import image_size, load_image, quantize, read_settings
 from stylecore.job import Job
 from stylecore.losses import STYLE_LOSSES, LayerStyles
 from stylecore.losses.basis import Components
-from stylecore.metrics import Distances, Yardstick, detail, high_frequency_energy
+from stylecore.metrics import Distances, Yardstick, detail, hatching, high_frequency_energy
 from stylecore.profiling import STAGES, seconds_by_stage
 from stylecore.start import initial_image
 from stylecore.sweep import sweep_table, sweep_variants
@@ -303,6 +303,19 @@ def test_detail_falls_when_an_image_is_smoothed(astronaut: Tensor) -> None:
     assert 0 < detail(smooth, astronaut) < 0.8
     assert detail(astronaut, astronaut) == pytest.approx(1)
     assert detail(quantize(astronaut), astronaut) == pytest.approx(1)
+
+
+def test_hatching_is_a_grid_of_single_pixels_and_nothing_coarser(astronaut: Tensor) -> None:
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    board = ((rows + columns) % 2).float().expand(1, 3, 64, 64)
+    stripes = (columns % 2).float().expand(1, 3, 64, 64)
+    assert hatching(0.25 + board / 2, board) == pytest.approx(0.25, rel=0.02)
+    assert hatching(stripes, board) == pytest.approx(0, abs=1e-10)
+    faint = (
+        astronaut + 0.05 * (torch.rand(astronaut.shape[-2:], generator=torch.Generator().manual_seed(0)) - 0.5)
+    ).clamp(0, 1)
+    assert hatching(faint, astronaut) > 1.2
+    assert hatching(torch.nn.functional.avg_pool2d(astronaut, 2, 1), astronaut) < 0.4
 
 
 # Sweep

@@ -26,6 +26,7 @@ from stylecore.files import write_json
 from stylecore.images import LEVELS, ImageTensor, fit_image
 from stylecore.job import Job
 from stylecore.measured_run import MeasuredRun, curve_steps, in_turns
+from stylecore.metrics import hatching
 from stylecore.objective import make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import make_config
@@ -159,6 +160,7 @@ def run_job(pair: Pair, config: StylizeConfig, encoder: Encoder | None = None) -
         "seconds": [round(value, 4) for value in seconds],
         "num_steps": first.num_steps,
         **{kind: round(value, 5) for kind, value in dataclasses.asdict(first.distances).items()},
+        "hatching": round(hatching(first.image, fit_image(pair.style, config.size)), 4),
         "curve": [[round(point.seconds, 4), round(point.distances.style, 4)] for point in first.curve],
     }
 

@@ -58,13 +58,15 @@ def speed_ups(records: Record, preset: str) -> list[float]:
 
 def _presets_table(records: Record) -> Table:
     columns = {"preset": "`{}`", "times faster": "{:.1f}", "style distance": "{:.3f}", "reference's": "{:.3f}"}
-    columns |= {"content / reference's": "{:.3f}", "witness": "{:.3f}", "pairs": "{}"}
+    columns |= {"content / reference's": "{:.3f}", "witness": "{:.3f}"}
+    columns |= {"finest grid / style's": "{:.2f}", "pairs": "{}"}
     rows = []
     for preset in _names(records["runs"]):
         runs, references = zip(*_with_reference(records, preset), strict=True)
         content = fmean(run["content"] / other["content"] for run, other in zip(runs, references, strict=True))
-        distances = (_mean(runs, "style"), _mean(references, "style"), content, _mean(runs, "witness"))
-        rows.append((preset, fmean(speed_ups(records, preset)), *distances, len(runs)))
+        style = _mean(runs, "style"), _mean(references, "style")
+        others = _mean(runs, "witness"), _mean(runs, "hatching")
+        rows.append((preset, fmean(speed_ups(records, preset)), *style, content, *others, len(runs)))
     return Table.of(columns, rows)
 
 

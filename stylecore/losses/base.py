@@ -114,13 +114,17 @@ class StyleLoss(ABC):
     fits: ClassVar[str] = ""  # the name of what it fits to images, which `fitted` gives
     fitted_by: ClassVar[tuple[str, ...]] = ()  # the options that decide what is fitted
     refreshes: bool = False  # whether `refresh` wants to be called every `refresh_every` evaluations
-    needs_content: bool = False  # whether it is fitted to the photo's features too
     refreshes_always: bool = False  # or before every evaluation, as the paper's own versions do
     restarts_optimizer: bool = False  # whether a refresh changes the objective so much that what is remembered is void
     targets: Sequence[Target]
 
     @abstractmethod
     def __init__(self, styles: LayerStyles, options: Any) -> None: ...
+
+    @classmethod
+    def needs_content(cls, options: Any) -> bool:  # noqa: ARG003 - most losses are made from the styles alone
+        """Whether it is fitted to the photo's features too."""
+        return False
 
     @abstractmethod
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Summary:

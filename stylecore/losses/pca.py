@@ -79,7 +79,10 @@ class PCALoss(StyleLoss):
     Options = PCAOptions
     fits = "components"
     fitted_by = ("components", "basis", "centered")
-    needs_content = True
+
+    @classmethod
+    def needs_content(cls, options: PCAOptions) -> bool:
+        return options.basis == "joint"
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
@@ -104,7 +107,10 @@ class PCACovarianceLoss(StyleLoss):
     Options = PCAOptions
     fits = "components"
     fitted_by = ("components", "basis", "centered")
-    needs_content = True
+
+    @classmethod
+    def needs_content(cls, options: PCAOptions) -> bool:
+        return options.basis == "joint"
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)

@@ -56,7 +56,10 @@ class WeightedGramLoss(StyleLoss):
     Options = WeightedOptions
     fits = "gram_weights"
     fitted_by = ("weights_from",)
-    needs_content = True
+
+    @classmethod
+    def needs_content(cls, options: WeightedOptions) -> bool:
+        return options.weights_from == "fisher"
 
     def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:
         self.target = styles.gram
