@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-slow lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-neighbours soak load clean
+	bench-export bench-bundle bench-neighbours gpu soak load clean
 
 install: $(INSTALLED)
 
@@ -86,6 +86,9 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
+
+gpu: install  # all that a GPU has to prove: tests, parity, bench, memory; for docs/: ten minutes on a large card
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 soak: install  # 200 jobs in one process: memory and files that stay, for docs/
 	$(BIN)/python -m benchmarks.soak -o docs/security/soak.json

@@ -136,13 +136,19 @@ def extractor(
 
 
 @app.command()
-def verify(file: File, as_json: AsJson = False) -> int:
+def verify(
+    file: File,
+    runtime: Annotated[
+        str, typer.Option(help="Whose numbers: onnxruntime, reference, openvino or web.")
+    ] = "onnxruntime",
+    as_json: AsJson = False,
+) -> int:
     """Check a file's form, and its numbers against torch. Exit 1 if they differ by more than the precision allows."""
     from dataclasses import asdict
 
     from .verify import verify as run_verification
 
-    found = run_verification(file)
+    found = run_verification(file, runtime)
     if as_json:
         print(
             json.dumps({"tolerance": found.tolerance, "passed": found.passed, "outputs": [*map(asdict, found.checks)]})
@@ -202,20 +208,34 @@ def bench(
 
 
 @app.command()
-def views(record: Annotated[Path, typer.Argument(help="A bench.json.")]) -> None:
-    """Write bench.csv, bench.md and bench.png again from a record."""
-    from .report import check_views, read_record, write_views
+def views(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="A bench.json, or several.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of what several make.")] = None,
+) -> None:
+    """Write bench.csv, bench.md and bench.png again from a record; of several machines' records machines.*."""
+    from .report import check_views, machines_table, read_record, write_machines, write_views
 
-    found = read_record(record)
-    check_views(record.parent)
-    write_views(found, record.parent)
-    _print_table(found)
+    found = [read_record(record) for record in records]
+    if len(found) == 1 and output is None and found[0]["rules"]:  # not written by hand
+        folder = records[0].parent
+        check_views(folder)
+        write_views(found[0], folder)
+        _print_table(found[0])
+        return
+    if output is None:
+        raise CommandError("Name the folder for the views of several machines: -o FOLDER.")
+    write_machines(found, output)
+    _print_view(machines_table(found))
 
 
 def _print_table(record: dict[str, Any]) -> None:
     from .report import table
 
-    Console(width=None if sys.stdout.isatty() else 240).print(table(record).rich())
+    _print_view(table(record))
+
+
+def _print_view(view: Any) -> None:
+    Console(width=None if sys.stdout.isatty() else 240).print(view.rich())
 
 
 Encoder = Annotated[str | None, typer.Option(help="vgg16, vgg19 or a reduced one (default: vgg16-x2).")]

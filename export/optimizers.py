@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stylecore.config import StylizeConfig
 from stylecore.errors import OptionError
-from stylecore.optimizers import Adam, Optimizer, ProjectedLBFGS
+from stylecore.optimizers import Adam, History, Optimizer, ProjectedLBFGS, is_usable
 
 Image = Float[Tensor, "1 3 H W"]  # in 8-bit levels, 0..255, and whatever has its shape: gradients, differences
 Side = Any  # an int; while a graph is traced, torch's symbol for one
@@ -78,11 +78,49 @@ class AdamStep(StepOptimizer, Adam):
         self.slots |= {name: StateSlot(f"next_{name}") for name in ("running_mean", "running_square", "num_steps")}
 
     def _load(self, state: State) -> None:
-        self.mean, self.square, self.num_steps = state["running_mean"], state["running_square"], state["num_steps"]
+        # The library's step changes its memory in place, and inputs stay as they are.
+        made, mean, square = (state[name].clone() for name in ("num_steps", "running_mean", "running_square"))
+        self.state = made, mean, square
 
     def _memory(self) -> dict[str, Tensor]:
-        memory = {"running_mean": self.mean, "running_square": self.square, "num_steps": self.num_steps}
-        return {self.slots[name].next: value for name, value in memory.items() if isinstance(value, Tensor)}
+        assert self.state is not None
+        return dict(zip(("next_num_steps", "next_running_mean", "next_running_square"), self.state, strict=True))
+
+
+class PairHistory(History):
+    """Pairs by themselves, from the oldest to the newest, and H by the two loops over them (Nocedal and Wright 2006,
+    algorithm 7.4): ONNX has no triangular systems."""
+
+    def __init__(self, x: Image, g: Image, scale: Tensor, pairs: Sequence[tuple[Image, Image, Tensor]]) -> None:
+        self.x, self.g, self.scale, self.pairs = x, g, scale, list(pairs)
+
+    def advance(self, x: Image, g: Image) -> tuple[Image, Image]:
+        s, y = x - self.x, g - self.g
+        self.x, self.g = x, g
+        return s, y
+
+    def remember(self, s: Image, y: Image, py: Image) -> None:
+        """As s, y and rho, 1 / s.y or 0."""
+        curvature = _dot(s, y)
+        usable = is_usable(curvature, _dot(s, s), _dot(y, y))
+        self.scale = torch.where(usable, curvature / _dot(y, py), self.scale)
+        self.pairs.append((s, y, torch.where(usable, 1 / curvature, 0)))
+
+    def product(self, v: Image, precondition: Callable[[Tensor], Tensor], scale: Callable[[Tensor], Tensor]) -> Image:
+        alphas = []
+        for s, y, rho in reversed(self.pairs):
+            alphas.append(rho * _dot(s, v))
+            v = v.addcmul(y, -alphas[-1])
+        v = precondition(v)
+        v = v * scale(v)
+        for (s, y, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
+            v = v.addcmul(s, alpha - rho * _dot(y, v))
+        return v
+
+
+def _dot(a: Image, b: Image) -> Float[Tensor, ""]:
+    """Under onnxruntime ten times faster than a product of a row with a column."""
+    return (a * b).sum()
 
 
 class ProjectedStep(StepOptimizer, ProjectedLBFGS):
@@ -108,22 +146,14 @@ class ProjectedStep(StepOptimizer, ProjectedLBFGS):
             self.slots |= {f"{part}_{place}": StateSlot(f"{part}{suffix}") for part in ("s", "y", "rho")}
 
     def _load(self, state: State) -> None:
-        self.previous = (state["previous_image"], state["previous_gradient"])
-        self.scale = state["scale"]
-        self.history.clear()
-        self.history.extend(
-            (state[f"s_{place}"], state[f"y_{place}"], state[f"rho_{place}"]) for place in range(1, self.num_kept + 1)
-        )
+        places = range(1, self.num_kept + 1)
+        pairs = [(state[f"s_{place}"], state[f"y_{place}"], state[f"rho_{place}"]) for place in places]
+        self.history = PairHistory(state["previous_image"], state["previous_gradient"], state["scale"], pairs)
 
     def _memory(self) -> dict[str, Tensor]:
-        assert self.previous is not None
-        s, y, rho = self.history[-1]
-        return {"gradient": self.previous[1], "next_scale": self.scale, "s": s, "y": y, "rho": rho}
-
-    @staticmethod
-    def _dot(a: Image, b: Image) -> Float[Tensor, ""]:
-        """Under onnxruntime ten times faster than a product of a row with a column."""
-        return (a * b).sum()
+        assert isinstance(self.history, PairHistory)
+        s, y, rho = self.history.pairs[-1]
+        return {"gradient": self.history.g, "next_scale": self.history.scale, "s": s, "y": y, "rho": rho}
 
     def _precondition(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """The library's filter by 1 / frequency, with Hartley transforms (Hartley 1942) as products with matrices.

@@ -118,14 +118,16 @@ def half_precision(encoder: Encoder) -> RescaledEncoder:
 
 def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
     """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
-    images = fitting_images()
-    maxima = _channel_statistics(encoder, images, lambda values: values.amax(1))
+    maxima, moments = _ranges(encoder, fitting_images())
     floors = _floors(encoder)
-    scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in maxima.items()}
+    scales = {name: _relative(values).clamp_min(floors[name]) for name, values in maxima.items()}
     balanced = RescaledEncoder(encoder, scales)
-    moments = _input_moments(balanced.encoder, images)
+    scale_below = torch.ones(3, dtype=torch.float32)
     for name, conv in convolutions(balanced.encoder):
-        conv.weight.data = round_weights(conv.weight.data.flatten(1), moments[name]).view_as(conv.weight)
+        of_inputs = scale_below.repeat_interleave(conv.kernel_size[0] ** 2)
+        moment = moments[name] / of_inputs.outer(of_inputs)  # of the inputs that the balanced encoder has
+        conv.weight.data = round_weights(conv.weight.data.flatten(1), moment).view_as(conv.weight)
+        scale_below = scales[name]
     return balanced
 
 
@@ -161,25 +163,34 @@ def _channel_statistics(
     rows: dict[str, list[Tensor]] = {name: [] for name, _ in convolutions(encoder)}
 
     def record(name: str, _: Tensor, output: Tensor) -> None:
-        activations = output.abs() if _is_inner(name) else output.relu()
-        rows[name].append(statistic(activations[0].flatten(1)))
+        rows[name].append(statistic(_activations(name, output)))
 
     _run_with_hook(encoder, images, record)
     return {name: torch.stack(of_images) for name, of_images in rows.items()}
 
 
-def _input_moments(encoder: Encoder, images: Sequence[ImageTensor]) -> dict[str, Float[Tensor, "D D"]]:
-    """Of each convolution the sum of x x^T over sampled positions, x the D = N_in * side^2 inputs under its kernel."""
+def _activations(name: str, output: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "N_out M"]:
+    return (output.abs() if _is_inner(name) else output.relu())[0].flatten(1)
+
+
+def _ranges(
+    encoder: Encoder, images: Sequence[ImageTensor]
+) -> tuple[dict[str, Float[Tensor, " N_out"]], dict[str, Float[Tensor, "D D"]]]:
+    """Of each convolution the largest activation of each channel, and the sum of x x^T over sampled positions, x the
+    D = N_in * side^2 inputs under its kernel."""
     sides = {name: conv.kernel_size[0] for name, conv in convolutions(encoder)}
+    maxima: dict[str, Tensor] = {}
     moments: dict[str, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
 
-    def add(name: str, x: Tensor, _: Tensor) -> None:
+    def add(name: str, x: Tensor, output: Tensor) -> None:
+        largest = _activations(name, output).amax(1)
+        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
         patches = _sample_patches(x[0], sides[name], generator)
         moments[name] = moments.get(name, 0) + patches.mT @ patches
 
     _run_with_hook(encoder, images, add)
-    return moments
+    return maxima, moments
 
 
 def _sample_patches(
@@ -241,9 +252,9 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
 def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     """int8 weights and uint8 activations, static, as QDQ, by onnxruntime's quantiser.
 
-    The first and the last convolution stay in float32, unless it is factorised. The first one's features come out
-    exact, and its three input channels gain little from eight bits; the last one's sparse features lose most to them,
-    and it is small.
+    The first and the last convolution compute in float32, unless it is factorised. The first one's features come out
+    exact, and its three input channels gain little from eight bits; the last one's sparse features lose most to them.
+    Its weights are stored in 8 bits all the same, which hold them exactly.
 
     Args:
         model: of an encoder that is `rounded_to_int8`: its weights are kept as they are.
@@ -261,6 +272,7 @@ def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 
     convs = [node.name for node in model.graph.node if node.op_type == "Conv"]
     is_factorised = len(convs) > sum(node.op_type == "Relu" for node in model.graph.node)
+    in_float = convs[:1] if is_factorised else [convs[0], convs[-1]]
     with tempfile.TemporaryDirectory() as folder, _quiet_quantizer():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -272,11 +284,28 @@ def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["Conv", "Relu", "MaxPool"],
-            nodes_to_exclude=convs[:1] if is_factorised else [convs[0], convs[-1]],
+            nodes_to_exclude=in_float,
         )
         model = onnx.load(path)
     _fold_scales(model.graph)
+    for name in in_float[1:]:
+        _store_in_8_bits(model.graph, name)
     return model
+
+
+def _store_in_8_bits(graph: onnx.GraphProto, name: str) -> None:
+    """A convolution's weights as integers and a scale for each output channel; onnxruntime multiplies them once, when a
+    session is made."""
+    conv = next(node for node in graph.node if node.name == name)
+    stored = next(tensor for tensor in graph.initializer if tensor.name == conv.input[1])
+    weights = onnx.numpy_helper.to_array(stored)
+    scale = np.abs(weights).max((1, 2, 3), keepdims=True).clip(1e-12) / np.float32(127)
+    whole, kept, scales = (f"{stored.name}_{part}" for part in ("whole", "int8", "scale"))
+    graph.initializer.remove(stored)
+    graph.initializer.append(onnx.numpy_helper.from_array((weights / scale).round().astype(np.int8), kept))
+    graph.initializer.append(onnx.numpy_helper.from_array(scale, scales))
+    graph.node.insert(0, onnx.helper.make_node("Mul", [whole, scales], [conv.input[1]], f"{name}_scaled"))
+    graph.node.insert(0, onnx.helper.make_node("Cast", [kept], [whole], f"{name}_whole", to=onnx.TensorProto.FLOAT))
 
 
 def _fold_scales(graph: onnx.GraphProto) -> None:

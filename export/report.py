@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +42,39 @@ COLUMNS = {
     "first_run_s": "{:.3f}",
 }
 TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
+# Of a row that was written by hand.
+UNKNOWN: dict[str, Any] = {
+    "encoder": "",
+    "precision": "",
+    "mode": "arrays",
+    **dict.fromkeys(("error", "file_mib", "peak_memory_mib", "session_seconds", "first_run_seconds")),
+}
 NO_ERROR = 1e-4  # of the picture: the least that is shown
 P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record that `write_views` wrote. Raises a ModelError for anything else."""
+    """A record that `write_views` wrote, or that somebody wrote by hand (docs/phone.md): what it leaves out is unknown.
+
+    Raises:
+        ModelError: it is none, or lacks what makes a figure.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["kind"] == "export-bench":
-            return dict(record)
-    except (OSError, ValueError, KeyError, TypeError):
+            rows = [_completed(row) for row in record["rows"]]
+            return {"rules": None, "not_run": [], **record, "environment": dict(record["environment"]), "rows": rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     raise ModelError(f"'{path}' is no record of stylecore export bench.")
+
+
+def _completed(row: dict[str, Any]) -> dict[str, Any]:
+    milliseconds = [float(value) for value in row["milliseconds"]]
+    if not milliseconds or min(milliseconds) <= 0:
+        raise ValueError("a row needs milliseconds")
+    made = UNKNOWN | {"actual": row["provider"]} | row
+    return made | {name: row[name] for name in ("name", "num_threads", "size_px")} | {"milliseconds": milliseconds}
 
 
 def summarize(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -118,6 +140,50 @@ def to_markdown(record: dict[str, Any]) -> str:
         "Not run:" if not_run else "All providers were run.",
         not_run,
     )
+
+
+def machines_table(records: Sequence[dict[str, Any]]) -> Table:
+    """The rows of several machines' records, file by file."""
+    columns = {"name": "{}", "machine": "{}", "provider": "{}", "mode": "{}", "threads": "{}", "px": "{}"}
+    columns |= {"runs": "{}", "p50_ms": "{:.2f}", "p90_ms": "{:.2f}", "speedup": "{:.2f}", "error": "{:.4f}"}
+    summaries = [(record, summary) for record in records for summary in summarize(record)]
+    summaries.sort(key=lambda each: (each[1]["name"], each[1]["threads"]))
+    rows = [
+        [summary["name"], _machine(record), summary["actual"], *(summary[name] for name in list(columns)[3:])]
+        for record, summary in summaries
+    ]
+    return Table.of(columns, rows, left=("machine", "provider", "mode"))
+
+
+def _machine(record: dict[str, Any]) -> str:
+    environment = record["environment"]
+    return ", ".join(str(environment[key]) for key in ("cpu", "system", "onnxruntime") if key in environment)
+
+
+@chart
+def machines_picture(records: Sequence[dict[str, Any]]) -> Any:
+    """Median latency of each file on each machine at its best number of threads."""
+    names = sorted({row["name"] for record in records for row in record["rows"]})
+    figure, ((axes,),) = new_figure(8.5, 1.5 + 0.35 * len(names))
+    for color, record in zip(itertools.cycle(COLORS), records, strict=False):
+        best: dict[str, float] = {}
+        for summary in summarize(record):
+            best[summary["name"]] = min(summary["p50_ms"], best.get(summary["name"], math.inf))
+        axes.plot(list(best.values()), [names.index(name) for name in best], "o", color=color, label=_machine(record))
+    axes.set(xscale="log", xlabel="median latency, ms", yticks=range(len(names)), yticklabels=names)
+    axes.invert_yaxis()
+    plain_ticks(axes.xaxis)
+    figure.legend(loc="outside upper left")
+    return figure
+
+
+def write_machines(records: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write machines.csv, .md and .png, all of them or none."""
+    table_of_all = machines_table(records)
+    said = "Rows of several records of `stylecore export bench`; `speedup` is within a record."
+    files = {".csv": table_of_all.csv().encode(), ".md": document(said, table_of_all).encode()}
+    for suffix, data in (files | {".png": machines_picture(records)}).items():
+        write_file(folder / f"machines{suffix}", data)
 
 
 @chart

@@ -17,6 +17,7 @@ from stylecore.sample_images import EVALUATION, load_photo
 from .extractor import ExtractorOptions
 from .precisions import PRECISIONS
 from .runtime import Array, ModelError
+from .runtimes import find_runtime, run_on
 from .sessions import read_extractor_metadata, session_on
 
 DYNAMIC_SIZES = ((256, 256), (192, 320), (333, 250))  # (height, width) in px
@@ -48,12 +49,18 @@ class Verification:
 
 
 @isolated()
-def verify(path: Path) -> Verification:
+def verify(path: Path, runtime: str = "onnxruntime") -> Verification:
     """Check an extractor's form with onnx.checker and its numbers against torch.
 
+    Args:
+        path: of the file.
+        runtime: whose numbers, a key of `RUNTIMES`.
+
     Raises:
-        ModelError: the file is missing, damaged, no extractor of ours, or made from other weights.
+        ModelError: the file is missing, damaged, no extractor of ours, or made from other weights; the runtime is
+            unknown or missing, or does not run it.
     """
+    find_runtime(runtime)
     session = session_on(path)
     metadata = read_extractor_metadata(session, path)
     if path.suffix.lower() == ".onnx":
@@ -63,7 +70,9 @@ def verify(path: Path) -> Verification:
     if encoder.checksum != metadata["weights_checksum"]:
         raise ModelError(f"'{path}' was made from other weights of {options.encoder}: export it again.")
     references = options.reference(encoder), options.reference(load_encoder(encoder.architecture.name))
-    errors = [_errors(session.run(None, options.feeds(x)), *(f(x) for f in references)) for x in check_images(options)]
+    images = check_images(options)
+    ran = run_on(runtime, path, [options.feeds(image) for image in images])
+    errors = [_errors(found, *(f(x) for f in references)) for x, found in zip(images, ran.outputs, strict=True)]
     largest = np.max(np.array(errors), axis=0)
     return Verification(
         options, [OutputCheck(layer, *map(float, row)) for layer, row in zip(options.layers, largest, strict=True)]

@@ -95,7 +95,7 @@ def synthesise(settings: Settings, picture: ImageTensor, network: Encoder, *, sh
         ]
         objective = Objective(network, objective.content_terms, terms, config)
     variable = initial_image(picture, [picture], config, image_size(picture)) * LEVELS
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, config.num_steps)
     for _ in range(config.num_steps):
         variable = optimizer.step(variable, objective.evaluate(variable).gradient)
     return (variable / LEVELS).clamp(0, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
 from stylecore.allocator import return_freed_memory
 from stylecore.errors import OptionError, unknown
@@ -64,6 +65,11 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on the device, which nobody waits for: it is copied when the device comes to it."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
 def available_memory_mib(device: torch.device) -> float:
     """Memory that a job could take now: the GPU's free memory, or the machine's within its container's limit."""
     if device.type == "cuda":
@@ -105,6 +111,11 @@ def cpu_name() -> str:
 def device_name(device: torch.device) -> str:
     """What the system calls the device: the GPU's or the processor's name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def device_in_words(device: torch.device) -> str:
+    """`the CPU`, or the GPU's name: where something ran, for a sentence."""
+    return device_name(device) if device.type == "cuda" else f"the {device.type.upper()}"
 
 
 def environment(device: torch.device) -> dict[str, str | int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -22,17 +22,14 @@ from stylecore.errors import DivergenceError, OptionError
 from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, load_image, resize_image, save_image
 from stylecore.isolation import isolated, isolated_steps
 from stylecore.job import Job
+from stylecore.loop import optimize
 from stylecore.memory import answering_full_memory, check_memory
 from stylecore.metrics import Distances, Yardstick
-from stylecore.objective import Fitted, Losses, Objective, make_objective
-from stylecore.optimizers import Optimizer, make_optimizer
+from stylecore.objective import Fitted, Losses, make_objective
+from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
 from stylecore.start import initial_image, stage_images, wanted_styles
-
-CHECK_EVERY = 10  # steps between looks at a GPU's divergence flag: each look waits for the device
-# L-BFGS without a line search may leave the displayable range and come back; from here it does not.
-DIVERGED = 100 * LEVELS
 
 
 @dataclass(frozen=True)
@@ -257,8 +254,9 @@ class _Run:
         variable = self._enlarged(number, encoder, image).to(device) * LEVELS
         reason = self.ending.reason
         try:
-            new_optimizer = partial(make_optimizer, job.config, is_detailed=self._adds_detail(number))
-            evaluated = _optimize(objective, variable, new_optimizer, stage.num_steps)
+            is_detailed = self._adds_detail(number)
+            new_optimizer = partial(make_optimizer, job.config, stage.num_steps, is_detailed=is_detailed)
+            evaluated = optimize(objective, variable, new_optimizer, stage.num_steps)
             for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
                 shown = _displayed(variable, images.content, job.config)
@@ -319,49 +317,6 @@ def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) ->
     """The image that a variable stands for, with the photo's chroma if it is to be kept."""
     image = (variable / LEVELS).clamp(0, 1)
     return transfer_luminance(image, content) if config.keep_colors == "luminance" else image
-
-
-def _optimize(
-    objective: Objective, variable: Tensor, new_optimizer: Callable[[], Optimizer], num_steps: int
-) -> Iterator[tuple[Losses, Tensor]]:
-    """(losses, next variable) for each evaluation of one stage."""
-    optimizer = new_optimizer()
-    guard = _Guard(variable)
-    look_every = 1 if variable.device.type == "cpu" else CHECK_EVERY
-    for number in range(1, num_steps + 1):
-        evaluation = objective.evaluate(variable)
-        if evaluation.changed:
-            optimizer = new_optimizer()  # what it remembers is of another objective
-        following = optimizer.step(variable, evaluation.gradient, evaluation.losses.total)
-        if objective.config.clamp:
-            following = following.clamp(0, LEVELS)
-        guard.update(evaluation.losses, variable, following)
-        if number % look_every == 0 or number == num_steps:
-            guard.check()
-        variable = following
-        yield evaluation.losses, variable
-
-
-class _Guard:
-    """Notices divergence on the device, keeps the last good image there, and asks the host only in `check`."""
-
-    def __init__(self, variable: Tensor) -> None:
-        self.good = variable
-        self.diverged = torch.zeros((), dtype=torch.bool, device=variable.device)
-
-    def update(self, losses: Losses, variable: Tensor, following: Tensor) -> None:
-        # NaN fails both comparisons' "sound" side, so it needs no look of its own in the image.
-        sound = losses.total.isfinite() & (following.abs().amax() < DIVERGED)
-        self.diverged = self.diverged | ~sound
-        self.good = torch.where(self.diverged, self.good, variable)
-
-    def check(self) -> None:
-        if bool(self.diverged):
-            raise DivergenceError(
-                "The optimisation diverged; the last good image was kept. "
-                "Lower --style-weight or the learning rate, or choose --set optimizer=adam.",
-                last_good=self.good,
-            )
 
 
 class _Clock:

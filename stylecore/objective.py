@@ -30,6 +30,15 @@ class Losses:
     style: Scalar
     tv: Scalar
 
+    def stacked(self) -> Tensor:
+        """As one tensor (4,)."""
+        return torch.stack([self.total, self.content, self.style, self.tv])
+
+    @classmethod
+    def unstacked(cls, values: Tensor) -> Losses:
+        """What `stacked` made one."""
+        return cls(*values.unbind())
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -95,6 +104,11 @@ class Objective:
         layers = [term.layer for term in content_terms] + [term.layer for term in style_terms]
         self.layers = tuple(dict.fromkeys(layers))
         self.num_evaluations = 0
+
+    @property
+    def adapts(self) -> bool:
+        """Whether a loss changes on the way."""
+        return any(term.loss.refreshes or term.loss.refreshes_always for term in self.style_terms)
 
     def features(self, image: ImageTensor) -> dict[str, Features]:
         """Of an image in [0, 1] at every term's layer (values outside are allowed: an optimiser may pass them)."""

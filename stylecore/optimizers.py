@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.config import StylizeConfig
@@ -34,9 +36,12 @@ class Optimizer(ABC):
             loss: at the variable, which cannot fall below 0; infinite where it is not known.
         """
 
+    def fix_shapes(self) -> None:  # noqa: B027 - only a memory grows
+        """From the next step on all shapes stay as they are, as a graph that is replayed asks for."""
+
 
 class LBFGS(Optimizer):
-    """Limited-memory BFGS (Nocedal and Wright 2006, algorithm 7.4) with steps of fixed length.
+    """Limited-memory BFGS (Nocedal and Wright 2006, section 7.2) with steps of fixed length.
 
     Differs from `torch.optim.LBFGS` without line search in three ways. The first step moves each value by one level on
     average, where torch's sums to one level over the whole image and is lost to rounding. A step is shortened to
@@ -50,59 +55,173 @@ class LBFGS(Optimizer):
 
     def __init__(self, learning_rate: float = 1.0, history_size: int = 100) -> None:
         self.learning_rate = learning_rate
-        self.history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=history_size)
-        self.previous: tuple[Tensor, Tensor] | None = None
-        self.loss: Tensor | float = math.inf
-        self.scale = torch.zeros(())  # of the initial inverse Hessian: (s.y) / (y.y) of the newest pair; 0: none yet
+        self.history_size = history_size
+        self.history: History | None = None  # made by the first step, which knows the image's size
+
+    def fix_shapes(self) -> None:
+        if self.history is not None:
+            self.history.fix_shapes()
 
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
-        self.loss = loss
         x, g = variable.detach(), gradient.contiguous()
-        if self.previous is None:
-            self.scale = self.scale.to(g)
+        if self.history is None:
+            self.history = RingHistory(self.history_size, x, g)
         else:
-            self._remember(x - self.previous[0], g - self.previous[1])
-        self.previous = (x, g)
-        direction = self._direction(x, g)
+            s, y = self.history.advance(x, g)
+            self.history.remember(s, y, self._precondition(y))
+        direction = self._direction(self.history, x, g, loss)
         shortened = direction * (self.MAX_STEP / direction.abs().mean().clamp_min(self.MAX_STEP))
         return x + self.learning_rate * shortened
 
-    def _remember(self, s: Tensor, y: Tensor) -> None:
-        curvature = self._dot(s, y)
-        # A pair without positive curvature is kept with weight 0: skipping it would need to ask the device.
-        usable = curvature > SMALLEST_COSINE * s.norm() * y.norm()
-        weight = torch.where(usable, 1 / curvature, 0)
-        self.scale = torch.where(usable, curvature / self._dot(y, self._precondition(y)), self.scale)
-        self.history.append((s, y, weight))
+    def _direction(self, history: History, variable: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:  # noqa: ARG002 - bounds would ask for the variable
+        return self._quasi_newton(history, gradient, loss)
 
-    def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - bounds would ask for it
+    def _quasi_newton(self, history: History, gradient: Tensor, loss: Tensor | float) -> Tensor:
         """-H g."""
-        return self._two_loops(gradient)
 
-    def _two_loops(self, gradient: Tensor) -> Tensor:
-        q = gradient.neg()
-        alphas = []
-        for s, y, weight in reversed(self.history):
-            alpha = weight * self._dot(s, q)
-            alphas.append(alpha)
-            q = q.addcmul(y, -alpha)
-        q = self._precondition(q)
-        q = q * torch.where(self.scale > 0, self.scale, self._first_scale(q, gradient))
-        for (s, y, weight), alpha in zip(self.history, reversed(alphas), strict=True):
-            q = q.addcmul(s, alpha - weight * self._dot(y, q))
-        return q
+        def scale(steepest: Tensor) -> Tensor:
+            return torch.where(history.scale > 0, history.scale, self._first_scale(steepest, gradient, loss))
 
-    @staticmethod
-    def _dot(a: Tensor, b: Tensor) -> Tensor:
-        return a.flatten().dot(b.flatten())
+        return history.product(gradient.neg(), self._precondition, scale)
 
     def _precondition(self, values: Tensor) -> Tensor:
         """The initial inverse Hessian times `values`, up to its scale: here the identity."""
         return values
 
-    def _first_scale(self, direction: Tensor, gradient: Tensor) -> Tensor:  # noqa: ARG002 - bounds would ask for it
+    def _first_scale(self, direction: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:  # noqa: ARG002 - bounds would ask for them
         """What makes a step of the direction while nothing is known of the curvature."""
         return self.FIRST_STEP / direction.abs().mean().clamp_min(SMALLEST)
+
+
+class History(ABC):
+    """The newest pairs of L-BFGS, s between two variables and y between their gradients, and the H that they make."""
+
+    scale: Tensor  # c of the initial H0 = c P: (s.y) / (y.P y) of the newest pair that is usable; 0: none yet
+
+    @abstractmethod
+    def advance(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """s and y from the last variable and gradient to these."""
+
+    @abstractmethod
+    def remember(self, s: Tensor, y: Tensor, py: Tensor) -> None:
+        """Put a pair, and P y, in the oldest one's place. One without positive curvature must do nothing: to leave it
+        out, the device would have to be asked."""
+
+    @abstractmethod
+    def product(self, v: Tensor, precondition: Callable[[Tensor], Tensor], scale: Callable[[Tensor], Tensor]) -> Tensor:
+        """H v.
+
+        Args:
+            precondition: P of a vector.
+            scale: c; gets P v.
+        """
+
+    def fix_shapes(self) -> None:  # noqa: B027 - not every memory grows
+        """As `Optimizer.fix_shapes`."""
+
+
+def is_usable(curvature: Tensor, s_square: Tensor, y_square: Tensor) -> Tensor:
+    """Whether s.y of a pair is positive beyond rounding."""
+    return curvature > SMALLEST_COSINE * (s_square * y_square).sqrt()
+
+
+class RingHistory(History):
+    """Pairs in buffers that stay where they are; the place of the newest is known to the device alone, so that steps
+    can be captured and replayed.
+
+    H v by the compact form (Byrd, Nocedal and Schnabel 1994, theorem 2.2): with the columns of S and Y from old to new,
+    R the upper triangle of S^T Y and D its diagonal,
+    H v = H0 v + S R^-T ((D + Y^T H0 Y) R^-1 S^T v - Y^T H0 v) - H0 Y R^-1 S^T v.
+    That is what the two loops over the pairs compute one by one, in a few products with all of them.
+
+    Args:
+        size: pairs at most.
+        x, g: the first variable and its gradient.
+    """
+
+    def __init__(self, size: int, x: Tensor, g: Tensor) -> None:
+        self.x, self.g = x.clone(), g.clone()
+        length = min(block_length(x.device), x.numel()) or x.numel()
+        blocks = math.ceil(x.numel() / length)
+        self.padding = blocks * length - x.numel()
+        self.s = x.new_zeros(blocks, size, length)
+        self.py = torch.zeros_like(self.s)
+        self.sy = _exact_zeros(x.device, size, size)  # row j, column i: s_i . y_j
+        self.ypy = torch.zeros_like(self.sy)  # y_i . P y_j
+        self.usable = self.sy.new_zeros(size)  # 1 for a pair of positive curvature
+        self.scale = self.sy.new_zeros(())
+        self.newest = torch.full((1,), -1, device=x.device)
+        self.num_used = 0
+
+    def fix_shapes(self) -> None:
+        self.num_used = self.s.shape[1]  # those that are not there yet are not usable
+
+    def advance(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        s, y = x - self.x, g - self.g
+        self.x.copy_(x)
+        self.g.copy_(g)
+        return s, y
+
+    def remember(self, s: Tensor, y: Tensor, py: Tensor) -> None:
+        size = self.s.shape[1]
+        self.num_used = min(self.num_used + 1, size)
+        self.newest.add_(1).remainder_(size)
+        vector = self._blocks(y)
+        curvature, of_py = _dot(s, y), _dot(y, py)
+        usable = is_usable(curvature, _dot(s, s), _dot(y, y))
+        self.scale.copy_(torch.where(usable, curvature / of_py, self.scale))
+        self.usable.index_copy_(0, self.newest, usable[None].to(self.usable))
+        self.s.index_copy_(1, self.newest, self._blocks(s)[:, None])
+        self.py.index_copy_(1, self.newest, self._blocks(py)[:, None])
+        self.sy.index_copy_(0, self.newest, _products(self.s, vector)[None].to(self.sy))
+        products = _products(self.py, vector).to(self.ypy)
+        self.ypy.index_copy_(0, self.newest, products[None])
+        self.ypy.index_copy_(1, self.newest, products[:, None])
+
+    def product(self, v: Tensor, precondition: Callable[[Tensor], Tensor], scale: Callable[[Tensor], Tensor]) -> Tensor:
+        pv, used = precondition(v), self.num_used
+        c = scale(pv)
+        if not used:
+            return c.to(pv) * pv
+        s, py, vector = self.s[:, :used], self.py[:, :used], self._blocks(v)
+        order = (self.newest + 1 + torch.arange(used, device=v.device)) % used  # from the oldest to the newest
+        mask = self.usable[order]
+        of_s, of_py = (_products(rows, vector).to(mask)[order] * mask for rows in (s, py))
+        lower = (self.sy[order][:, order] * mask[:, None] * mask).tril()
+        curvatures = lower.diagonal()
+        lower = lower + (1 - mask).diag()
+        inner = torch.linalg.solve_triangular(lower.mT, of_s[:, None], upper=True)
+        spread = self.ypy[order][:, order] @ inner - of_py[:, None]
+        middle = curvatures[:, None] * inner + c * mask[:, None] * spread
+        outer = torch.linalg.solve_triangular(lower, middle, upper=False)
+        weights = torch.cat([outer, -c * inner], 1)
+        weights = torch.empty_like(weights).index_copy_(0, order, weights).to(v.dtype)
+        found = _combination(s, weights[:, 0]) + _combination(py, weights[:, 1])
+        return found.flatten()[: v.numel()].view_as(v).addcmul(pv, c.to(pv))
+
+    def _blocks(self, vector: Tensor) -> Tensor:
+        """(blocks, length)"""
+        flat = vector.flatten()
+        return (F.pad(flat, (0, self.padding)) if self.padding else flat).view(len(self.s), -1)
+
+
+def block_length(device: torch.device) -> int:
+    """Values of a vector that are multiplied as one block: a GPU is slow at few long rows; 0: all of them."""
+    return 0 if device.type == "cpu" else 4096
+
+
+def _products(rows: Float[Tensor, "blocks pairs length"], vector: Float[Tensor, "blocks length"]) -> Tensor:
+    """Of each pair's row with the vector, (pairs,)."""
+    return rows[0] @ vector[0] if len(rows) == 1 else (rows @ vector[:, :, None])[:, :, 0].sum(0)
+
+
+def _combination(rows: Float[Tensor, "blocks pairs length"], weights: Float[Tensor, " pairs"]) -> Tensor:
+    """The sum of the rows by weights, (blocks, length)."""
+    return (weights @ rows[0])[None] if len(rows) == 1 else (rows.mT @ weights[:, None])[:, :, 0]
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return a.flatten().dot(b.flatten())
 
 
 class ProjectedLBFGS(LBFGS):
@@ -125,15 +244,15 @@ class ProjectedLBFGS(LBFGS):
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
         return super().step(variable, gradient, loss).clamp(0, LEVELS)
 
-    def _direction(self, variable: Tensor, gradient: Tensor) -> Tensor:
+    def _direction(self, history: History, variable: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
         free = ~(((variable <= 0) & (gradient > 0)) | ((variable >= LEVELS) & (gradient < 0)))
-        return self._two_loops(gradient * free) * free
+        return self._quasi_newton(history, gradient * free, loss) * free
 
-    def _first_scale(self, direction: Tensor, gradient: Tensor) -> Tensor:
+    def _first_scale(self, direction: Tensor, gradient: Tensor, loss: Tensor | float) -> Tensor:
         # Polyak's step (1987), loss / slope, would end at 0 on a straight line: further is never meant, however good
         # the start is.
-        slope = self._dot(direction, gradient).abs().clamp_min(SMALLEST)
-        return torch.minimum(super()._first_scale(direction, gradient), self.loss / slope)
+        slope = (direction * gradient).sum().abs().clamp_min(SMALLEST)
+        return torch.minimum(super()._first_scale(direction, gradient, loss), loss / slope)
 
     def _precondition(self, values: Tensor) -> Tensor:
         height, width = values.shape[-2:]
@@ -144,10 +263,15 @@ class ProjectedLBFGS(LBFGS):
 @lru_cache(maxsize=4)
 def inverse_frequencies(height: int, width: int, device: torch.device, decay: float = 1.0) -> Tensor:
     """1 / frequency^decay of each coefficient of `rfft2`, 1 at half a cycle a pixel; the mean counts as one cycle."""
-    vertical = torch.fft.fftfreq(height, dtype=torch.float32)
-    horizontal = torch.fft.rfftfreq(width, dtype=torch.float32)
+    vertical = torch.fft.fftfreq(height, dtype=torch.float32, device=device)
+    horizontal = torch.fft.rfftfreq(width, dtype=torch.float32, device=device)
     frequency = (vertical[:, None].square() + horizontal.square()).sqrt()
-    return (0.5 / frequency.clamp_min(1 / max(height, width))).pow(decay).to(device)
+    return (0.5 / frequency.clamp_min(1 / max(height, width))).pow(decay)
+
+
+def _exact_zeros(device: torch.device, *shape: int) -> Tensor:
+    """In the most exact dtype that the device has."""
+    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
 
 
 class Adam(Optimizer):
@@ -158,27 +282,35 @@ class Adam(Optimizer):
 
     def __init__(self, learning_rate: float = 1.0) -> None:
         self.learning_rate = learning_rate
-        self.num_steps: Tensor | int = 0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
+        self.state: tuple[Tensor, Tensor, Tensor] | None = (
+            None  # steps made, mean of the gradients and of their squares
+        )
 
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:  # noqa: ARG002
         first, second = self.BETAS
-        if self.mean is None or self.square is None:
-            self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        self.num_steps = self.num_steps + 1
-        self.mean = torch.lerp(self.mean, gradient, 1 - first)
-        self.square = torch.lerp(self.square, gradient.square(), 1 - second)
-        mean = self.mean / (1 - first**self.num_steps)
-        spread = (self.square / (1 - second**self.num_steps)).sqrt() + self.EPSILON
+        if self.state is None:
+            made = _exact_zeros(gradient.device)
+            self.state = made, torch.zeros_like(gradient), torch.zeros_like(gradient)
+        made, mean, square = self.state
+        made.add_(1)
+        mean.lerp_(gradient, 1 - first)
+        square.lerp_(gradient.square(), 1 - second)
+        mean = mean / (1 - first**made)
+        spread = (square / (1 - second**made)).sqrt() + self.EPSILON
         return variable.detach() - self.learning_rate * mean / spread
 
 
-def make_optimizer(config: StylizeConfig, *, is_detailed: bool = False) -> Optimizer:
-    """A fresh optimiser of the config's kind; `is_detailed`: for a start that was painted coarsely and given detail."""
+def make_optimizer(config: StylizeConfig, num_steps: int, *, is_detailed: bool = False) -> Optimizer:
+    """A fresh optimiser of the config's kind.
+
+    Args:
+        num_steps: that it will make at most: it needs no more memory.
+        is_detailed: for a start that was painted coarsely and given detail.
+    """
     if config.optimizer == "adam":
         return Adam(config.learning_rate)
+    history_size = max(1, min(config.history_size, num_steps - 1))
     if config.optimizer == "projected":
         decay = DECAY_AFTER_DETAIL if is_detailed else 1.0
-        return ProjectedLBFGS(config.learning_rate, config.history_size, decay)
-    return LBFGS(config.learning_rate, config.history_size)
+        return ProjectedLBFGS(config.learning_rate, history_size, decay)
+    return LBFGS(config.learning_rate, history_size)

@@ -106,7 +106,7 @@ def _steps_between_resets(objective: Objective, config: StylizeConfig) -> int:
 
 def _experienced_optimizer(config: StylizeConfig, variable: Tensor, num_steps: int) -> Optimizer:
     """The config's optimiser with as many pairs in memory as it has in the mean over `num_steps`."""
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, config.num_steps)
     generator = torch.Generator().manual_seed(0)
     for _ in range(1 + round(fmean(min(index, config.history_size) for index in range(num_steps)))):
         noise = torch.randn(variable.shape, dtype=torch.float32, generator=generator).to(variable)

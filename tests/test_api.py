@@ -38,6 +38,7 @@ ORDER = (
     "memory",
     "objective",
     "optimizers",
+    "loop",
     "job",
     "start",
     "detail",

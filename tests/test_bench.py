@@ -107,7 +107,7 @@ def test_the_baseline_is_the_reference_in_other_words(make_image: MakeImage, mon
     assert len(baseline.baseline_seconds(encoder, content, style, 5)) == 5
     ours = float(make_objective(encoder, content, [style], config).evaluate(255 * content).losses.total)
     assert seen[0] == pytest.approx(ours, rel=1e-4)
-    assert isinstance(make_optimizer(config), LBFGS)
+    assert isinstance(make_optimizer(config, 20), LBFGS)
 
 
 def test_scaling_is_measured_in_a_process_of_its_own() -> None:

@@ -95,7 +95,7 @@ def test_status_tells_time_left_and_how_it_ended(make_job: Callable[..., Job]) -
     frame = Frame(job, job.content, step=10, seconds=5.0)
     assert "Step 10 of 40 · 5.0 s · about 15 s left" in progress.status(frame)
     assert "width: 25.0%" in progress.status(frame)
-    assert "Stopped after 10 of 40 steps, 5.0 s." in progress.status(frame, "Stopped")
+    assert "Stopped after 10 of 40 steps, 5.0 s on the CPU." in progress.status(frame, "Stopped")
 
 
 def test_time_left_counts_pixels_not_steps(make_job: Callable[..., Job]) -> None:

@@ -4,8 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylecore import optimizers
 from stylecore.images import LEVELS
-from stylecore.optimizers import LBFGS, Adam, Optimizer, ProjectedLBFGS, inverse_frequencies, make_optimizer
+from stylecore.optimizers import (
+    LBFGS,
+    Adam,
+    Optimizer,
+    ProjectedLBFGS,
+    RingHistory,
+    inverse_frequencies,
+    make_optimizer,
+)
 from stylecore.presets import make_config
 
 HESSIAN = torch.diag(torch.tensor([1.0, 4.0, 25.0, 100.0], dtype=torch.float64))
@@ -45,6 +54,47 @@ def test_lbfgs_takes_torchs_steps_from_the_same_history() -> None:
         theirs.step(closure)
         x = ours.step(x, gradient(x))
         torch.testing.assert_close(x, variable.detach(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["growing", "fixed shapes"])
+@pytest.mark.parametrize("length", [0, 3], ids=["whole rows", "blocks"])
+@pytest.mark.parametrize("num_pairs", [1, 3, 4, 9])
+def test_the_memory_multiplies_with_the_matrix_of_its_newest_pairs(
+    num_pairs: int, length: int, fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against H built up pair by pair (Nocedal and Wright 2006, eq. 6.17); a pair of negative curvature does nothing,
+    and of more pairs than there is room for the newest count."""
+    monkeypatch.setattr(optimizers, "block_length", lambda _: length)
+    generator = torch.Generator().manual_seed(num_pairs)
+    size, dimension = 4, 7
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    root = draw(dimension, dimension)
+    preconditioner = root @ root.mT + torch.eye(dimension, dtype=torch.float64)
+    x, g = draw(dimension), draw(dimension)
+    history, pairs = RingHistory(size, x, g), []
+    for number in range(num_pairs):
+        s, curved = draw(dimension), draw(dimension)
+        y = curved * torch.sign(s @ curved) * (-1 if number == 1 else 1)
+        x, g = x + s, g + y
+        s, y = history.advance(x, g)
+        history.remember(s, y, preconditioner @ y)
+        pairs.append((s, y))
+        if fixed and number == 0:
+            history.fix_shapes()
+
+    usable = [(s, y) for s, y in pairs if s @ y > 0]
+    s, y = usable[-1]
+    expected = (s @ y) / (y @ preconditioner @ y) * preconditioner
+    identity = torch.eye(dimension, dtype=torch.float64)
+    for s, y in [pair for pair in pairs[-size:] if pair[0] @ pair[1] > 0]:
+        left = identity - torch.outer(s, y) / (s @ y)
+        expected = left @ expected @ left.mT + torch.outer(s, s) / (s @ y)
+    v = draw(dimension)
+    found = history.product(v, lambda values: preconditioner @ values, lambda _: history.scale)
+    torch.testing.assert_close(found, expected @ v, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
@@ -168,7 +218,7 @@ def test_projected_lbfgs_does_not_care_how_the_loss_is_scaled(scale: float) -> N
 def test_after_detail_fine_structure_is_moved_more() -> None:
     """The decay is that of 1 / frequency: 0.5 makes the root of it, and only a start with detail asks for it."""
     config = make_config("preview")
-    plain, detailed = make_optimizer(config), make_optimizer(config, is_detailed=True)
+    plain, detailed = make_optimizer(config, 15), make_optimizer(config, 15, is_detailed=True)
     assert isinstance(plain, ProjectedLBFGS)
     assert isinstance(detailed, ProjectedLBFGS)
     values = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))

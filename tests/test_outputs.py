@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
         capsys.readouterr()
         with monkeypatch.context() as patch:
-            patch.setattr("stylecore.engine._optimize", compute)
+            patch.setattr("stylecore.engine.optimize", compute)
             assert main(list(map(str, arguments))) == 2
         said = capsys.readouterr()
         assert said.out == ""

@@ -6,6 +6,8 @@ import html
 import math
 from collections.abc import Sequence
 
+from stylecore.devices import device_in_words, find_device
+
 from ..live import Frame, Point
 
 TERMS = ("style", "content")
@@ -22,7 +24,8 @@ def status(frame: Frame, ending: str = "") -> str:
     """A progress bar, and in words: steps, seconds and time left, or how the job ended and how good the result is."""
     total = frame.job.config.num_steps
     if ending:
-        words = f"{ending} after {frame.step} of {total} steps, {duration(frame.seconds)}."
+        where = device_in_words(find_device(frame.job.config.device))
+        words = f"{ending} after {frame.step} of {total} steps, {duration(frame.seconds)} on {where}."
         if frame.distances and frame.distances[-1].step == frame.step:
             words += f" Style distance {frame.distances[-1].style:.2f}, content {frame.distances[-1].content:.2f}."
         if frame.trouble:

@@ -200,7 +200,7 @@ class _Stepper:
 
     def __init__(self, images: StageImages, config: StylizeConfig) -> None:
         self.objective = make_objective(prepare_encoder(config), images.content, images.styles, config)
-        self.optimizer = make_optimizer(config)
+        self.optimizer = make_optimizer(config, config.num_steps)
         self.variable = images.content * LEVELS
 
     def __call__(self) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
+import torch
 import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
-from stylecore.devices import peak_memory_mib
+from stylecore.devices import device_in_words, peak_memory_mib
 from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
@@ -206,9 +207,10 @@ def _record(run: MeasuredRun, output: Path, encoder: Encoder) -> dict[str, Any]:
 
 def _sentence(record: dict[str, Any]) -> str:
     height, width = record["size_px"]
+    where = device_in_words(torch.device(record["device"]))
     distances = [f"{kind} distance {record[f'{kind}_distance']:.3f}" for kind in ("style", "content")
                  if f"{kind}_distance" in record]  # fmt: skip
-    return f"{record['output']}: {width}x{height} px in {record['seconds']:.1f} s, {', '.join(distances)}."
+    return f"{record['output']}: {width}x{height} px in {record['seconds']:.1f} s on {where}, {', '.join(distances)}."
 
 
 def _process_started() -> float:

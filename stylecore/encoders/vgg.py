@@ -210,7 +210,9 @@ class Encoder(nn.Module):
         x = ((image - self.mean) * self.scale).to(self.dtype)
         for block, members in itertools.groupby(needed, key=lambda conv: conv.block):
             run = functools.partial(self._run_block, list(members), wanted, pooled=block != needed[-1].block)
-            x, found = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
+            # Nothing is drawn in a block: the state of the generators, which a graph's capture forbids to read, is left
+            # alone.
+            x, found = checkpoint(run, x, use_reentrant=False, preserve_rng_state=False) if recompute else run(x)
             features |= found
         return features
 

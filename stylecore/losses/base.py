@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecore.devices import send
 from stylecore.fields import CONFIG, Options, Whole, about
 from stylecore.losses.statistics import (
     AnySummary,
@@ -180,10 +181,10 @@ class SampledStyleLoss(StyleLoss):
         """Indices of positions without repetition, drawn on the CPU so that a seed means the same everywhere."""
         if weights is None:
             order = torch.randperm(features.shape[2] * features.shape[3], generator=self.generator)
-            return order[: self.num_samples].to(features.device)
+            return send(order[: self.num_samples], features.device)
         likely = weights.flatten().double().cpu()
         number = min(self.num_samples, int(likely.count_nonzero()))
-        return torch.multinomial(likely, number, generator=self.generator).to(features.device)
+        return send(torch.multinomial(likely, number, generator=self.generator), features.device)
 
 
 def summary_gradient(

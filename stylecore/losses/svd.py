@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from stylecore.devices import send
 from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, about, parsed_by
 from stylecore.losses.base import LayerStyles, RefreshOptions, Scalar, StyleLoss, Target, style_loss
@@ -139,10 +140,8 @@ class SVDLoss(StyleLoss):
         width = OVERSAMPLING + (0 if previous is None else previous.shape[1])
         if previous is None or not previous.shape[1] or self.threshold.kind == "mean" or 4 * width > len(gram):
             return self._truncate(*left_singular(survey))
-        fresh = torch.randn(
-            len(gram), OVERSAMPLING, dtype=torch.float32, generator=torch.Generator().manual_seed(0)
-        ).to(gram)
-        block = torch.cat([previous, fresh], 1)
+        fresh = torch.randn(len(gram), OVERSAMPLING, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+        block = torch.cat([previous, send(fresh, gram.device).to(gram.dtype)], 1)
         for _ in range(SUBSPACE_ITERATIONS):
             block = torch.linalg.qr(gram @ block).Q
         values, rotation = torch.linalg.eigh(block.mT @ gram @ block)

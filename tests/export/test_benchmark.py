@@ -121,3 +121,49 @@ def test_views_say_what_the_record_says(record: dict[str, Any], tmp_path: Path) 
 def test_unknown_providers_are_no_session() -> None:
     with pytest.raises(ModelError, match="choose from"):
         sessions.check_provider("abacus")
+
+
+# ---- several machines
+
+
+BY_HAND = {
+    "kind": "export-bench",
+    "environment": {"cpu": "A phone", "system": "Android 15"},
+    "rows": [{"name": "tiny", "num_threads": 1, "provider": "nnapi", "size_px": 64, "milliseconds": [3.0, 2.0, 2.5]}],
+}
+
+
+def test_a_record_written_by_hand_stands_beside_a_machines_own(record: dict[str, Any], tmp_path: Path) -> None:
+    for name, content in (("own", record), ("phone", BY_HAND)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    output = tmp_path / "both"
+    assert main(["views", str(tmp_path / "own.json"), str(tmp_path / "phone.json"), "-o", str(output)]) == 0
+    rows = list(csv.DictReader((output / "machines.csv").open()))
+    assert {row["machine"].partition(",")[0] for row in rows} == {record["environment"]["cpu"], "A phone"}
+    phone = next(row for row in rows if row["machine"].startswith("A phone"))
+    assert (phone["p50_ms"], phone["provider"], phone["error"]) == ("2.5", "nnapi", "")
+    assert Image.open(output / "machines.png").width > 500
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "bench"},
+        {"rows": [{"name": "tiny"}]},
+        {"rows": [BY_HAND["rows"][0] | {"milliseconds": []}]},  # type: ignore[index]
+        {"rows": [BY_HAND["rows"][0] | {"milliseconds": ["fast"]}]},  # type: ignore[index]
+        {"rows": "none"},
+        {"environment": None},
+    ],
+)
+def test_a_file_that_is_no_record_is_refused(change: dict[str, Any], tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(BY_HAND | change))
+    assert "is no record of stylecore export bench" in refused("views", path, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_records_need_a_folder(tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(BY_HAND))
+    assert "-o FOLDER" in refused("views", path)

@@ -62,7 +62,7 @@ def test_int8_weights_are_off_by_half_a_step_at_most() -> None:
 
 def run_library(objective: Objective, variable: Tensor, num_steps: int) -> list[tuple[Losses, Tensor]]:
     """Losses and the next variable of each step, as the engine makes them."""
-    optimizer = make_optimizer(objective.config)
+    optimizer = make_optimizer(objective.config, objective.config.num_steps)
     made = []
     for _ in range(num_steps):
         evaluation = objective.evaluate(variable)

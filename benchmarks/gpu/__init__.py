@@ -1,0 +1,1 @@
+"""What a GPU has to do at least, and what it does."""
