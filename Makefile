@@ -7,9 +7,11 @@ HOST ?= 127.0.0.1
 VENV := .venv
 JOBS ?= auto
 BIN := $(VENV)/bin
+# Those that requirements.lock pins; others are tested apart.
+EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-slow lint format study examples screenshots space bench \
+.PHONY: install lock audit demo test test-browser test-slow test-extras lint format study examples screenshots space bench \
 	bench-export bench-bundle bench-neighbours gpu soak load clean
 
 install: $(INSTALLED)
@@ -29,7 +31,7 @@ endif
 	@touch $@
 
 lock: install  # pin what pyproject.toml asks for, keeping versions that still fit; UPGRADE=1: the newest
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group build --universal --generate-hashes --quiet \
+	$(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --group build --universal --generate-hashes --quiet \
 		--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 
 audit: install  # compare what requirements.lock pins with the known holes
@@ -47,6 +49,14 @@ test-browser: install  # the tests that drive the page in Chromium
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
+
+test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, and onnxruntime-web by npm
+	$(BIN)/python -m venv .venv-extras
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
+	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
+	npm install --silent --no-save --no-package-lock onnxruntime-web
+	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
 
 lint: install
 	$(BIN)/ruff check .

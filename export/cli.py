@@ -216,7 +216,7 @@ def views(
     from .report import check_views, machines_table, read_record, write_machines, write_views
 
     found = [read_record(record) for record in records]
-    if len(found) == 1 and output is None and found[0]["rules"]:  # not written by hand
+    if len(found) == 1 and output is None and found[0]["rules"] is not None:  # not written by hand
         folder = records[0].parent
         check_views(folder)
         write_views(found[0], folder)

@@ -178,7 +178,9 @@ def machines_picture(records: Sequence[dict[str, Any]]) -> Any:
 
 
 def write_machines(records: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write machines.csv, .md and .png, all of them or none."""
+    """Write machines.csv, .md and .png, all of them or none. Raises an OutputError where the folder takes none."""
+    for suffix in (".csv", ".md", ".png"):
+        check_writable(folder / f"machines{suffix}", suffix)
     table_of_all = machines_table(records)
     said = "Rows of several records of `stylecore export bench`; `speedup` is within a record."
     files = {".csv": table_of_all.csv().encode(), ".md": document(said, table_of_all).encode()}

@@ -81,13 +81,19 @@ class Tape(TorchDispatchMode):
     def rewind(self) -> None:
         """A capture computes nothing."""
         for value, before in self.before.values():
-            value.copy_(before)
+            _overwrite(value, before)
 
     def replay(self) -> None:
         with torch.no_grad():
             for function, args, kwargs, made in self.operations:
                 again = function(*args, **kwargs)
-                tree_map(lambda old, new: old.copy_(new) if isinstance(old, Tensor) else None, made, again)
+                tree_map(_overwrite, made, again)
+
+
+def _overwrite(old: Any, new: Any) -> None:
+    """Unless it is a view of the same memory; squeeze_ and its like may have changed the old one's shape."""
+    if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+        old.copy_(new.reshape(old.shape))
 
 
 def capture_on_tape(function: Callable[[], Tensor], device: torch.device) -> tuple[Callable[[], None], Tensor]:  # noqa: ARG001

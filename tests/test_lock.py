@@ -9,13 +9,15 @@ from packaging.requirements import Requirement
 from paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+APART = {"openvino"}  # extras that `make test-extras` installs beside what is locked
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
 def asked_for() -> Iterator[Requirement]:
     """Direct requirements of the package, its extras and its build."""
     groups = [PROJECT["project"]["dependencies"], PROJECT["build-system"]["requires"]]
-    groups += [*PROJECT["project"]["optional-dependencies"].values(), *PROJECT["dependency-groups"].values()]
+    extras = PROJECT["project"]["optional-dependencies"]
+    groups += [extras[name] for name in extras if name not in APART] + [*PROJECT["dependency-groups"].values()]
     yield from (Requirement(line) for group in groups for line in group)
 
 

@@ -139,11 +139,17 @@ def test_replayed_rounds_are_the_rounds_themselves(
     steps = list(job_steps(Job(pictures[0], pictures[1:], config), encoder=tiny_encoder))
     assert as_a_graph
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Rounds, "can_be_captured", False)
+        patch.setattr(loop, "capture", make_again)
         made = list(job_steps(Job(pictures[0], pictures[1:], config), encoder=tiny_encoder))
     for replayed, expected in zip(steps, made, strict=True):
-        torch.testing.assert_close(replayed.image, expected.image, atol=2e-3, rtol=0)
-        torch.testing.assert_close(replayed.losses.total, expected.losses.total, rtol=2e-3, atol=0)
+        torch.testing.assert_close(replayed.image, expected.image, atol=1e-5, rtol=0)
+        torch.testing.assert_close(replayed.losses.total, expected.losses.total, rtol=1e-5, atol=0)
+
+
+def make_again(function: Callable[[], Tensor], device: torch.device) -> Any:  # noqa: ARG001
+    """A capture that is none: Python goes through every round."""
+    losses = torch.zeros(4)
+    return lambda: losses.copy_(function()), losses
 
 
 def test_losses_that_adapt_are_not_captured(
@@ -161,7 +167,7 @@ def test_a_round_that_cannot_be_captured_runs_as_it_is(
 
     monkeypatch.setattr(loop, "capture", refuse)
     pictures = make_image(64, 64), make_image(64, 80, seed=1)
-    options = {"encoder": tiny_encoder, "preset": "standard", "stages": (Stage(1.0, 1.0),), **MORE}
+    options = {"encoder": tiny_encoder, "preset": "standard", "stages": (Stage(1.0, 1.0),), **FEW}
     expected = stylize(*pictures, **options)
     monkeypatch.setattr(loop.Rounds, "can_be_captured", True)
     with pytest.warns(UserWarning, match="without a CUDA graph"):

@@ -137,6 +137,7 @@ def test_a_record_written_by_hand_stands_beside_a_machines_own(record: dict[str,
     for name, content in (("own", record), ("phone", BY_HAND)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     output = tmp_path / "both"
+    output.mkdir()
     assert main(["views", str(tmp_path / "own.json"), str(tmp_path / "phone.json"), "-o", str(output)]) == 0
     rows = list(csv.DictReader((output / "machines.csv").open()))
     assert {row["machine"].partition(",")[0] for row in rows} == {record["environment"]["cpu"], "A phone"}

@@ -79,7 +79,9 @@ def test_every_output_is_tried_before_the_work(
     for folder in ("folder/bench.md", "taken.ort", "record/bench.csv"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "file.txt").touch()
-    (tmp_path / "record" / "bench.json").write_text('{"kind": "export-bench"}')
+    (tmp_path / "record" / "bench.json").write_text(
+        '{"kind": "export-bench", "environment": {}, "rules": {}, "rows": []}'
+    )
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     assert main([*command.split(), *(["-o", output] if output else [])]) == 2
