@@ -139,11 +139,11 @@ def test_a_record_written_by_hand_stands_beside_a_machines_own(record: dict[str,
     output = tmp_path / "both"
     output.mkdir()
     assert main(["views", str(tmp_path / "own.json"), str(tmp_path / "phone.json"), "-o", str(output)]) == 0
-    rows = list(csv.DictReader((output / "machines.csv").open()))
+    rows = list(csv.DictReader(io.StringIO((output / "machines.csv").read_text())))
     assert {row["machine"].partition(",")[0] for row in rows} == {record["environment"]["cpu"], "A phone"}
     phone = next(row for row in rows if row["machine"].startswith("A phone"))
     assert (phone["p50_ms"], phone["provider"], phone["error"]) == ("2.5", "nnapi", "")
-    assert Image.open(output / "machines.png").width > 500
+    assert Image.open(io.BytesIO((output / "machines.png").read_bytes())).width > 500
 
 
 @pytest.mark.parametrize(
