@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu import counts
+from benchmarks.gpu import counts, measure
 from benchmarks.gpu.__main__ import run
 from benchmarks.gpu.paper import to_markdown
 from stylecore.encoders import Encoder, load_encoder
@@ -65,7 +65,10 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_part_runs_on_any_device(tmp_path: Path, unchecked: None) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("unchecked")
+def test_every_part_runs_on_any_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PRESETS": ("draft",), "SIZES_PX": (64,), "WARM_RUNS": 0, "RUNS": 1}.items():
+        monkeypatch.setattr(measure, name, value)
     record = run(torch.device("cpu"), tmp_path, quick=True)
     assert json.loads((tmp_path / "gpu.json").read_text()) == record
     page = (tmp_path / "gpu.md").read_text()

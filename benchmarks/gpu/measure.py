@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.gpu.counts import CARDS, Card, least_seconds, round_work
 from stylecore.bench.pairs import Pair
-from stylecore.config import StylizeConfig
+from stylecore.config import Stage, StylizeConfig
 from stylecore.devices import available_memory_mib, device_name, peak_memory_mib, synchronize
 from stylecore.encoders import load_encoder
 from stylecore.engine import job_steps, job_yardstick, prepare_encoder, run_to_end
@@ -123,7 +123,7 @@ def timed(run: Callable[[], tuple[float, int]]) -> list[float]:
 def rounds_per_second(job: Job, encoder: Any) -> dict[str, float | None]:
     """Of the last stage's loop once it replays, and the least time's share of it where the card is known."""
     stage = plan_stages(job.config, job.size)[-1]
-    config = job.config.replace(stages=(), num_steps=max(stage.num_steps, 40))
+    config = job.config.replace(stages=(Stage(1.0, 1.0),), num_steps=max(stage.num_steps, 40))
     moments = []
     for step in job_steps(Job(job.content, job.styles, config), encoder=encoder):
         if step.index in (LEAST_REPLAYS, step.total):
