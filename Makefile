@@ -52,7 +52,7 @@ test-slow: install  # proofs that take minutes: whole presets on real images, in
 
 test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, and onnxruntime-web by npm
 	$(BIN)/python -m venv .venv-extras
-	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
 	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
 	npm install --silent --no-save --no-package-lock onnxruntime-web
