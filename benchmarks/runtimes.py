@@ -35,8 +35,8 @@ REPEATS = {"reference": 0}  # its speed says nothing
 MORE_REPEATS = 20
 NETWORKS = {
     "vgg16-fp32": ExtractorOptions(size=SIDE_PX),
-    "vgg16-int8": ExtractorOptions(size=SIDE_PX, precision="int8"),
-    "vgg16-x2-int8": ExtractorOptions(size=SIDE_PX, precision="int8", encoder="vgg16-x2"),
+    "vgg16-fp16": ExtractorOptions(size=SIDE_PX, precision="fp16"),
+    "vgg16-x2-fp32": ExtractorOptions(size=SIDE_PX, encoder="vgg16-x2"),
 }
 MOBILE = {
     "NNAPI": usability_checker.check_nnapi_partitions,

@@ -89,12 +89,14 @@ def run_openvino(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
 
 def run_web(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
     """onnxruntime-web in Node, WebAssembly on one thread: what a browser without WebGPU computes."""
+    import onnx
+
     node = shutil.which("node")
     if node is None:
         raise MissingRuntimeError("Node.js is not installed: get it from nodejs.org, then npm install onnxruntime-web.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copyfile(path, folder / "model.onnx")
+        onnx.save_model(onnx.load(path), folder / "model.onnx")  # one file, weights included
         described = [_write_feed(feed, index, folder) for index, feed in enumerate(feeds)]
         (folder / "feeds.json").write_text(json.dumps(described), encoding="utf-8")
         command = [node, str(WEB_RUNNER), str(folder), str(repeats)]
