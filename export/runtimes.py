@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+
+from stylecore.errors import unknown
 
 from .runtime import Array, ModelError, Values, open_session
 
@@ -45,7 +46,6 @@ class Runtime:
     """One of them."""
 
     title: str
-    installed_by: str
     run: Run
 
 
@@ -132,19 +132,17 @@ def _reason(text: str) -> str:
 
 
 RUNTIMES = {
-    "onnxruntime": Runtime("onnxruntime", "stylecore[export]", run_onnxruntime),
-    "reference": Runtime("ONNX reference evaluator", "stylecore[export]", run_reference),
-    "openvino": Runtime("OpenVINO", "stylecore[openvino]", run_openvino),
-    "web": Runtime("onnxruntime-web", "npm install onnxruntime-web", run_web),
+    "onnxruntime": Runtime("onnxruntime", run_onnxruntime),
+    "reference": Runtime("ONNX reference evaluator", run_reference),
+    "openvino": Runtime("OpenVINO", run_openvino),
+    "web": Runtime("onnxruntime-web", run_web),
 }
 
 
 def find_runtime(name: str) -> Runtime:
-    """The runtime of that name. Raises a ModelError if it is unknown."""
+    """The runtime of that name. Raises an OptionError if it is unknown."""
     if name not in RUNTIMES:
-        near = get_close_matches(name, RUNTIMES, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(RUNTIMES)}."
-        raise ModelError(f"Unknown runtime '{name}': {hint}")
+        raise unknown("runtime", name, RUNTIMES)
     return RUNTIMES[name]
 
 
@@ -152,12 +150,14 @@ def run_on(name: str, path: Path, feeds: Sequence[Values], repeats: int = 0) -> 
     """A file's outputs on a runtime.
 
     Raises:
+        OptionError: it is unknown.
         MissingRuntimeError: it is not installed.
-        ModelError: it is unknown, or does not run the file.
+        ModelError: it does not run the file.
     """
+    runtime = find_runtime(name)
     try:
-        return find_runtime(name).run(path, feeds, repeats)
+        return runtime.run(path, feeds, repeats)
     except ModelError:
         raise
     except Exception as error:  # each has kinds of its own
-        raise ModelError(f"{RUNTIMES[name].title} does not run '{path}': {_reason(str(error))}") from error
+        raise ModelError(f"{runtime.title} does not run '{path}': {_reason(str(error))}") from error

@@ -57,8 +57,9 @@ def verify(path: Path, runtime: str = "onnxruntime") -> Verification:
         runtime: whose numbers, a key of `RUNTIMES`.
 
     Raises:
+        OptionError: the runtime is unknown.
         ModelError: the file is missing, damaged, no extractor of ours, or made from other weights; the runtime is
-            unknown or missing, or does not run it.
+            missing, or does not run it.
     """
     find_runtime(runtime)
     session = session_on(path)

@@ -2,8 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -102,9 +101,3 @@ def capture_on_tape(function: Callable[[], Tensor], device: torch.device) -> tup
         result = function()
     tape.rewind()
     return tape.replay, result
-
-
-@contextmanager
-def watched() -> Iterator[Watch]:
-    with Watch() as watch:
-        yield watch

@@ -9,7 +9,6 @@ itself where there is no GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,13 +57,8 @@ def _all(rows: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 def passed(record: dict[str, Any]) -> bool:
     """Whether tests and parity hold and memory stays."""
     held = record["soak"]["held_mib"]
-    return all(
-        chain(
-            [record["tests"]["passed"]],
-            (row["within"] for row in record["parity"]),
-            [held["end"] <= held["after_warm_up"]],
-        )
-    )
+    is_alike = all(row["within"] for row in record["parity"])
+    return record["tests"]["passed"] and is_alike and held["end"] <= held["after_warm_up"]
 
 
 def main(
