@@ -10,13 +10,14 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from stylecore.devices import Fetched
 from stylecore.engine import Step
 from stylecore.images import ImageTensor, image_size
 from stylecore.job import Job
 from stylecore.measured_run import CurvePoint, MeasuredRun
 from stylecore.objective import Losses
 from stylecore.schedule import plan_stages
-from stylecore.start import initial_image, wanted_styles
+from stylecore.start import initial_image, job_images
 
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
 MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way in long jobs, for a tenth of the time
@@ -83,27 +84,43 @@ def run_job(job: Job) -> Iterator[Frame]:
         OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
             `stylize_steps` raises on the way.
     """
-    start = Frame(job, initial_image(job.content, wanted_styles(job), job.config, job.size))
+    start = Frame(job, initial_image(job_images(job), job.config, job.size))
     return _frames(start, MeasuredRun(job))
 
 
 def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:
     yield start
     losses = _LossCurve()
-    for _ in throttle(losses.watch(run), must_show=lambda step: step.index == step.total):
+    for step, image in _seen(run, losses):
         if run.seconds >= MEASURE_AFTER_S and run.seconds_measuring <= MEASURING_SHARE * run.seconds:
             run.measure()
-        yield _frame(run, losses, run.curve)
+        yield _frame(run, step.index, image, losses, run.curve)
     if not run.num_steps:
         yield replace(start, trouble=run.trouble)
         return
+    yield _frame(run, run.num_steps, run.image, losses, run.curve)
     last = run.measure()
-    yield _frame(run, losses, run.curve if last in run.curve else [*run.curve, last])
+    yield _frame(run, run.num_steps, run.image, losses, run.curve if last in run.curve else [*run.curve, last])
 
 
-def _frame(run: MeasuredRun, losses: _LossCurve, measured: Sequence[CurvePoint]) -> Frame:
+def _seen(run: MeasuredRun, losses: _LossCurve) -> Iterator[tuple[Step, ImageTensor]]:
+    """As many steps as people can follow, but for the last, with their images; a GPU goes on while they come over."""
+    shown = time.monotonic()
+    coming: tuple[Step, Fetched] | None = None
+    for step in losses.watch(run):
+        if coming is None and time.monotonic() - shown >= FRAME_INTERVAL_S:
+            losses.fetch()
+            coming = step, Fetched(step.image)
+        if coming is not None and coming[1].is_here and step.index < step.total:
+            yield coming[0], run.as_result(coming[1].values)
+            coming, shown = None, time.monotonic()
+
+
+def _frame(
+    run: MeasuredRun, step: int, image: ImageTensor, losses: _LossCurve, measured: Sequence[CurvePoint]
+) -> Frame:
     distances = tuple(Point(step, each.content, each.style) for step, _, each in measured)
-    return Frame(run.job, run.image, run.num_steps, run.seconds, tuple(losses.points), distances, run.trouble)
+    return Frame(run.job, image, step, run.seconds, losses.points(step), distances, run.trouble)
 
 
 class _LossCurve:
@@ -112,6 +129,7 @@ class _LossCurve:
     def __init__(self) -> None:
         self._points: list[Point] = []
         self._on_device: list[Losses] = []
+        self._coming: list[Fetched] = []
 
     def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
         """The steps, noted."""
@@ -119,11 +137,18 @@ class _LossCurve:
             self._on_device.append(step.losses)
             yield step
 
-    @property
-    def points(self) -> list[Point]:
-        """Fetched from the device at once: each fetch waits for it."""
+    def fetch(self) -> None:
+        """Those noted so far are on their way."""
         if self._on_device:
-            rows = torch.stack([torch.stack([each.content, each.style]) for each in self._on_device]).tolist()
-            self._points += [Point(step, *row) for step, row in enumerate(rows, start=len(self._points) + 1)]
+            rows = torch.stack([torch.stack([each.content, each.style]) for each in self._on_device])
+            self._coming.append(Fetched(rows))
             self._on_device.clear()
-        return self._points
+
+    def points(self, num_steps: int) -> tuple[Point, ...]:
+        """Of the first steps."""
+        if num_steps > len(self._points):
+            self.fetch()
+        for rows in self._coming:
+            self._points += [Point(step, *row) for step, row in enumerate(rows.values.tolist(), len(self._points) + 1)]
+        self._coming.clear()
+        return tuple(self._points[:num_steps])

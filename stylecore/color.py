@@ -17,24 +17,26 @@ def match_colors(image: ImageTensor, reference: ImageTensor) -> ImageTensor:
 
     The linear map is the optimal transport between the two Gaussians, the one that moves colours least:
     T = S_i^-1/2 (S_i^1/2 S_r S_i^1/2)^1/2 S_i^-1/2. (Gatys et al. 2016b take a Cholesky factor instead, which
-    rotates hues.) Computed in float64 on the CPU; returned on the image's device.
+    rotates hues.) Computed in float64, on the images' device where it has that.
     """
     pixels, goal = _pixels(image), _pixels(reference)
     mean, goal_mean = pixels.mean(1, keepdim=True), goal.mean(1, keepdim=True)
-    root = _power(_covariance(pixels - mean), 0.5)
-    inverse_root = _power(_covariance(pixels - mean), -0.5)
+    covariance = _covariance(pixels - mean)
+    root, inverse_root = _power(covariance, 0.5), _power(covariance, -0.5)
     transport = inverse_root @ _power(root @ _covariance(goal - goal_mean) @ root, 0.5) @ inverse_root
-    matched = transport @ (pixels - mean) + goal_mean
+    matched = transport.to(pixels.device) @ (pixels - mean) + goal_mean.to(pixels.device)
     return matched.view(image.shape).clamp(0, 1).to(image.device, image.dtype)
 
 
 def _pixels(image: ImageTensor) -> Float[Tensor, "3 M"]:
-    return image[0].flatten(1).double().cpu()
+    pixels = image[0].flatten(1)
+    return (pixels.cpu() if pixels.device.type == "mps" else pixels).double()
 
 
 def _covariance(centred: Float[Tensor, "3 M"]) -> Float[Tensor, "3 3"]:
+    """On the CPU, which is the faster one with nine numbers."""
     # The small ridge keeps a grey or one-coloured image invertible.
-    return centred @ centred.mT / centred.shape[1] + 1e-6 * torch.eye(3, dtype=centred.dtype)
+    return (centred @ centred.mT / centred.shape[1]).cpu() + 1e-6 * torch.eye(3, dtype=centred.dtype)
 
 
 def _power(matrix: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from stylecore.allocator import return_freed_memory
 from stylecore.errors import OptionError, unknown
+from stylecore.images import LEVELS, ImageTensor
 from stylecore.version import VERSION
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
@@ -68,6 +70,49 @@ def synchronize(device: torch.device) -> None:
 def send(values: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on the device, which nobody waits for: it is copied when the device comes to it."""
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
+def send_image(image: ImageTensor, device: torch.device) -> ImageTensor:
+    """A picture of the CPU on the device, to the bit: it travels as the 8 bits that all but floats have."""
+    if device.type == "cpu":
+        return image
+    pixels = image.mul(LEVELS).round().to(torch.uint8)
+    if not torch.equal(pixels.to(image.dtype) / LEVELS, image):
+        return send(image, device)
+    return send(pixels, device).to(image.dtype) / LEVELS
+
+
+class Fetched:
+    """A tensor of a device on its way to the CPU. Neither waits for the other: later work goes on meanwhile."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._copied = values, None
+        if values.device.type == "cuda":
+            stream = _copying_stream(values.device)
+            stream.wait_stream(torch.cuda.current_stream(values.device))
+            with torch.cuda.stream(stream):
+                self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+                self._values.copy_(values, non_blocking=True)
+                values.record_stream(stream)  # its memory is not given to others before
+                self._copied = stream.record_event()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `values` would come without a wait."""
+        return self._copied is None or self._copied.query()
+
+    @property
+    def values(self) -> Tensor:
+        """The tensor on the CPU."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._values.cpu()
+
+
+@lru_cache(maxsize=8)
+def _copying_stream(device: torch.device) -> torch.cuda.Stream:
+    """What is copied off a device takes turns there, beside what it computes."""
+    return torch.cuda.Stream(device)
 
 
 def available_memory_mib(device: torch.device) -> float:

@@ -29,7 +29,7 @@ from stylecore.objective import Fitted, Losses, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
-from stylecore.start import initial_image, stage_images, wanted_styles
+from stylecore.start import Images, initial_image, job_images, stage_images
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def job_steps(
     check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
     image = None if start is None else load_image(start)
-    return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, image), plan[-1].size)
+    return answering_full_memory(_Run(job, plan, encoders, fitted or {}).steps(image), plan[-1].size)
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
@@ -227,19 +227,22 @@ def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
 class _Run:
     """One run of a job: what lasts from stage to stage."""
 
-    def __init__(self, job: Job, plan: Sequence[PlannedStage], given: Fitted) -> None:
-        self.job, self.plan, self.given = job, plan, given
+    def __init__(self, job: Job, plan: Sequence[PlannedStage], encoders: Sequence[Encoder], given: Fitted) -> None:
+        self.job, self.plan, self.encoders, self.given = job, plan, encoders, given
         self.clock = _Clock()
         self.budget = TimeBudget(job.config.time_budget, plan)
-        self.styles = wanted_styles(job)
         self.index = 0
         self.ending = Ending()
 
+    @cached_property
+    def images(self) -> Images:
+        """On the device, once for all stages."""
+        return job_images(self.job, self.encoders[0].device)
+
     @isolated_steps
-    def steps(self, encoders: Sequence[Encoder], start: ImageTensor | None) -> Steps:
-        job = self.job
-        image = initial_image(job.content, self.styles, job.config, self.plan[0].size) if start is None else start
-        for number, encoder in enumerate(encoders):
+    def steps(self, start: ImageTensor | None) -> Steps:
+        image = initial_image(self.images, self.job.config, self.plan[0].size) if start is None else start
+        for number, encoder in enumerate(self.encoders):
             image = yield from self._stage_steps(number, encoder, image)
         return self.ending
 
@@ -247,11 +250,11 @@ class _Run:
         """One stage from `image`, of any size; returns the stage's own."""
         job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
         began, device = self.clock.read(), encoder.device
-        images = stage_images(job.content, self.styles, stage.size, device)
+        images = stage_images(self.images, stage.size)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
         goal = _Goal(job, stage, device) if is_last else None
-        variable = self._enlarged(number, encoder, image).to(device) * LEVELS
+        variable = self._enlarged(number, encoder, image.to(device)) * LEVELS
         reason = self.ending.reason
         try:
             is_detailed = self._adds_detail(number)
@@ -282,8 +285,9 @@ class _Run:
         """What a stage begins with: an image of any size brought to the stage's."""
         size = self.plan[number].size
         if not self._adds_detail(number):
-            return resize_image(image.cpu(), *size)
-        return add_detail(image, self.styles, self.job.config.style_shares(len(self.styles)), encoder, size)
+            return resize_image(image, *size)
+        styles = self.images.styles
+        return add_detail(image, styles, self.job.config.style_shares(len(styles)), encoder, size)
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:

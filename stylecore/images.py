@@ -21,6 +21,7 @@ from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
 from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, ImageTensor, image_of_array
+from stylecore.resampling import resample
 
 __all__ = [
     "FORMATS",
@@ -156,12 +157,14 @@ def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 0) -> tu
 
 
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
-    """Lanczos resampling (Pillow's, in float32 per channel) to height x width px; the same tensor if it fits."""
+    """Lanczos resampling in float32 to height x width px, on the image's device; the same tensor if it fits."""
     if image.shape[2:] == (height, width):
         return image
-    planes = [Image.fromarray(plane) for plane in image[0].float().cpu().numpy()]
+    if image.device.type != "cpu":
+        return resample(image.float(), height, width).clamp_(0, 1)
+    planes = [Image.fromarray(plane) for plane in image[0].float().numpy()]
     resized = [np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS)) for plane in planes]
-    return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1).to(image.device)
+    return torch.from_numpy(np.stack(resized)).unsqueeze(0).clamp_(0, 1)
 
 
 def fit_image(image: ImageTensor, longer_side: int, least_side: int = 0) -> ImageTensor:

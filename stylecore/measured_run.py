@@ -93,12 +93,16 @@ class MeasuredRun:
 
     @property
     def image(self) -> ImageTensor:
-        """The last image, on the CPU, brought to the result's size if it comes from a coarser stage."""
+        """The last one, on the CPU, as `as_result` has it."""
         image = self._last_good
         if image is None:
             assert self.step is not None, "there is no image before the first step"
             image = self.step.image
-        return resize_image(image.cpu(), *self.job.size)
+        return self.as_result(image.cpu())
+
+    def as_result(self, image: ImageTensor) -> ImageTensor:
+        """Brought to the result's size if it comes from a coarser stage."""
+        return resize_image(image, *self.job.size)
 
     @cached_property
     def yardstick(self) -> Yardstick:

@@ -20,7 +20,7 @@ from stylecore.isolation import isolated
 from stylecore.job import Job
 from stylecore.objective import Objective, make_objective
 from stylecore.optimizers import Optimizer, make_optimizer
-from stylecore.start import stage_images
+from stylecore.start import job_images, stage_images
 
 # "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
 STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")
@@ -45,7 +45,7 @@ def seconds_by_stage(image: ImageTensor, job: Job, encoder: Encoder, num_repeats
     memory that it has in the mean over a run.
     """
     config, device = job.config, encoder.device
-    images = stage_images(job.content, job.styles, image_size(image), device)
+    images = stage_images(job_images(job, device), image_size(image))
     objective = make_objective(encoder, images.content, images.styles, config)
     variable = image.to(device) * LEVELS
     optimizer = _experienced_optimizer(config, variable, _steps_between_resets(objective, config))

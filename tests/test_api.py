@@ -24,6 +24,7 @@ ORDER = (
     "pixels",
     "heic",
     "decoding",
+    "resampling",
     "images",
     "sample_images",
     "devices",

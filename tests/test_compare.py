@@ -22,7 +22,7 @@ from stylecore.losses import STYLE_LOSSES, LayerStyles
 from stylecore.losses.basis import Components
 from stylecore.metrics import Distances, Yardstick, detail, hatching, high_frequency_energy
 from stylecore.profiling import STAGES, seconds_by_stage
-from stylecore.start import initial_image
+from stylecore.start import initial_image, job_images
 from stylecore.sweep import sweep_table, sweep_variants
 
 SMALL: dict[str, Any] = {"size": 64, "num_steps": 4, "encoder": "vgg16", "dtype": "float32", "device": "cpu"}
@@ -92,7 +92,7 @@ def test_all_variants_share_init_and_seed(build: Callable[..., Comparison]) -> N
     variants = make_variants(SMALL | {"init": "noise", "seed": 3}, ["gram", "bn"], ["gatys", "tutorial"])
     comparison = build(variants)
     job = comparison.job
-    starts = [initial_image(job.content, job.styles, v.config, (48, 64)) for v in variants]
+    starts = [initial_image(job_images(job), v.config, (48, 64)) for v in variants]
     assert all(torch.equal(start, starts[0]) for start in starts)
     different = [v.config.replace(init=init) for v, init in zip(variants, ["noise", "content"], strict=False)]
     same = compare_module.same_start([Variant(str(i), config) for i, config in enumerate(different)])

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from stylecore import loop, stylize
 from stylecore.config import Stage
+from stylecore.devices import Fetched, send_image
 from stylecore.encoders import load_encoder
 from stylecore.engine import job_steps, job_yardstick, run_to_end
+from stylecore.images import resize_image
 from stylecore.job import Job
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import make_config
@@ -71,3 +73,19 @@ def test_bfloat16_and_float32_agree(make_image: MakeImage) -> None:
     encoders = [load_encoder(device=torch.device("cuda"), dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     exact, rounded = (encoder(image.cuda(), ["relu4_1"])["relu4_1"].float() for encoder in encoders)
     assert float((exact - rounded).norm() / exact.norm()) < 0.02
+
+
+def test_a_frame_comes_back_as_it_was_while_the_device_goes_on() -> None:
+    image = torch.rand(1, 3, 512, 512, device="cuda")
+    expected = image.cpu()
+    fetched = Fetched(image)
+    for _ in range(100):
+        image = image @ torch.rand(512, 512, device="cuda")
+    assert torch.equal(fetched.values, expected)
+    assert fetched.is_here
+
+
+def test_pictures_are_resized_on_the_device_as_on_the_cpu(make_image: MakeImage) -> None:
+    image = make_image(200, 300)
+    there = send_image(image, torch.device("cuda"))
+    torch.testing.assert_close(resize_image(there, 96, 144).cpu(), resize_image(image, 96, 144), atol=1e-5, rtol=0)

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.gpu.counts import CARDS, Card, least_seconds, round_work
 from stylecore.bench.pairs import Pair
 from stylecore.config import Stage, StylizeConfig
-from stylecore.devices import available_memory_mib, device_name, peak_memory_mib, synchronize
+from stylecore.devices import Fetched, available_memory_mib, device_name, peak_memory_mib, synchronize
 from stylecore.encoders import load_encoder
 from stylecore.engine import job_steps, job_yardstick, prepare_encoder, run_to_end
 from stylecore.images import fit_image, load_image, resize_image, to_uint8
@@ -105,11 +105,14 @@ def run_from_bytes(pictures: Sequence[Any], job: Job, encoder: Any, *, frames: b
     started, shown, number = time.perf_counter(), time.perf_counter(), 0
     content, style = map(load_image, pictures)
     last: Tensor | None = None
+    coming: Fetched | None = None
     for step in job_steps(Job(content, (style,), job.config), encoder=encoder):
         last = step.image
-        if frames and time.perf_counter() - shown >= FRAME_INTERVAL_S:
-            to_uint8(last)
-            number, shown = number + 1, time.perf_counter()
+        if frames and coming is None and time.perf_counter() - shown >= FRAME_INTERVAL_S:
+            coming = Fetched(last)
+        if coming is not None and coming.is_here:
+            to_uint8(coming.values)
+            coming, number, shown = None, number + 1, time.perf_counter()
     assert last is not None
     to_uint8(last)
     return time.perf_counter() - started, number

@@ -99,6 +99,9 @@ def to_markdown() -> str:
         "CPU: the same pictures come out.\n"
         "- L-BFGS multiplies with all its pairs at once (the compact form of Byrd, Nocedal and Schnabel) instead of "
         "one after the other: four products and two small triangular systems whatever the number of pairs.\n"
+        "- A picture travels to the device once, as 8 bits; there it gets each stage's size by matrices of Pillow's "
+        "own weights, and the start its colours. Frames come back through pinned memory on a stream of their own, and "
+        "are shown when they are there: the rounds behind them are not waited for.\n"
         "- Features are channels-last, and in bfloat16 on cards of compute capability 8 and up; others compute in "
         "float32, its convolutions in TF32 where the card has it, as torch has it. Distances are always measured "
         "without TF32.",
@@ -117,9 +120,9 @@ def to_markdown() -> str:
         "large one, and what the graph saves.",
         launches_table(),
         "## Not built",
-        "Several jobs of one size in one batch; Grams of several layers in one launch; `torch.compile`, which fuses "
-        "ReLU into what follows but takes longer to compile than most jobs run. Frames are copied when somebody looks, "
-        "at most every 0.4 s on the page, and each copy waits for the rounds before it.",
+        "Several jobs of one size in one batch: nobody makes more than one at a time yet. Grams of several layers in "
+        "one launch: their sizes differ, and in a graph a launch costs next to nothing. `torch.compile`, which fuses "
+        "ReLU into what follows but takes longer to compile than most jobs run.",
     )
 
 
