@@ -243,6 +243,7 @@ Loss = Annotated[str | None, typer.Option(help="gram or pca.")]
 Components = Annotated[str | None, typer.Option(help="Kept by pca: 64, or 12.5% of the channels.")]
 Optimizer = Annotated[str | None, typer.Option(help="projected or adam, each with a recipe of its own.")]
 Pooling = Annotated[str | None, typer.Option(help="max or average.")]
+StepPrecision = Annotated[str, typer.Option(help="Of the convolutions, forward and back: int8, or fp32 for exactness.")]
 
 
 @app.command()
@@ -253,12 +254,13 @@ def step(
     components: Components = None,
     pooling: Pooling = None,
     optimizer: Optimizer = None,
+    precision: StepPrecision = "int8",
 ) -> None:
     """Write one optimisation step as one ONNX file: image, optimiser's state, targets in; the next ones, losses out."""
     from .bundle import bundle_config, export_step
 
     config = bundle_config(encoder=encoder, loss=loss, components=components, pooling=pooling, optimizer=optimizer)
-    _print_written(export_step(config, output))
+    _print_written(export_step(config, output, precision))
 
 
 @app.command()
@@ -271,12 +273,13 @@ def bundle(
     optimizer: Optimizer = None,
     steps: Annotated[int | None, typer.Option(help="Default of the bundle, over all scales.")] = None,
     size: Annotated[int | None, typer.Option(help="Default of the bundle, longer side in px.")] = None,
+    precision: StepPrecision = "int8",
 ) -> None:
     """Write a folder that stylizes with numpy, Pillow and onnxruntime alone: python DIR/runtime.py CONTENT STYLE."""
     from .bundle import bundle_config, export_bundle
 
     options = {"encoder": encoder, "loss": loss, "components": components, "pooling": pooling, "optimizer": optimizer}
-    folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output)
+    folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output, precision)
     total = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {total / 1e6:.1f} MB.")
 

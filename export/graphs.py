@@ -25,8 +25,6 @@ from .optimizers import State, make_step_optimizer
 
 OUTPUTS = ("features", "gram", "projected")
 
-SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
-
 ByLayer = Mapping[str, Tensor]  # (1, N, H', W') each, by layer name
 # What has the signature of `Encoder`: (image, layers) -> features by layer.
 FeatureMaps = Callable[[Tensor, Sequence[str]], dict[str, Features]]
@@ -65,58 +63,6 @@ class Extractor(nn.Module):
         return tuple(projected_gram(features[layer], u) for layer, u in zip(self.layers, components, strict=True))
 
 
-class Int8WeightConv(nn.Module):
-    """A stride-1 convolution whose weights are stored in int8 and used in float32, with its adjoint.
-
-    Each output channel has a scale, its largest weight over 127. onnxruntime turns the weights into float32, and into
-    the adjoint's, once when a session is made: a file holds each value once, in one byte.
-    """
-
-    weight: Tensor  # int8, (N_out, N_in, side, side)
-    scale: Tensor  # (N_out, 1, 1, 1)
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        exact = conv.weight.detach().float()
-        scale = exact.abs().amax((1, 2, 3), keepdim=True).clamp_min(SMALLEST_SCALE) / 127
-        self.register_buffer("scale", scale)
-        self.register_buffer("weight", (exact / scale).round().to(torch.int8))
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
-        self.padding = conv.kernel_size[0] // 2  # keeps height and width
-
-    @property
-    def float_weight(self) -> Float[Tensor, "N_out N_in side side"]:
-        return self.weight.float() * self.scale
-
-    def forward(self, x: Float[Tensor, "1 N_in H W"]) -> Float[Tensor, "1 N_out H W"]:
-        return F.conv2d(x, self.float_weight, self.bias, padding=self.padding)
-
-    def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
-        """A convolution with flipped kernels, inputs and outputs exchanged: under onnxruntime faster than a
-        transposed convolution, which is the same."""
-        flipped = self.float_weight.flip(2, 3).transpose(0, 1)
-        return F.conv2d(gradient, flipped, padding=self.padding)
-
-
-class Int8WeightConvs(nn.Sequential):
-    """A whole or a factorised convolution: `Int8WeightConv`s one after the other."""
-
-    def adjoint(self, gradient: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "1 N_in H W"]:
-        for conv in reversed(self):
-            assert isinstance(conv, Int8WeightConv)
-            gradient = conv.adjoint(gradient)
-        return gradient
-
-
-def with_int8_weights(encoder: Encoder) -> Encoder:
-    """The same encoder with convolutions that know their adjoint and store their weights in int8."""
-    convs = {
-        name: Int8WeightConvs(*(Int8WeightConv(part) for part in conv.modules() if isinstance(part, nn.Conv2d)))
-        for name, conv in encoder.convs.items()
-    }
-    return encoder.with_convs(convs, encoder.checksum)
-
-
 class StyleTargets(nn.Module):
     """What the step compares with: the features of a photo, and Grams and means of a style's features."""
 
@@ -138,13 +84,13 @@ class StylizeStep(nn.Module):
     """One evaluation of the loss and one step of the library's optimiser: what `Objective` does, without autograd.
 
     Args:
-        encoder: as `with_int8_weights` makes it.
+        encoder: with convolutions that know their adjoints: `with_stored_weights`, or an `Int8Encoder`.
         config: layers, loss ("gram" or "pca") and optimiser ("projected" or "adam"); no total variation.
     """
 
     def __init__(self, encoder: Encoder, config: StylizeConfig) -> None:
         super().__init__()
-        _check_exportable(config)
+        check_exportable(config)
         self.encoder = encoder
         self.config = config
         self.optimizer = make_step_optimizer(config)
@@ -243,7 +189,7 @@ def _style_term(
     return difference.square().sum() / channels**2, gradient
 
 
-def _check_exportable(config: StylizeConfig) -> None:
+def check_exportable(config: StylizeConfig) -> None:
     """Raise an OptionError for what the step graph does not know."""
     if config.loss not in ("gram", "pca"):
         raise OptionError(f"The loss '{config.loss}' cannot be exported: choose --loss gram or pca.")

@@ -21,12 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from stylecore.encoders import Encoder, Layer
+from stylecore.encoders import Encoder
 from stylecore.encoders.distill import random_crops
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
+from .convolutions import convolutions, is_inner, layer_of
 from .runtime import Values
 
 # By a convolution's name within `Encoder.convs`: one positive number for each of its N output channels.
@@ -62,21 +63,6 @@ def crops(photo: Float[Tensor, "1 3 H W"]) -> list[ImageTensor]:
     return [resize_image(photo, CROP_PX, CROP_PX), *parts]
 
 
-def convolutions(encoder: Encoder) -> list[tuple[str, nn.Conv2d]]:
-    """Every convolution in the order they run, `conv1_1`, or of a factorised one `conv1_2.0` and `conv1_2.1`."""
-    return [(name, module) for name, module in encoder.convs.named_modules() if isinstance(module, nn.Conv2d)]
-
-
-def _layer_of(name: str) -> Layer:
-    """`conv1_2.0` -> conv1_2"""
-    return Layer.parse(name.partition(".")[0])
-
-
-def _is_inner(name: str) -> bool:
-    """Whether it is the first part of a factorised convolution, after which no ReLU follows."""
-    return name.endswith(".0")
-
-
 class RescaledEncoder(nn.Module):
     """An encoder whose convolutions give F / s inside. It has `Encoder`'s signature, and returns F in float32.
 
@@ -96,7 +82,7 @@ class RescaledEncoder(nn.Module):
             if conv.bias is not None:
                 conv.bias.data = conv.bias.data / scale
             # The last part of a factorised convolution overwrites the first.
-            self.scales[str(_layer_of(name).relu)] = scale.view(-1, 1, 1)
+            self.scales[str(layer_of(name).relu)] = scale.view(-1, 1, 1)
             scale_below = scale
 
     def forward(self, image: Float[Tensor, "B 3 H W"], layers: Sequence[str]) -> dict[str, Features]:
@@ -109,7 +95,7 @@ def half_precision(encoder: Encoder) -> RescaledEncoder:
     """The encoder in float16, each layer with mean activation 1: VGG's own reach the thousands, and sums of their
     squares pass float16's 65504."""
     wholes = [crops(load_photo(name))[0] for name in FITTING]
-    means = _channel_statistics(encoder, wholes, lambda values: values.mean(1))
+    means = channel_statistics(encoder, wholes, lambda values: values.mean(1))
     scales = {name: rows.mean().clamp_min(1e-6).expand(rows.shape[1]) for name, rows in means.items()}
     rescaled = RescaledEncoder(encoder, scales)
     rescaled.encoder.convs.half()
@@ -141,8 +127,8 @@ def _floors(encoder: Encoder) -> dict[str, float]:
     last_two = list(encoder.convs)[-2:]
 
     def floor(name: str) -> float:
-        layer = _layer_of(name)
-        if _is_inner(name):
+        layer = layer_of(name)
+        if is_inner(name):
             return FLOOR
         if str(layer) in last_two:
             return FLOOR_LAST_TWO
@@ -151,7 +137,7 @@ def _floors(encoder: Encoder) -> dict[str, float]:
     return {name: floor(name) for name, _ in convolutions(encoder)}
 
 
-def _channel_statistics(
+def channel_statistics(
     encoder: Encoder,
     images: Sequence[ImageTensor],
     statistic: Callable[[Float[Tensor, "N_out M"]], Float[Tensor, " N_out"]],
@@ -170,7 +156,7 @@ def _channel_statistics(
 
 
 def _activations(name: str, output: Float[Tensor, "1 N_out H W"]) -> Float[Tensor, "N_out M"]:
-    return (output.abs() if _is_inner(name) else output.relu())[0].flatten(1)
+    return (output.abs() if is_inner(name) else output.relu())[0].flatten(1)
 
 
 def _ranges(

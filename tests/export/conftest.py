@@ -93,17 +93,37 @@ def make_bundle(factorised: Encoder, tmp_path_factory: TempPathFactory) -> Calla
             recipe = {"size": 64, "num_steps": 12, "components": "50%", "history_size": 3} | layers[loss]
             config = bundle.bundle_config(encoder="vgg16", loss=loss, **recipe)
             with loading(factorised):
-                made[loss] = bundle.export_bundle(config, tmp_path_factory.mktemp(loss) / "bundle")
+                made[loss] = bundle.export_bundle(config, tmp_path_factory.mktemp(loss) / "bundle", "fp32")
         return made[loss]
 
     return make
 
 
 @pytest.fixture(scope="session")
+def int8_recipe() -> StylizeConfig:
+    """Of `int8_bundle`."""
+    return bundle.bundle_config(encoder="vgg16", size=64, num_steps=12, history_size=3)
+
+
+@pytest.fixture(scope="session")
+def int8_encoder(factorised: Encoder, int8_recipe: StylizeConfig) -> Encoder:
+    """The factorised one in bytes."""
+    with loading(factorised):
+        return bundle.prepare(int8_recipe, "int8")
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(factorised: Encoder, int8_recipe: StylizeConfig, tmp_path_factory: TempPathFactory) -> Path:
+    """A bundle of it. Not to be changed."""
+    with loading(factorised):
+        return bundle.export_bundle(int8_recipe, tmp_path_factory.mktemp("int8") / "bundle", "int8")
+
+
+@pytest.fixture(scope="session")
 def adam_step(factorised: Encoder, tmp_path_factory: TempPathFactory) -> Path:
     """A step alone, by Adam, made on the command line."""
     path = tmp_path_factory.mktemp("adam") / "step.onnx"
-    options = ["--encoder", "vgg16", "--pooling", "average", "--optimizer", "adam"]
+    options = ["--encoder", "vgg16", "--pooling", "average", "--optimizer", "adam", "--precision", "fp32"]
     with loading(factorised):
         assert main(["step", "-o", str(path), *options]) == 0
     return path

@@ -19,7 +19,7 @@ from PIL import Image
 from stylecore_export import runtime
 from stylecore_export.bundle import DEFAULTS, WEIGHTS_FILE, bundle_config, export_bundle, runtime_text
 from stylecore_export.cli import main
-from stylecore_export.graphs import with_int8_weights
+from stylecore_export.convolutions import with_stored_weights
 from stylecore_export.runtime import Bundle, ModelError
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def photo(astronaut: Tensor, tmp_path: Path) -> Path:
 def test_it_does_what_torch_does_with_the_same_recipe(
     bundle: Path, photo: Path, factorised: Encoder, read_recipe: Callable[[Path], StylizeConfig]
 ) -> None:
-    encoder = with_int8_weights(factorised)
+    encoder = with_stored_weights(factorised)
     torchs = list(stylize_steps(load_image(photo), load_image(STYLE), read_recipe(bundle), encoder=encoder))
     ours = list(Bundle(bundle).stylize_steps(runtime.load_image(photo), runtime.load_image(STYLE)))
     assert [step.index for step in ours] == [step.index for step in torchs]
@@ -168,7 +168,7 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(
 ) -> None:
     small = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "style_layer_weights": (1.0,)}
     monkeypatch.setitem(DEFAULTS, "adam", DEFAULTS["adam"] | small)
-    arguments = ["--encoder", "vgg16", "--optimizer", "adam"]
+    arguments = ["--encoder", "vgg16", "--optimizer", "adam", "--precision", "fp32"]
     (bundle / "weights.bin").write_bytes(b"damaged")
     shutil.copy(photo, bundle / "painted.png")
     (photo.parent / "link").symlink_to(bundle)

@@ -7,7 +7,8 @@ import onnxruntime as ort
 import pytest
 import torch
 from stylecore_export.bundle import bundle_config
-from stylecore_export.graphs import Extractor, Int8WeightConv, StyleTargets, StylizeStep, with_int8_weights
+from stylecore_export.convolutions import StoredConv, with_stored_weights
+from stylecore_export.graphs import Extractor, StyleTargets, StylizeStep
 from stylecore_export.optimizers import ProjectedStep, hartley_matrix
 from torch import Tensor, nn
 
@@ -47,7 +48,7 @@ def targets_of(objective: Objective) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("padding", "side"), [(1, 3), (0, 1)])
 def test_the_adjoint_is_the_transpose(padding: int, side: int) -> None:
     """<W x, y> = <x, W^T y>."""
-    conv = Int8WeightConv(nn.Conv2d(4, 7, side, padding=padding, bias=False))
+    conv = StoredConv(nn.Conv2d(4, 7, side, padding=padding, bias=False))
     x, y = torch.randn(1, 4, 9, 8), torch.randn(1, 7, 9, 8)
     assert torch.allclose((conv(x) * y).sum(), (x * conv.adjoint(y)).sum(), rtol=1e-4, atol=1e-4)
 
@@ -55,7 +56,7 @@ def test_the_adjoint_is_the_transpose(padding: int, side: int) -> None:
 def test_int8_weights_are_off_by_half_a_step_at_most() -> None:
     exact = nn.Conv2d(4, 7, 3)
     exact.weight.data[0] = 0
-    stored = Int8WeightConv(exact)
+    stored = StoredConv(exact)
     assert bool(((stored.float_weight - exact.weight).abs() <= 0.501 * stored.scale).all())
     assert torch.equal(stored.float_weight[0], torch.zeros(4, 3, 3))
 
@@ -100,7 +101,7 @@ def test_steps_are_those_of_autograd_and_the_librarys_optimiser(
     optimizer: str, loss: str, pooling: str, size: tuple[int, int], factorised: Encoder, make_image: MakeImage
 ) -> None:
     """Also at sizes that pooling does not divide, where the last rows of a layer get no gradient from below."""
-    encoder = with_int8_weights(factorised)
+    encoder = with_stored_weights(factorised)
     encoder.pooling = pooling
     recipe = config(optimizer=optimizer, loss=loss, components="50%", pooling=pooling, history_size=3)
     objective = make_objective(encoder, make_image(*size), [make_image(50, 40, 1)], recipe)
@@ -135,13 +136,13 @@ def test_a_bundles_step_is_the_librarys_under_onnxruntime(
 ) -> None:
     bundle = make_bundle(loss)
     recipe = read_recipe(bundle)
-    assert_file_is_the_library(bundle / "step.onnx", recipe, with_int8_weights(factorised), make_image)
+    assert_file_is_the_library(bundle / "step.onnx", recipe, with_stored_weights(factorised), make_image)
 
 
 def test_an_exported_adam_is_the_librarys_under_onnxruntime(
     factorised: Encoder, adam_step: Path, make_image: MakeImage
 ) -> None:
-    encoder = with_int8_weights(factorised)
+    encoder = with_stored_weights(factorised)
     encoder.pooling = "average"
     assert_file_is_the_library(adam_step, config(optimizer="adam", pooling="average"), encoder, make_image)
 
@@ -157,7 +158,7 @@ def test_hartley_transforms_precondition_as_the_fft_does(height: int, width: int
 
 
 def test_the_style_weight_is_a_knob(tiny_encoder: Encoder, make_image: MakeImage) -> None:
-    encoder, recipe = with_int8_weights(tiny_encoder), config()
+    encoder, recipe = with_stored_weights(tiny_encoder), config()
     objective = make_objective(encoder, make_image(), [make_image(seed=1)], recipe)
     step = StylizeStep(encoder, recipe)
     state = step.optimizer.start(make_image(seed=2) * LEVELS)
@@ -203,4 +204,4 @@ def test_projected_outputs_are_grams_of_projected_features(tiny_encoder: Encoder
 )
 def test_what_the_step_does_not_know_is_refused(options: dict[str, object], tiny_encoder: Encoder) -> None:
     with pytest.raises(OptionError, match=r"cannot be exported|can be exported"):
-        StylizeStep(with_int8_weights(tiny_encoder), config(**options))
+        StylizeStep(with_stored_weights(tiny_encoder), config(**options))
