@@ -39,7 +39,7 @@ NUM_AUGMENTED = 100
 # Weak channels are amplified until each fills the 8 bits, at most by 1 / floor. The deeper a layer, the more of its
 # channels respond to things that no number of photos need show: amplified, they would be clipped when an image does.
 FLOOR, FLOOR_BLOCK_4, FLOOR_LAST_TWO = 0.05, 0.5, 1.0
-POSITIONS_PER_IMAGE = 128  # sampled for the rounding: those of 48 crops outnumber the 9 N inputs of any layer
+POSITIONS_PER_IMAGE = 64  # sampled for the rounding: those of all images are twice the 9 N inputs of any layer
 DAMPING = 0.01  # added to the diagonal of the rounding's second moments, relative to its mean
 
 
@@ -173,7 +173,9 @@ def _ranges(
         largest = _activations(name, output).amax(1)
         maxima[name] = torch.maximum(maxima.get(name, largest), largest)
         patches = _sample_patches(x[0], sides[name], generator)
-        moments[name] = moments.get(name, 0) + patches.mT @ patches
+        if name not in moments:
+            moments[name] = torch.zeros(patches.shape[1], patches.shape[1], dtype=torch.float32)
+        moments[name].addmm_(patches.mT, patches)
 
     _run_with_hook(encoder, images, add)
     return maxima, moments
