@@ -26,8 +26,8 @@ from stylecore.files import check_folder, check_writable, reason
 from stylecore.isolation import isolated
 from stylecore.presets import make_config
 
-from . import runtime
 from .graphs import StyleTargets, StylizeStep, with_int8_weights
+from .manifest import FORMAT
 from .optimizers import StepOptimizer, make_step_optimizer
 from .tracing import TraceInputs, add_metadata, trace, write_model
 
@@ -42,6 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
+RUNTIME_PARTS = ("runtime", "manifest", "pictures")
 WEIGHTS_FILE, MANIFEST = "weights.bin", "manifest.json"
 ALIGNMENT = 64  # bytes: weights can be used where they lie in the file
 
@@ -194,7 +195,7 @@ def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], fol
     (folder / "runtime.py").write_text(runtime_text(), encoding="utf-8")
     (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
     manifest = {
-        "format": runtime.FORMAT,
+        "format": FORMAT,
         "version": stylecore.__version__,
         **recipe,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())},
@@ -220,12 +221,12 @@ def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
 
 
 def runtime_text() -> str:
-    """`runtime.py` with `pictures.py` in the place of its import: one file that needs none of our packages."""
-    program, part = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("runtime.py", "pictures.py")
-    )
-    part = part.replace("from __future__ import annotations\n", "")  # stands at the head of the program
-    return re.sub(r"from \.pictures import \([^)]*\)\n", lambda _: part, program)
+    """`runtime.py` with its parts in the places of their imports: one file that needs none of our packages."""
+    program, *parts = (Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in RUNTIME_PARTS)
+    for name, part in zip(RUNTIME_PARTS[1:], parts, strict=True):
+        before, after = re.split(rf"from \.{name} import \([^)]*\)\n", program)
+        program = before + part.replace("from __future__ import annotations\n", "") + after  # it heads the program
+    return program
 
 
 def licence_text() -> str:
