@@ -70,6 +70,9 @@ from .pictures import (
     save_png,
 )
 
+if not hasattr(ort, "InferenceSession"):  # a folder of that name, such as a clone of its repository
+    raise ImportError("what is called onnxruntime here is another thing", name="onnxruntime")
+
 Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
