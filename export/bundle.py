@@ -29,7 +29,7 @@ from stylecore.presets import make_config
 from .graphs import StyleTargets, StylizeStep, with_int8_weights
 from .manifest import FORMAT
 from .optimizers import StepOptimizer, make_step_optimizer
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, tidy, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -80,6 +80,7 @@ def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     kinds = (("content", config.content_layers), ("gram", config.style_layers), ("mean", config.style_layers))
     names = [f"{kind}_{layer}" for kind, layers in kinds for layer in layers]
     model = trace(StyleTargets(with_int8_weights(encoder), config), inputs, names)
+    tidy(model)
     add_metadata(model, encoder, {"kind": "targets"})
     return model
 
@@ -89,6 +90,7 @@ def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(with_int8_weights(encoder), config)
     model = trace(step, _step_inputs(config, encoder, step.optimizer), step.output_names)
+    tidy(model)
     recipe = {"config": json.dumps(config.to_dict()), "state": json.dumps(state_slots(config))}
     add_metadata(model, encoder, {"kind": "step"} | recipe)
     return model

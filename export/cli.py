@@ -134,16 +134,21 @@ def extractor(
         check_writable(output.with_suffix(".ort"), ".ort")
     _print_written(export_extractor(options, output))
     if ort:
-        target, is_usable = convert_to_ort(output)
-        _print_written(target)
-        print(f"NNAPI or CoreML: {'expected to do well' if is_usable else 'no gain expected'} (usability checker).")
+        from .mobile import check_mobile
+
+        _print_written(convert_to_ort(output))
+        print("By onnxruntime's usability checker, of accelerators in phones:")
+        for verdict in check_mobile(output):
+            print(f"  {verdict}")
+        if size is None:
+            print("  They take fixed sizes alone: give one by --size.")
 
 
 @app.command()
 def verify(
     file: File,
     runtime: Annotated[
-        str, typer.Option(help="Whose numbers: onnxruntime, reference, openvino or web.")
+        str, typer.Option(help="Whose numbers: onnxruntime, reference, openvino, web or litert.")
     ] = "onnxruntime",
     as_json: AsJson = False,
 ) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
 from .runtime import Array, ModelError, Values
 from .sessions import read_metadata, session_on
-from .tracing import TraceInputs, add_metadata, check_seal, drop_unused, trace, write_model
+from .tracing import TraceInputs, add_metadata, check_seal, tidy, trace, write_model
 
 MAX_BATCH = 64
 TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has several positions
@@ -183,7 +182,7 @@ def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelPr
     precision = PRECISIONS[options.precision]
     model = _trace(options, precision.prepare(encoder))
     model = precision.finish(model, lambda image: options.feeds(_resized(options, image)))
-    drop_unused(model)
+    tidy(model)
     add_metadata(model, encoder, options.to_metadata())
     return model
 
@@ -204,20 +203,13 @@ def _trace(options: ExtractorOptions, encoder: FeatureMaps) -> onnx.ModelProto:
     return trace(module, TraceInputs(tuple(inputs.values()), list(inputs), axes), options.layers)
 
 
-def convert_to_ort(path: Path) -> tuple[Path, bool]:
-    """Write onnxruntime's mobile format beside an ONNX file.
-
-    Returns:
-        its path, and whether onnxruntime's usability checker expects it to do well on NNAPI or CoreML.
-    """
+def convert_to_ort(path: Path) -> Path:
+    """Write onnxruntime's mobile format beside an ONNX file."""
     from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
-    from onnxruntime.tools.mobile_helpers.usability_checker import analyze_model
 
-    logger = logging.getLogger(__name__)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         model = Path(folder) / "model.onnx"  # not every name suits the converter
         model.write_bytes(path.read_bytes())
         convert_onnx_models_to_ort(model, Path(folder), [OptimizationStyle.Fixed])
         converted = model.with_suffix(".ort").read_bytes()
-        usable = analyze_model(path, logger=logger)
-    return write_file(path.with_suffix(".ort"), converted), bool(usable)
+    return write_file(path.with_suffix(".ort"), converted)

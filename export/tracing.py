@@ -95,12 +95,16 @@ def add_metadata(model: onnx.ModelProto, encoder: Encoder, metadata: Mapping[str
     onnx.helper.set_model_props(model, {f"{METADATA_PREFIX}{key}": value for key, value in properties.items()})
 
 
-def drop_unused(model: onnx.ModelProto) -> None:
-    """Remove the constants that no node reads any more."""
+def tidy(model: onnx.ModelProto) -> None:
+    """Remove what no runtime needs: constants that no node reads any more, and the shapes of inner values.
+
+    Whoever wants those infers them; tract, told of what size an image is, refuses a step that has them.
+    """
     read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
+    del model.graph.value_info[:]
 
 
 def sealed(model: onnx.ModelProto) -> bytes:
