@@ -337,7 +337,7 @@ def _measure(timed: Sequence[Timed], rules: Rules) -> None:
         each.row.milliseconds = [1e3 * value for value in seconds]
         each.row.joules = _joules(each.run)
     if rules.sustained_minutes:
-        for each in timed:
+        for each in (each for each in timed if each.row.provider != "torch"):
             (seconds,) = in_turns([each.run], min_runs=1, min_seconds=60 * rules.sustained_minutes)
             each.row.sustained_milliseconds = [1e3 * value for value in seconds]
 
