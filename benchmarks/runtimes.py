@@ -78,7 +78,7 @@ def try_runtimes(path: Path, feeds: list[Values]) -> Iterator[dict[str, Any]]:
         except MissingRuntimeError as error:
             yield {"runtime": name, "missing": str(error)}
         except ModelError as error:
-            yield {"runtime": name, "refused": str(error)}
+            yield {"runtime": name, "refused": str(error).replace(str(path), path.name)}
         else:
             yield {
                 "runtime": name,

@@ -115,7 +115,8 @@ def run_litert(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
     for feed in feeds:  # a twin's sizes are fixed
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             twin = litert_torch.convert(module, tuple(map(torch.from_numpy, feed.values())))
-        twin.set_interpreter_builder(partial(Interpreter, model_content=twin.model_content(), num_threads=1))
+            content = twin.model_content()
+        twin.set_interpreter_builder(partial(Interpreter, model_content=content, num_threads=1))
         parts.append(_timed(partial(_run_twin, twin), [feed], repeats, ""))
     outputs = [output for part in parts for output in part.outputs]
     return Ran(version("ai-edge-litert"), outputs, [took for part in parts for took in part.milliseconds])
