@@ -293,7 +293,11 @@ def read_manifest(folder: Path) -> Manifest:
 def _check_file(path: Path, checksum: str) -> None:
     if not path.is_file():
         raise ModelError(f"The bundle lacks '{path.name}': make it again with stylecore export bundle.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The bundle's '{path.name}' may not be read: {error.strerror}.") from error
+    if found != checksum:
         raise ModelError(f"'{path.name}' is damaged or not of this bundle: its checksum is not the manifest's.")
 
 
