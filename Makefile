@@ -50,13 +50,16 @@ test-browser: install  # the tests that drive the page in Chromium
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
-test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, and onnxruntime-web by npm
+test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, onnxruntime-web by npm, and LiteRT
 	$(BIN)/python -m venv .venv-extras
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
 	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
 	npm install --silent --no-save --no-package-lock onnxruntime-web
 	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
+	$(BIN)/python -m venv .venv-litert
+	.venv-litert/bin/python -m pip install --quiet --editable '.[export,litert,dev]'
+	.venv-litert/bin/python -m pytest tests/export/test_runtimes.py
 
 lint: install
 	$(BIN)/ruff check .

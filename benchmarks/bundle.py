@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import typer
 from stylecore_export.bundle import bundle_config, export_bundle
+from stylecore_export.record import Latency
 from stylecore_export.runtime import Bundle
 from stylecore_export.sessions import session_environment
 
@@ -119,7 +120,7 @@ def to_markdown(record: dict[str, Any]) -> str:
     columns = {"": "{} float32", "ms a step": "{}", "seconds": "{:.1f}"}
     columns |= {"style distance": "{:.3f}", "content distance": "{:.2f}"}
     rows = [
-        (name, _spread(row["step_ms"]), np.median(row["seconds"]), row["style_distance"], row["content_distance"])
+        (name, str(Latency(row["step_ms"])), np.median(row["seconds"]), row["style_distance"], row["content_distance"])
         for name, row in record["rows"].items()
     ]
     return document(
@@ -132,12 +133,6 @@ def to_markdown(record: dict[str, Any]) -> str:
         f"The bundle is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
         f"{record['peak_memory_mib']} MiB at most.",
     )
-
-
-def _spread(samples: list[float]) -> str:
-    """Median, and 10th to 90th percentile."""
-    low, median, high = np.percentile(samples, (10, 50, 90))
-    return f"{median:.0f} ({low:.0f} to {high:.0f})"
 
 
 def main(

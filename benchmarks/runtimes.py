@@ -5,21 +5,20 @@ python -m benchmarks.runtimes [-o docs/benchmarks/export]     # minutes; a runti
 Writes runtimes.json, the record, and runtimes.md, a view of it.
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
-import onnx
 import torch
 import typer
-from onnxruntime.tools.mobile_helpers import usability_checker
 from stylecore_export.bundle import bundle_config, export_bundle
 from stylecore_export.extractor import ExtractorOptions, export_extractor
-from stylecore_export.runtime import Array, Bundle, ModelError, Values
+from stylecore_export.mobile import check_mobile
+from stylecore_export.record import Latency
+from stylecore_export.runtime import Array, Bundle, ModelError, Values, open_session
 from stylecore_export.runtimes import RUNTIMES, MissingRuntimeError, Ran, run_on
 from stylecore_export.verify import relative_error
 
@@ -36,13 +35,17 @@ MORE_REPEATS = 20
 NETWORKS = {
     "vgg16-fp32": ExtractorOptions(size=SIDE_PX),
     "vgg16-fp16": ExtractorOptions(size=SIDE_PX, precision="fp16"),
+    "vgg16-int8": ExtractorOptions(size=SIDE_PX, precision="int8"),
     "vgg16-x2-fp32": ExtractorOptions(size=SIDE_PX, encoder="vgg16-x2"),
+    "vgg16-x2-int8": ExtractorOptions(size=SIDE_PX, encoder="vgg16-x2", precision="int8"),
 }
-MOBILE = {
-    "NNAPI": usability_checker.check_nnapi_partitions,
-    "CoreML": lambda model, fixed: usability_checker.check_coreml_partitions(
-        model, fixed, "coreml_supported_mlprogram_ops.md"
-    ),
+MOBILE_COLUMNS = {
+    "provider": "provider",
+    "partitions": "partitions",
+    "nodes it takes": "supported",
+    "of": "nodes",
+    "worth trying": "verdict",
+    "operators in its way": "preventing",
 }
 
 
@@ -50,7 +53,8 @@ def files(folder: Path) -> Iterator[tuple[str, Path, list[Values]]]:
     """Name, file and feeds of everything that is exported: extractors, and the two graphs of a bundle."""
     image = resize_image(load_photo("astronaut"), SIDE_PX, SIDE_PX)
     for name, options in NETWORKS.items():
-        yield name, export_extractor(options, folder / f"{name}.onnx"), [options.feeds(image)]
+        path = folder / f"{name}.onnx"
+        yield name, path if path.exists() else export_extractor(options, path), [options.feeds(image)]
     bundle_folder = export_bundle(bundle_config(), folder / "bundle")
     step_inputs: list[Values] = []
 
@@ -74,7 +78,7 @@ def try_runtimes(path: Path, feeds: list[Values]) -> Iterator[dict[str, Any]]:
         except MissingRuntimeError as error:
             yield {"runtime": name, "missing": str(error)}
         except ModelError as error:
-            yield {"runtime": name, "refused": str(error)}
+            yield {"runtime": name, "refused": str(error).replace(str(path), path.name)}
         else:
             yield {
                 "runtime": name,
@@ -97,23 +101,14 @@ def _error(value: Array, reference: Array) -> float:
     return relative_error(value, reference) if np.any(reference) else float(np.abs(value).max())
 
 
-def partitions(path: Path) -> dict[str, Any]:
-    """What onnxruntime's usability checker says of mobile accelerators, of a file whose sizes are fixed."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
-    logging.disable(logging.WARNING)
-    try:
-        found = {name: check(model, True) for name, check in MOBILE.items()}
-    finally:
-        logging.disable(logging.NOTSET)
+def sides_of(path: Path, feed: Values) -> dict[str, int]:
+    """px of the file's dynamic sides, by name, as that feed has them."""
+    nodes = open_session(path).get_inputs()
     return {
-        name: {
-            "partitions": info.num_partitions,
-            "supported": info.num_supported_nodes,
-            "nodes": info.num_nodes,
-            "preventing": sorted(info.unsupported_ops),
-            "verdict": info.suitability().name.lower(),
-        }
-        for name, info in found.items()
+        name: side
+        for node in nodes
+        for name, side in zip(node.shape, feed[node.name].shape, strict=True)
+        if isinstance(name, str)
     }
 
 
@@ -134,14 +129,11 @@ def to_markdown(record: dict[str, Any]) -> str:
     mobile = [
         (
             file["name"],
-            name,
-            *(found[key] for key in ("partitions", "supported", "nodes", "verdict")),
-            ", ".join(found["preventing"]),
+            *((found | {"preventing": ", ".join(found["preventing"])})[key] for key in MOBILE_COLUMNS.values()),
         )
         for file in record["files"]
-        for name, found in file["partitions"].items()
+        for found in file["mobile"]
     ]
-    columns = ["file", "provider", "partitions", "nodes it takes", "of", "worth trying", "operators in its way"]
     return document(
         "# Exported files and other people's runtimes",
         f"Made by `python -m benchmarks.runtimes`. {where['cpu']}, {where['system']}, one thread; "
@@ -151,8 +143,9 @@ def to_markdown(record: dict[str, Any]) -> str:
         Table.of(headings, rows),
         *(["\n".join(dict.fromkeys(refused))] if refused else []),
         "## Mobile accelerators",
-        "By onnxruntime's usability checker, without a phone. Each partition costs two copies; one is best.",
-        Table.of(columns, mobile, left=["provider", "worth trying", "operators in its way"]),
+        "By onnxruntime's usability checker, without a phone, of files with fixed sizes. Each partition costs two "
+        "copies; one is best.",
+        Table.of(["file", *MOBILE_COLUMNS], mobile, left=["provider", "worth trying", "operators in its way"]),
     )
 
 
@@ -161,23 +154,32 @@ def _cell(row: dict[str, Any]) -> str:
         return "missing" if "missing" in row else "refused"
     if not row["milliseconds"]:
         return f"{row['error']:.1e}"
-    ratio = median(row["milliseconds"]) / median(row["onnxruntime_milliseconds"])
+    ratio = Latency(row["milliseconds"]).median / Latency(row["onnxruntime_milliseconds"]).median
     return f"{row['error']:.1e}, {ratio:.2f} times"
 
 
 def measure(folder: Path) -> dict[str, Any]:
     """The record, ready for JSON."""
     found = [
-        {"name": name, "runtimes": list(try_runtimes(path, feeds)), "partitions": partitions(path)}
+        {
+            "name": name,
+            "runtimes": list(try_runtimes(path, feeds)),
+            "mobile": [asdict(verdict) for verdict in check_mobile(path, sides_of(path, feeds[0]))],
+        }
         for name, path, feeds in files(folder)
     ]
     return {"kind": "runtimes", "environment": environment(torch.device("cpu")), "files": found}
 
 
-def main(output: Annotated[Path, typer.Option("--output", "-o", help="Folder of both files.")] = FOLDER) -> None:
+def main(
+    models: Annotated[
+        Path | None, typer.Option(help="A folder that keeps the files: those that are there stay.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of both files.")] = FOLDER,
+) -> None:
     """Try them, write the record and its view, and print the view."""
-    with tempfile.TemporaryDirectory() as folder:
-        record = measure(Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        record = measure(models or Path(temporary))
     view = to_markdown(record)
     write_json(output / "runtimes.json", record, indent=None)
     write_file(output / "runtimes.md", view.encode())

@@ -10,10 +10,12 @@ import itertools
 import json
 import subprocess
 import sys
+import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,25 +24,27 @@ import onnxruntime as ort
 import torch
 
 from stylecore.devices import environment, has_fast_bfloat16
-from stylecore.encoders import architecture_of, load_encoder
+from stylecore.encoders import ARCHITECTURES, architecture_of, load_encoder
 from stylecore.images import ImageTensor, resize_image
 from stylecore.isolation import isolated
 from stylecore.measured_run import in_turns
-from stylecore.sample_images import EVALUATION, load_photo
+from stylecore.sample_images import EVALUATION, load_photo, photo_path, style_path
 
-from . import footprint
-from .extractor import ExtractorOptions, export_extractor
+from . import footprint, runtime
+from .bundle import bundle_config, export_bundle
+from .energy import EnergyMeter
+from .extractor import ExtractorOptions, export_extractor, open_extractor
 from .graphs import Extractor
 from .precisions import variants
 from .quantize import crops
-from .runtime import ModelError
+from .record import Record, Row
+from .runtime import Bundle, ModelError, load_image, run_session
 from .sessions import (
     PROVIDERS,
     busiest_provider,
     check_provider,
     is_built_in,
     profile_providers,
-    read_extractor_metadata,
     session_environment,
     session_on,
 )
@@ -48,6 +52,10 @@ from .verify import relative_error
 
 WARM_UP_RUNS = 5
 TURN = 8  # runs of one variant before the next has its turn
+ENERGY_SECONDS = 3.0  # of runs that energy is counted over
+STYLE = "flow_strokes"  # of whole stylizations, beside the first evaluation photo
+CASES: dict[str, dict[str, Any]] = {"pixels": {"pixels": True}, "batch4": {"batch": 4}}  # of `--all`: what else goes in
+UNTIMED = [1.0]  # milliseconds of a row until it has its own
 CUDA_MODES = ("bound", "graph")  # besides "arrays": buffers kept on the device; the same, replayed as a CUDA graph
 
 
@@ -57,31 +65,12 @@ class Rules:
 
     num_runs: int = 1024
     seconds: float = 60.0
-    size_px: int = 256  # of dynamic files; fixed ones have their own
+    num_stylizations: int = 9  # whole ones, where seconds do not count
+    size_px: int = 256  # of dynamic files and stylizations; fixed ones have their own
+    sustained_minutes: float = 0.0  # without a pause, of each file after the turns; 0: none
 
 
-QUICK = Rules(num_runs=64, seconds=6.0)
-
-
-@dataclass
-class Row:
-    """One variant: what was asked, what ran, and every sample."""
-
-    name: str
-    precision: str
-    encoder: str
-    num_threads: int
-    provider: str  # asked for; "torch" for the yardstick rows
-    mode: str = "arrays"  # numpy arrays in and out, or one of CUDA_MODES
-    actual: str = "torch"  # the provider that did most of the work, by onnxruntime's profile
-    microseconds_by_provider: dict[str, int] = field(default_factory=dict)
-    size_px: int = 256
-    file_mib: float | None = None
-    error: float = float("nan")  # largest over layers and images, against the full encoder in torch, float32
-    session_seconds: float | None = None
-    first_run_seconds: float | None = None
-    peak_memory_mib: float | None = None
-    milliseconds: list[float] = field(default_factory=list)
+QUICK = Rules(num_runs=64, seconds=6.0, num_stylizations=3)
 
 
 class Timed(ABC):
@@ -98,29 +87,59 @@ class TimedFile(Timed):
     """An ONNX file under onnxruntime."""
 
     def __init__(self, path: Path, provider: str, num_threads: int, rules: Rules) -> None:
-        self.session = session_on(path, provider, num_threads)
-        options = ExtractorOptions.from_metadata(read_extractor_metadata(self.session, path))
+        file = open_extractor(path, provider, num_threads)
+        self.session, options = file.session, file.options
         size = options.size or rules.size_px
         images = bench_images(size)
         self.feeds = [options.feeds(image) for image in images]
         self.next_feeds = itertools.cycle(self.feeds)
+        error = _error(self.session, options, images)
         microseconds = profile_providers(path, provider, self.feeds[0])
         self.row = Row(
             name=path.stem,
             precision=options.precision,
             encoder=options.encoder,
+            input="uint8" if options.pixels else "float32",
+            batch=options.batch,
             num_threads=num_threads,
             provider=provider,
             actual=busiest_provider(microseconds),
             microseconds_by_provider=microseconds,
+            provider_options=self.session.get_provider_options(),
             size_px=size,
             file_mib=path.stat().st_size / 2**20,
-            error=_error(self.session, options, images),
+            error=error,
+            milliseconds=UNTIMED,
             **_footprint(path, provider, num_threads, size),
         )
 
     def run(self) -> Any:
         return self.session.run(None, next(self.next_feeds))
+
+
+class TimedStylization(Timed):
+    """All of a stylization by a bundle: colours, targets, every step."""
+
+    def __init__(self, folder: Path, num_threads: int, rules: Rules) -> None:
+        self.bundle, self.size = Bundle(folder, num_threads), rules.size_px
+        pictures = (photo_path(next(iter(EVALUATION))), style_path(STYLE))
+        self.content, self.style = map(load_image, pictures)
+        self.row = Row(
+            name=folder.name,
+            task="stylization",
+            encoder=self.bundle.config["encoder"],
+            num_threads=num_threads,
+            provider="cpu",
+            provider_options=self.bundle.step.get_provider_options(),
+            size_px=self.size,
+            file_mib=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2**20,
+            milliseconds=UNTIMED,
+            **_stylization_footprint(folder, pictures, num_threads, self.size),
+        )
+
+    def run(self) -> Any:
+        *_, last = self.bundle.stylize_steps(self.content, self.style, size=self.size)
+        return last.image
 
 
 class TimedOnDevice(Timed):
@@ -129,7 +148,7 @@ class TimedOnDevice(Timed):
     def __init__(self, arrays: TimedFile, path: Path, mode: str) -> None:
         graph = {"enable_cuda_graph": "1"} if mode == "graph" else {}
         self.session = session_on(path, "cuda", arrays.row.num_threads, graph)
-        self.row = replace(arrays.row, mode=mode, milliseconds=[])
+        self.row = replace(arrays.row, mode=mode, provider_options=self.session.get_provider_options())
         self.next_feeds = itertools.cycle(arrays.feeds)
         self.inputs = {
             name: ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0) for name, value in arrays.feeds[0].items()
@@ -157,7 +176,15 @@ class TimedTorch(Timed):
         self.next_image = itertools.cycle(images)
         self.module = Extractor(load_encoder(encoder, dtype=dtype), options.layers)
         dtype_name = str(dtype).removeprefix("torch.")
-        self.row = Row(f"torch-{dtype_name}", dtype_name, encoder, num_threads, "torch", size_px=rules.size_px)
+        self.row = Row(
+            name=f"torch-{dtype_name}",
+            precision=dtype_name,
+            encoder=encoder,
+            num_threads=num_threads,
+            provider="torch",
+            size_px=rules.size_px,
+            milliseconds=UNTIMED,
+        )
         reference = options.reference(load_encoder(encoder))
         self.row.error = max(
             relative_error(value.float().numpy(), same)
@@ -181,29 +208,57 @@ def bench_images(size_px: int) -> list[ImageTensor]:
 def _error(session: ort.InferenceSession, options: ExtractorOptions, images: Sequence[ImageTensor]) -> float:
     reference = options.reference(load_encoder(architecture_of(options.encoder).name))
     return max(
-        relative_error(value, full)
+        relative_error(outputs[layer], full)
         for image in images
-        for value, full in zip(session.run(None, options.feeds(image)), reference(image), strict=True)
+        for outputs in [run_session(session, options.layers, options.feeds(image))]
+        for layer, full in zip(options.layers, reference(image), strict=True)
     )
 
 
 def _footprint(path: Path, provider: str, num_threads: int, size_px: int) -> dict[str, Any]:
-    """`footprint.measure` in a fresh process."""
-    arguments = [str(path.resolve()), provider, str(num_threads), str(size_px)]
-    command = [sys.executable, "-m", footprint.__name__, *arguments]
+    """`footprint.measure` in a fresh process, and the seconds from its start to its first result."""
+    started = time.time()
+    found = _in_fresh_process(footprint.__name__, path.resolve(), provider, num_threads, size_px)
+    return {"cold_start_seconds": found.pop("first_result_at") - started, **found}
+
+
+def _stylization_footprint(folder: Path, pictures: Sequence[Path], num_threads: int, size_px: int) -> dict[str, Any]:
+    """Of the bundle's program: seconds from its start to the picture, and what it holds."""
+    with tempfile.TemporaryDirectory() as temporary:
+        options = ["--models", folder.resolve(), "--size", size_px, "--threads", num_threads, "--json"]
+        started = time.time()
+        found = _in_fresh_process(runtime.__name__, *pictures, "-o", Path(temporary) / "out.png", *options)
+        return {"cold_start_seconds": time.time() - started, "peak_memory_mib": found["peak_memory_mib"]}
+
+
+def _in_fresh_process(module: str, *arguments: object) -> dict[str, Any]:
+    """The JSON object that a module of this package prints."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     beside = Path(__file__).parents[1]  # where this package is found, whatever it is called
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=beside)
     if done.returncode:
-        raise ModelError(f"'{path}' could not be run in a process of its own: {done.stderr.strip()[-200:]}")
+        said = done.stderr.strip().splitlines() or ["it was stopped, perhaps for want of memory"]
+        raise ModelError(f"A process of its own could not run '{arguments[0]}': {said[-1][:200]}.")
     return dict(json.loads(done.stdout))
 
 
-def export_variants(folder: Path) -> list[Path]:
-    """Every encoder of `precisions.variants` in every precision, as a file each."""
-    return [
-        export_extractor(ExtractorOptions(encoder=encoder, precision=precision), folder / f"{name}.onnx")
+def bench_files() -> dict[str, ExtractorOptions]:
+    """What `--all` makes, by name: every encoder in every precision, and the full one in all of `CASES`."""
+    files = {
+        name: ExtractorOptions(encoder=encoder, precision=precision)
         for name, (encoder, precision) in variants().items()
-    ]
+    }
+    full = {name: options for name, options in files.items() if options.encoder in ARCHITECTURES}
+    cases = {
+        f"{name}-{case}": replace(options, **change) for name, options in full.items() for case, change in CASES.items()
+    }
+    return files | cases
+
+
+def export_bench_files(folder: Path) -> list[Path]:
+    """All of `bench_files`, and the default bundle."""
+    files = [export_extractor(options, folder / f"{name}.onnx") for name, options in bench_files().items()]
+    return [*files, export_bundle(bundle_config(), folder / "bundle")]
 
 
 @contextmanager
@@ -225,41 +280,76 @@ def run_bench(
     threads: Sequence[int] = (1, 2),
     rules: Rules | None = None,
     allow_fallback: bool = False,
-) -> dict[str, Any]:
+) -> Record:
     """Measure every file on every provider with every number of threads, and torch beside them.
 
-    Returns:
-        the record, ready for JSON: `environment`, `rules`, `rows` with raw samples, and `not_run` with reasons.
+    Args:
+        paths: of extractors, and of bundles' folders, which stylize on the CPU.
 
     Raises:
-        ModelError: a file that is no extractor, an unknown provider, or one that did not really run.
+        ModelError: a file that is neither, an unknown provider, or one that did not really run.
     """
     rules = rules or Rules()
+    bundles = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if path not in bundles]
     not_run = [_why_not(provider) for provider in PROVIDERS if provider not in providers]
-    timed = [each for provider in providers for each in _timed_files(paths, provider, threads, rules, allow_fallback)]
-    encoders = {architecture_of(each.row.encoder).name for each in timed}
+    timed = [each for provider in providers for each in _timed_files(files, provider, threads, rules, allow_fallback)]
+    timed += _timed_torch({each.row.encoder for each in timed}, threads, rules, not_run)
+    timed += [TimedStylization(folder, number, rules) for folder in bundles for number in threads]
+    _measure(timed, rules)
+    return Record(
+        kind="export-bench",
+        environment=environment(torch.device("cpu")) | session_environment() | {"counts_energy": _counts_energy()},
+        rules=asdict(rules),
+        rows=[each.row for each in timed],
+        not_run=not_run,
+    )
+
+
+def _counts_energy() -> bool:
+    return EnergyMeter().joules is not None
+
+
+def _timed_torch(
+    encoders: Collection[str], threads: Sequence[int], rules: Rules, not_run: list[dict[str, str]]
+) -> list[Timed]:
     dtypes = [torch.float32]
     if has_fast_bfloat16(torch.device("cpu")):
         dtypes.append(torch.bfloat16)
     else:  # emulated, it takes ten times as long as float32, and nobody would use it
         not_run.append({"provider": "torch bfloat16", "reason": "this CPU multiplies it no faster than float32"})
-    timed += [
-        TimedTorch(encoder, dtype, number, rules)
-        for encoder in sorted(encoders)
-        for dtype in dtypes
-        for number in threads
-    ]
-    runs = [each.run for each in timed]
-    samples = in_turns(runs, min_runs=rules.num_runs, min_seconds=rules.seconds, warm_up=WARM_UP_RUNS, turn=TURN)
-    for each, seconds in zip(timed, samples, strict=True):
+    full = sorted({architecture_of(encoder).name for encoder in encoders})
+    return [TimedTorch(encoder, dtype, number, rules) for encoder in full for dtype in dtypes for number in threads]
+
+
+def _measure(timed: Sequence[Timed], rules: Rules) -> None:
+    """Fill the rows: in turns, what takes milliseconds apart from what takes seconds; then one after the other."""
+    quick = [each for each in timed if each.row.task == "features"]
+    whole = [each for each in timed if each.row.task == "stylization"]
+    samples = in_turns(
+        [each.run for each in quick],
+        min_runs=rules.num_runs,
+        min_seconds=rules.seconds,
+        warm_up=WARM_UP_RUNS,
+        turn=TURN,
+    ) + in_turns([each.run for each in whole], min_runs=rules.num_stylizations)
+    for each, seconds in zip([*quick, *whole], samples, strict=True):
         each.row.milliseconds = [1e3 * value for value in seconds]
-    return {
-        "kind": "export-bench",
-        "environment": environment(torch.device("cpu")) | session_environment(),
-        "rules": asdict(rules),
-        "rows": [asdict(each.row) for each in timed],
-        "not_run": not_run,
-    }
+        each.row.joules = _joules(each.run)
+    if rules.sustained_minutes:
+        for each in (each for each in timed if each.row.provider != "torch"):
+            (seconds,) = in_turns([each.run], min_runs=1, min_seconds=60 * rules.sustained_minutes)
+            each.row.sustained_milliseconds = [1e3 * value for value in seconds]
+
+
+def _joules(run: Callable[[], object]) -> float | None:
+    """Of one run, alone for a few seconds: what runs in turns cannot be told apart."""
+    meter = EnergyMeter()
+    if meter.joules is None:
+        return None
+    (seconds,) = in_turns([run], min_runs=1, min_seconds=ENERGY_SECONDS, warm_up=0)
+    joules = meter.joules
+    return None if joules is None else joules / len(seconds)
 
 
 def _why_not(provider: str) -> dict[str, str]:

@@ -26,12 +26,12 @@ from stylecore.files import check_folder, check_writable, reason
 from stylecore.isolation import isolated
 from stylecore.presets import make_config
 
-from . import runtime
 from .calibration import calibrated
 from .convolutions import with_stored_weights
 from .graphs import StyleTargets, StylizeStep, check_exportable
+from .manifest import FORMAT
 from .optimizers import StepOptimizer, make_step_optimizer
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .tracing import TraceInputs, add_metadata, tidy, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -48,6 +48,7 @@ STEP_PRECISIONS = {"fp32": "float32, weights of 8 bits", "int8": "bytes: several
 DEFAULT_PRECISION = "int8"
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
+RUNTIME_PARTS = ("runtime", "manifest", "pictures")
 WEIGHTS_FILE, MANIFEST = "weights.bin", "manifest.json"
 ALIGNMENT = 64  # bytes: weights can be used where they lie in the file
 
@@ -98,6 +99,7 @@ def build_targets(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     kinds = (("content", config.content_layers), ("gram", config.style_layers), ("mean", config.style_layers))
     names = [f"{kind}_{layer}" for kind, layers in kinds for layer in layers]
     model = trace(StyleTargets(encoder, config), inputs, names)
+    tidy(model)
     add_metadata(model, encoder, {"kind": "targets"})
     return model
 
@@ -107,6 +109,7 @@ def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(encoder, config)
     model = trace(step, _step_inputs(config, encoder, step.optimizer), step.output_names)
+    tidy(model)
     recipe = {"config": json.dumps(config.to_dict()), "state": json.dumps(state_slots(config))}
     add_metadata(model, encoder, {"kind": "step"} | recipe)
     return model
@@ -223,7 +226,7 @@ def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], fol
     (folder / "runtime.py").write_text(runtime_text(), encoding="utf-8")
     (folder / "LICENSE").write_text(licence_text(), encoding="utf-8")
     manifest = {
-        "format": runtime.FORMAT,
+        "format": FORMAT,
         "version": stylecore.__version__,
         **recipe,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())},
@@ -249,12 +252,12 @@ def share_weights(models: Sequence[onnx.ModelProto], path: Path) -> None:
 
 
 def runtime_text() -> str:
-    """`runtime.py` with `pictures.py` in the place of its import: one file that needs none of our packages."""
-    program, part = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("runtime.py", "pictures.py")
-    )
-    part = part.replace("from __future__ import annotations\n", "")  # stands at the head of the program
-    return re.sub(r"from \.pictures import \([^)]*\)\n", lambda _: part, program)
+    """`runtime.py` with its parts in the places of their imports: one file that needs none of our packages."""
+    program, *parts = (Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in RUNTIME_PARTS)
+    for name, part in zip(RUNTIME_PARTS[1:], parts, strict=True):
+        before, after = re.split(rf"from \.{name} import \([^)]*\)\n", program)
+        program = before + part.replace("from __future__ import annotations\n", "") + after  # it heads the program
+    return program
 
 
 def licence_text() -> str:

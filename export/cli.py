@@ -43,10 +43,12 @@ class ExportCommands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise CommandError("Stopped: nothing was written.", EXIT_INTERRUPTED) from error
-        except ModuleNotFoundError as error:
+        except ImportError as error:  # missing, or there and of no use
             if str(error.name).split(".")[0] not in EXTRA:
                 raise
-            raise CommandError(f"{error.name} is not installed: pip install 'stylecore[export]'.") from error
+            raise CommandError(
+                f"{error.name} is not installed or not whole: pip install 'stylecore[export]'."
+            ) from error
         except _user_errors() as error:
             raise CommandError(str(error)) from error
 
@@ -107,6 +109,7 @@ def extractor(
     size: Size = "dynamic",
     precision: Annotated[str, typer.Option(help=f"{', '.join(PRECISIONS)}.")] = "fp32",
     pixels: Annotated[bool, typer.Option("--pixels", help="Take uint8 NHWC, not float32 NCHW in [0, 1].")] = False,
+    batch: Annotated[int, typer.Option(help="Images at a time.")] = 1,
     ort: Annotated[bool, typer.Option("--ort", help="Write onnxruntime's mobile format beside it.")] = False,
 ) -> None:
     """Write the feature extractor as one ONNX file."""
@@ -122,6 +125,7 @@ def extractor(
         size=size,
         precision=precision,
         pixels=pixels,
+        batch=batch,
         **given,
     )
     if output.suffix.lower() == ".ort":
@@ -130,16 +134,21 @@ def extractor(
         check_writable(output.with_suffix(".ort"), ".ort")
     _print_written(export_extractor(options, output))
     if ort:
-        target, is_usable = convert_to_ort(output)
-        _print_written(target)
-        print(f"NNAPI or CoreML: {'expected to do well' if is_usable else 'no gain expected'} (usability checker).")
+        from .mobile import check_mobile
+
+        _print_written(convert_to_ort(output))
+        print("By onnxruntime's usability checker, of accelerators in phones:")
+        for verdict in check_mobile(output):
+            print(f"  {verdict}")
+        if size is None:
+            print("  They take fixed sizes alone: give one by --size.")
 
 
 @app.command()
 def verify(
     file: File,
     runtime: Annotated[
-        str, typer.Option(help="Whose numbers: onnxruntime, reference, openvino or web.")
+        str, typer.Option(help="Whose numbers: onnxruntime, reference, openvino, web or litert.")
     ] = "onnxruntime",
     as_json: AsJson = False,
 ) -> int:
@@ -165,9 +174,11 @@ def verify(
 
 @app.command()
 def bench(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Extractors.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="Extractors, and folders that bundle wrote.")
+    ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Make and time every encoder in every precision; int8 takes minutes.")
+        bool, typer.Option("--all", help="Make and time everything there is; int8 takes minutes.")
     ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for bench.json, .csv, .md, .png.")
@@ -178,6 +189,9 @@ def bench(
     threads: Annotated[Any, typer.Option(parser=_parse_threads, metavar="NUMBERS", help="Numbers of threads.")] = "1,2",
     size: Annotated[int, typer.Option(help="Height and width in px for dynamic files.", min=64, max=2048)] = 256,
     quick: Annotated[bool, typer.Option("--quick", help="64 runs and 6 s, not 1024 and 60 s.")] = False,
+    sustained: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Of each file without a pause, for the drift.", min=0, max=600)
+    ] = 0.0,
     allow_fallback: Annotated[bool, typer.Option(help="Go on where a provider did not really run.")] = False,
 ) -> None:
     """Time extractors, in turns, beside their error."""
@@ -186,7 +200,7 @@ def bench(
 
     import onnxruntime
 
-    from .benchmark import QUICK, Rules, export_variants, run_bench
+    from .benchmark import QUICK, Rules, export_bench_files, run_bench
     from .report import check_views, write_views
 
     if bool(files) == everything:
@@ -196,10 +210,10 @@ def bench(
     onnxruntime.set_default_logger_severity(4)  # a provider that is missing is said in our own words
     with TemporaryDirectory() as folder:
         record = run_bench(
-            files or export_variants(Path(folder)),
+            files or export_bench_files(Path(folder)),
             providers=providers,
             threads=threads,
-            rules=replace(QUICK if quick else Rules(), size_px=size),
+            rules=replace(QUICK if quick else Rules(), size_px=size, sustained_minutes=sustained),
             allow_fallback=allow_fallback,
         )
     if output is not None:
@@ -213,10 +227,11 @@ def views(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of what several make.")] = None,
 ) -> None:
     """Write bench.csv, bench.md and bench.png again from a record; of several machines' records machines.*."""
-    from .report import check_views, machines_table, read_record, write_machines, write_views
+    from .record import read_record
+    from .report import check_views, machines_table, write_machines, write_views
 
     found = [read_record(record) for record in records]
-    if len(found) == 1 and output is None and found[0]["rules"] is not None:  # not written by hand
+    if len(found) == 1 and output is None and found[0].rules is not None:  # not written by hand
         folder = records[0].parent
         check_views(folder)
         write_views(found[0], folder)
@@ -228,7 +243,7 @@ def views(
     _print_view(machines_table(found))
 
 
-def _print_table(record: dict[str, Any]) -> None:
+def _print_table(record: Any) -> None:
     from .report import table
 
     _print_view(table(record))

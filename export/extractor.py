@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import onnx
+import onnxruntime as ort
 import torch
 from torch import Tensor
 
@@ -24,10 +24,16 @@ from stylecore.metrics import CONTENT_LAYER
 
 from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
-from .runtime import Array, Values
-from .tracing import TraceInputs, add_metadata, trace, write_model
+from .runtime import Array, ModelError, Values
+from .sessions import read_metadata, session_on
+from .tracing import TraceInputs, add_metadata, check_seal, tidy, trace, write_model
 
+MAX_BATCH = 64
 TRACED_SIDE_PX = 96  # of dynamic graphs: any size at which every layer has several positions
+
+
+# Of inputs by name the type, as onnxruntime calls it, and the shape, None where it is dynamic; names of outputs.
+Signature = tuple[dict[str, tuple[str, list[int | None]]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class ExtractorOptions:
     size: int | None = None  # height and width in px; None: dynamic
     precision: str = "fp32"  # a key of PRECISIONS
     pixels: bool = False  # uint8 NHWC in, instead of float32 NCHW in [0, 1]
+    batch: int = 1  # images at a time
 
     def __post_init__(self) -> None:
         for field, choices in (("outputs", OUTPUTS), ("precision", PRECISIONS)):
@@ -51,6 +58,10 @@ class ExtractorOptions:
             raise OptionError("layers must name at least one layer, each once.")
         if self.components < 1:
             raise OptionError(f"components must be at least 1, not {self.components}.")
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise OptionError(f"batch must be between 1 and {MAX_BATCH}, not {self.batch}.")
+        if self.batch > 1 and self.outputs == "projected":
+            raise OptionError("Projected outputs are of one image: leave out batch.")
         if self.size is not None:
             check_resolution(self.size, self.size, self.layers)
             if self.size > MAX_SIZE_PX:
@@ -63,7 +74,7 @@ class ExtractorOptions:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ExtractorOptions:
-        """The inverse of `to_metadata`."""
+        """The inverse of `to_metadata`. Raises a KeyError, ValueError or OptionError for what that never writes."""
         return cls(
             encoder=metadata["encoder"],
             layers=tuple(metadata["layers"].split(",")),
@@ -71,14 +82,28 @@ class ExtractorOptions:
             components=int(metadata["components"]),
             size=None if metadata["size"] == "dynamic" else int(metadata["size"]),
             precision=metadata["precision"],
-            pixels=metadata["pixels"] == "True",
+            pixels={"True": True, "False": False}[metadata["pixels"]],
+            batch=int(metadata["batch"]),
         )
 
     def inputs(self, image: ImageTensor) -> dict[str, Tensor]:
-        """What the graph takes for an image (1, 3, H, W) in [0, 1], by input name. Bases, where there are any, are
-        random but always the same."""
-        first = torch.from_numpy(to_uint8(image)).unsqueeze(0) if self.pixels else image
-        return {"image": first} | (self._bases() if self.outputs == "projected" else {})
+        """What the graph takes for an image (1, 3, H, W) in [0, 1], by input name.
+
+        A batch is that image and shifted copies of it. Bases, where there are any, are random but always the same.
+        """
+        images = [image.roll(index, 3) for index in range(self.batch)]
+        batch = torch.stack([torch.from_numpy(to_uint8(each)) for each in images]) if self.pixels else torch.cat(images)
+        return {"image": batch} | (self._bases() if self.outputs == "projected" else {})
+
+    @property
+    def signature(self) -> Signature:
+        """What the graph takes and gives."""
+        side = self.size
+        image = [self.batch, side, side, 3] if self.pixels else [self.batch, 3, side, side]
+        inputs = {"image": (f"tensor({'uint8' if self.pixels else 'float'})", image)}
+        if self.outputs == "projected":
+            inputs |= {name: ("tensor(float)", list(basis.shape)) for name, basis in self._bases().items()}
+        return inputs, list(self.layers)
 
     def _bases(self) -> dict[str, Tensor]:
         """An orthonormal (N, K) for each layer, by input name."""
@@ -106,6 +131,43 @@ class ExtractorOptions:
         return run
 
 
+@dataclass(frozen=True)
+class ExtractorFile:
+    """A file that was written, opened."""
+
+    session: ort.InferenceSession
+    options: ExtractorOptions
+    weights_checksum: str
+
+
+def open_extractor(path: Path, provider: str = "cpu", num_threads: int = 1) -> ExtractorFile:
+    """Open an extractor, and see that its graph takes and gives what its metadata says.
+
+    Raises:
+        ModelError: the file is missing, damaged, changed, or no extractor of ours.
+    """
+    session = session_on(path, provider, num_threads)
+    metadata = read_metadata(session)
+    if metadata.get("kind") != "extractor":
+        raise ModelError(f"'{path}' is no extractor of this project: make one with stylecore export extractor.")
+    if path.suffix.lower() == ".onnx":  # onnxruntime's own format has the same metadata and other bytes
+        check_seal(path)
+    try:
+        found = ExtractorFile(session, ExtractorOptions.from_metadata(metadata), metadata["weights_checksum"])
+    except (KeyError, ValueError, OptionError) as error:
+        raise ModelError(f"'{path}' has metadata that no extractor has ({error}): export it again.") from error
+    if _signature(session) != found.options.signature:
+        raise ModelError(f"'{path}' has other inputs or outputs than its metadata says: export it again.")
+    return found
+
+
+def _signature(session: ort.InferenceSession) -> Signature:
+    def described(node: ort.NodeArg) -> tuple[str, list[int | None]]:
+        return node.type, [side if isinstance(side, int) else None for side in node.shape]
+
+    return {node.name: described(node) for node in session.get_inputs()}, [out.name for out in session.get_outputs()]
+
+
 @isolated()
 def export_extractor(options: ExtractorOptions, path: Path) -> Path:
     """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
@@ -120,6 +182,7 @@ def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelPr
     precision = PRECISIONS[options.precision]
     model = _trace(options, precision.prepare(encoder))
     model = precision.finish(model, lambda image: options.feeds(_resized(options, image)))
+    tidy(model)
     add_metadata(model, encoder, options.to_metadata())
     return model
 
@@ -140,20 +203,13 @@ def _trace(options: ExtractorOptions, encoder: FeatureMaps) -> onnx.ModelProto:
     return trace(module, TraceInputs(tuple(inputs.values()), list(inputs), axes), options.layers)
 
 
-def convert_to_ort(path: Path) -> tuple[Path, bool]:
-    """Write onnxruntime's mobile format beside an ONNX file.
-
-    Returns:
-        its path, and whether onnxruntime's usability checker expects it to do well on NNAPI or CoreML.
-    """
+def convert_to_ort(path: Path) -> Path:
+    """Write onnxruntime's mobile format beside an ONNX file."""
     from onnxruntime.tools.convert_onnx_models_to_ort import OptimizationStyle, convert_onnx_models_to_ort
-    from onnxruntime.tools.mobile_helpers.usability_checker import analyze_model
 
-    logger = logging.getLogger(__name__)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         model = Path(folder) / "model.onnx"  # not every name suits the converter
         model.write_bytes(path.read_bytes())
         convert_onnx_models_to_ort(model, Path(folder), [OptimizationStyle.Fixed])
         converted = model.with_suffix(".ort").read_bytes()
-        usable = analyze_model(path, logger=logger)
-    return write_file(path.with_suffix(".ort"), converted), bool(usable)
+    return write_file(path.with_suffix(".ort"), converted)

@@ -36,8 +36,8 @@ class Extractor(nn.Module):
     Args:
         encoder: an `Encoder`, or what has its signature.
         layers: whose values come out, in this order.
-        outputs: "features" (1, N, H', W'); "gram" F F^T / M, (1, N, N); or "projected", U^T (F F^T / M) U, (1, K, K).
-        pixels: take uint8 (1, H, W, 3), as cameras give it, instead of float32 (1, 3, H, W) in [0, 1].
+        outputs: "features" (B, N, H', W'); "gram" F F^T / M, (B, N, N); or "projected", U^T (F F^T / M) U, (B, K, K).
+        pixels: take uint8 (B, H, W, 3), as cameras give it, instead of float32 (B, 3, H, W) in [0, 1].
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Extractor(nn.Module):
         self.pixels = pixels
 
     def forward(
-        self, image: Float[Tensor, "1 3 H W"] | UInt8[Tensor, "1 H W 3"], *components: Float[Tensor, "_ _"]
+        self, image: Float[Tensor, "B 3 H W"] | UInt8[Tensor, "B H W 3"], *components: Float[Tensor, "_ _"]
     ) -> tuple[Tensor, ...]:
         """`components`: for "projected" alone, a basis U (N, K) for each layer, orthonormal columns."""
         if self.pixels:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from stylecore.encoders import ARCHITECTURES
 from stylecore.files import check_writable, write_file
@@ -17,12 +14,15 @@ from stylecore.report import Table, chart, document, new_figure, plain_ticks
 from stylecore.report.charts import COLORS, GREY
 
 from .precisions import PRECISIONS
-from .runtime import ModelError
+from .record import Latency, Record, Row, write_record
 
 COLUMNS = {
     "name": "{}",
+    "task": "{}",
     "encoder": "{}",
     "precision": "{}",
+    "input": "{}",
+    "batch": "{}",
     "threads": "{}",
     "asked": "{}",
     "actual": "{}",
@@ -36,113 +36,122 @@ COLUMNS = {
     "min_ms": "{:.2f}",
     "speedup": "{:.2f}",
     "error": "{:.4f}",
+    "drift": "{:+.1%}",
+    "joules": "{:.3f}",
     "file_mib": "{:.2f}",
     "peak_mib": "{:.0f}",
+    "cold_s": "{:.2f}",
     "session_s": "{:.3f}",
     "first_run_s": "{:.3f}",
 }
 TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
-# Of a row that was written by hand.
-UNKNOWN: dict[str, Any] = {
-    "encoder": "",
-    "precision": "",
-    "mode": "arrays",
-    **dict.fromkeys(("error", "file_mib", "peak_memory_mib", "session_seconds", "first_run_seconds")),
-}
+USUAL = {"task": "features", "input": "float32", "batch": 1, "mode": "arrays"}  # not worth a column
+PLAIN = ("float32", 1)  # input and batch of what the picture shows
 NO_ERROR = 1e-4  # of the picture: the least that is shown
-P99_FROM = 1000  # runs: under that, one percent is a handful of samples
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A record that `write_views` wrote, or that somebody wrote by hand (docs/phone.md): what it leaves out is unknown.
-
-    Raises:
-        ModelError: it is none, or lacks what makes a figure.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["kind"] == "export-bench":
-            rows = [_completed(row) for row in record["rows"]]
-            return {"rules": None, "not_run": [], **record, "environment": dict(record["environment"]), "rows": rows}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise ModelError(f"'{path}' is no record of stylecore export bench.")
-
-
-def _completed(row: dict[str, Any]) -> dict[str, Any]:
-    milliseconds = [float(value) for value in row["milliseconds"]]
-    if not milliseconds or min(milliseconds) <= 0:
-        raise ValueError("a row needs milliseconds")
-    made = UNKNOWN | {"actual": row["provider"]} | row
-    return made | {name: row[name] for name in ("name", "num_threads", "size_px")} | {"milliseconds": milliseconds}
-
-
-def summarize(record: dict[str, Any]) -> list[dict[str, Any]]:
+def summarize(record: Record) -> list[dict[str, Any]]:
     """One dict a row, by `COLUMNS`; None where there is nothing to say. `speedup` is the median against onnxruntime's
-    float32 of the same full encoder, provider, size and number of threads in the same record."""
-    medians = {_setting(row): float(np.median(row["milliseconds"])) for row in record["rows"] if _is_baseline(row)}
-    return [_summary(row, medians.get(_setting(row))) for row in record["rows"]]
+    float32 of the same full encoder, provider, size, batch and number of threads in the same record."""
+    medians = {_setting(row): row.latency.median for row in record.rows if _is_baseline(row)}
+    return [_summary(row, medians.get(_setting(row))) for row in record.rows]
 
 
-def _setting(row: dict[str, Any]) -> tuple[Any, ...]:
-    provider = "cpu" if row["provider"] == "torch" else row["provider"]
-    return provider, row["num_threads"], row["size_px"]
+def _setting(row: Row) -> tuple[Any, ...]:
+    provider = "cpu" if row.provider == "torch" else row.provider
+    return row.task, provider, row.num_threads, row.size_px, row.batch
 
 
-def _is_baseline(row: dict[str, Any]) -> bool:
-    is_full = row["encoder"] in ARCHITECTURES  # a reduced one has a name of its own
-    return is_full and row["precision"] == "fp32" and row["mode"] == "arrays" and row["provider"] != "torch"
+def _is_baseline(row: Row) -> bool:
+    is_full = row.encoder in ARCHITECTURES  # a reduced one has a name of its own
+    is_plain = row.precision == "fp32" and row.mode == "arrays" and row.input == "float32"
+    return is_full and is_plain and row.provider != "torch"
 
 
-def _summary(row: dict[str, Any], baseline_ms: float | None) -> dict[str, Any]:
-    samples = np.array(row["milliseconds"])
-    p50, p90, p99 = np.percentile(samples, (50, 90, 99))
+def _summary(row: Row, baseline_ms: float | None) -> dict[str, Any]:
+    latency = row.latency
     return {
-        "name": row["name"],
-        "encoder": row["encoder"],
-        "precision": row["precision"],
-        "threads": row["num_threads"],
-        "asked": row["provider"],
-        "actual": row["actual"],
-        "mode": row["mode"],
-        "px": row["size_px"],
-        "runs": len(samples),
-        "p50_ms": p50,
-        "p90_ms": p90,
-        "p99_ms": p99 if len(samples) >= P99_FROM else None,
-        "mean_ms": samples.mean(),
-        "min_ms": samples.min(),
-        "speedup": None if baseline_ms is None else baseline_ms / p50,
-        "error": row["error"],
-        "file_mib": row["file_mib"],
-        "peak_mib": row["peak_memory_mib"],
-        "session_s": row["session_seconds"],
-        "first_run_s": row["first_run_seconds"],
+        "name": row.name,
+        "task": row.task,
+        "encoder": row.encoder,
+        "precision": row.precision,
+        "input": row.input,
+        "batch": row.batch,
+        "threads": row.num_threads,
+        "asked": row.provider,
+        "actual": row.actual,
+        "mode": row.mode,
+        "px": row.size_px,
+        "runs": len(row.milliseconds),
+        "p50_ms": latency.median,
+        "p90_ms": latency.p90,
+        "p99_ms": latency.p99,
+        "mean_ms": latency.milliseconds.mean(),
+        "min_ms": latency.milliseconds.min(),
+        "speedup": None if baseline_ms is None else baseline_ms / latency.median,
+        "error": row.error,
+        "drift": Latency(row.sustained_milliseconds).drift if row.sustained_milliseconds else None,
+        "joules": row.joules,
+        "file_mib": row.file_mib,
+        "peak_mib": row.peak_memory_mib,
+        "cold_s": row.cold_start_seconds,
+        "session_s": row.session_seconds,
+        "first_run_s": row.first_run_seconds,
     }
 
 
-def table(record: dict[str, Any]) -> Table:
-    """The rows by `COLUMNS`."""
-    rows = ([summary[name] for name in COLUMNS] for summary in summarize(record))
-    return Table.of(COLUMNS, rows, left=("encoder", "precision", "asked", "actual", "mode"))
+def table(record: Record) -> Table:
+    """The rows by those of `COLUMNS` that say something."""
+    summaries = summarize(record)
+    said = {name: form for name, form in COLUMNS.items() if any(_says(summary, name) for summary in summaries)}
+    rows = ([summary[name] for name in said] for summary in summaries)
+    return Table.of(said, rows, left=("task", "encoder", "precision", "input", "asked", "actual", "mode"))
 
 
-def to_markdown(record: dict[str, Any]) -> str:
+def _says(summary: dict[str, Any], name: str) -> bool:
+    """Whether a row's value is there and not the usual one."""
+    return summary[name] not in (None, "") and summary[name] != USUAL.get(name)
+
+
+def to_markdown(record: Record) -> str:
     """The table, with where and how it was measured, and what was not run."""
-    environment, rules = record["environment"], record["rules"]
-    not_run = "\n".join(f"- {row['provider']} ({row['reason']})" for row in record["not_run"])
+    where, rules = record.environment, record.rules or {}
+    not_run = "\n".join(f"- {row['provider']} ({row['reason']})" for row in record.not_run)
     return document(
-        f"{environment['cpu']}, {environment['system']}; onnxruntime {environment['onnxruntime']}, torch "
-        f"{environment['torch']}. At least {rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in "
-        "turns, one image at a time. `error` is the largest relative error of any layer and image against the full "
-        "encoder in torch float32; `speedup` is against onnxruntime float32 of the full encoder.",
+        f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}. At least "
+        f"{rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in turns, one image at a time. `error` "
+        "is the largest relative error of any layer and image against the full encoder in torch float32; `speedup` is "
+        "against onnxruntime float32 of the full encoder.",
+        *_more_words(record),
         table(record),
         "Not run:" if not_run else "All providers were run.",
         not_run,
     )
 
 
-def machines_table(records: Sequence[dict[str, Any]]) -> Table:
+def _more_words(record: Record) -> list[str]:
+    """Of what only some records have."""
+    minutes = (record.rules or {}).get("sustained_minutes")
+    words = {
+        "`stylization` is a whole one by a bundle, from photo and style to picture.": _any(record, "task", "features"),
+        "`batch`: of that many images at a time, all of which a run's milliseconds are of.": _any(record, "batch", 1),
+        "`cold_s` is from the start of a process to its first result.": _any(record, "cold_start_seconds"),
+        f"`drift`: the last tenth's median over the first's, less 1, in {minutes} minutes without a pause.": _any(
+            record, "sustained_milliseconds", []
+        ),
+        "`joules` are of one run, of all the machine's CPUs by RAPL.": _any(record, "joules"),
+        "Energy: this machine has no counter that can be read.": record.environment.get("counts_energy") is False,
+    }
+    said = " ".join(text for text, holds in words.items() if holds)
+    return [said] if said else []
+
+
+def _any(record: Record, field: str, usual: Any = None) -> bool:
+    """Whether a row has something else than usual there."""
+    return any(getattr(row, field) != usual for row in record.rows)
+
+
+def machines_table(records: Sequence[Record]) -> Table:
     """The rows of several machines' records, file by file."""
     columns = {"name": "{}", "machine": "{}", "provider": "{}", "mode": "{}", "threads": "{}", "px": "{}"}
     columns |= {"runs": "{}", "p50_ms": "{:.2f}", "p90_ms": "{:.2f}", "speedup": "{:.2f}", "error": "{:.4f}"}
@@ -155,15 +164,15 @@ def machines_table(records: Sequence[dict[str, Any]]) -> Table:
     return Table.of(columns, rows, left=("machine", "provider", "mode"))
 
 
-def _machine(record: dict[str, Any]) -> str:
-    environment = record["environment"]
+def _machine(record: Record) -> str:
+    environment = record.environment
     return ", ".join(str(environment[key]) for key in ("cpu", "system", "onnxruntime") if key in environment)
 
 
 @chart
-def machines_picture(records: Sequence[dict[str, Any]]) -> Any:
+def machines_picture(records: Sequence[Record]) -> Any:
     """Median latency of each file on each machine at its best number of threads."""
-    names = sorted({row["name"] for record in records for row in record["rows"]})
+    names = sorted({row.name for record in records for row in record.rows})
     figure, ((axes,),) = new_figure(8.5, 1.5 + 0.35 * len(names))
     for color, record in zip(itertools.cycle(COLORS), records, strict=False):
         best: dict[str, float] = {}
@@ -177,7 +186,7 @@ def machines_picture(records: Sequence[dict[str, Any]]) -> Any:
     return figure
 
 
-def write_machines(records: Sequence[dict[str, Any]], folder: Path) -> None:
+def write_machines(records: Sequence[Record], folder: Path) -> None:
     """Write machines.csv, .md and .png, all of them or none. Raises an OutputError where the folder takes none."""
     for suffix in (".csv", ".md", ".png"):
         check_writable(folder / f"machines{suffix}", suffix)
@@ -189,10 +198,10 @@ def write_machines(records: Sequence[dict[str, Any]], folder: Path) -> None:
 
 
 @chart
-def picture(record: dict[str, Any]) -> Any:
+def picture(record: Record) -> Any:
     """Median latency against error: a panel for each number of threads, a colour for each encoder, a marker for each
     precision (hollow: torch); the frontier joins the variants that nothing beats in both."""
-    summaries = summarize(record)
+    summaries = [row for row in summarize(record) if row["error"] is not None and (row["input"], row["batch"]) == PLAIN]
     threads = sorted({summary["threads"] for summary in summaries})
     encoders = list(dict.fromkeys(summary["encoder"] for summary in summaries))
     figure, (panels,) = new_figure(2.5 + 4 * len(threads), 4.6, 1, len(threads), sharey=True)
@@ -240,8 +249,8 @@ def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 # By the suffix of its file: the record itself, and its views.
-VIEWS: dict[str, Callable[[dict[str, Any]], bytes]] = {
-    ".json": lambda record: json.dumps(record).encode() + b"\n",
+VIEWS: dict[str, Callable[[Record], bytes]] = {
+    ".json": write_record,
     ".csv": lambda record: table(record).csv().encode(),
     ".md": lambda record: to_markdown(record).encode(),
     ".png": picture,
@@ -254,7 +263,7 @@ def check_views(folder: Path) -> None:
         check_writable(folder / f"bench{suffix}", suffix)
 
 
-def write_views(record: dict[str, Any], folder: Path) -> None:
+def write_views(record: Record, folder: Path) -> None:
     """Write bench.json, bench.csv, bench.md and bench.png, all of them or, where one cannot be made, none."""
     for suffix, data in [(suffix, view(record)) for suffix, view in VIEWS.items()]:
         write_file(folder / f"bench{suffix}", data)

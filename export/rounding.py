@@ -47,7 +47,7 @@ def rounded_to_own_range(
 
 
 def unpacked(
-    weight: Integer[Tensor, "N *sides"], steps: Float[Tensor, " N"] | Float[Tensor, ""]
+    weight: Integer[Tensor, N * sides], steps: Float[Tensor, " N"] | Float[Tensor, ""]
 ) -> Float[Tensor, N * sides]:
     """Whole numbers times the step of each row, or of all."""
     if torch.onnx.is_in_onnx_export():

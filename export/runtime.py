@@ -10,6 +10,7 @@ used.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -25,19 +26,36 @@ if __name__ == "__main__":
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, stop)
+    try:
+        for module, member in (("numpy", "ndarray"), ("onnxruntime", "InferenceSession"), ("PIL.Image", "Image")):
+            getattr(importlib.import_module(module), member)
+    except (ImportError, AttributeError) as error:  # the second: a folder of that name
+        print(f"stylize: {error}: pip install numpy pillow onnxruntime.", file=sys.stderr)
+        sys.exit(2)
 
 import argparse
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import onnxruntime as ort
 
+from .manifest import (
+    FORMAT,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    Manifest,
+    Recipe,
+    SlotFields,
+    StageFields,
+    find_fault,
+)
 from .pictures import (
     LEVELS,
     MAX_SIDE_PX,
@@ -52,11 +70,13 @@ from .pictures import (
     save_png,
 )
 
+if not hasattr(ort, "InferenceSession"):  # a folder of that name, such as a clone of its repository
+    raise ImportError("what is called onnxruntime here is another thing", name="onnxruntime")
+
 Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 
-FORMAT = 2  # of the manifest
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
-MAX_STEPS, MAX_THREADS, MAX_SEED, MAX_WEIGHT = 100_000, 256, 2**63 - 1, 10**12
+MAX_THREADS, MAX_SEED = 256, 2**63 - 1
 SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
 # Threads that wait must not take a core from those that run, in this process or another.
 SESSION_CONFIG = {"session.intra_op.allow_spinning": "0"}
@@ -92,20 +112,29 @@ def run_session(session: ort.InferenceSession, outputs: Sequence[str], inputs: V
     try:
         return dict(zip(outputs, session.run(outputs, inputs), strict=True))
     except Exception as error:  # of as many kinds
-        raise ModelError(f"The step could not be computed: {_reason(str(error))}.") from error
+        raise ModelError(f"The model could not be computed: {_reason(str(error))}.") from error
+
+
+# What onnxruntime says, and words that help.
+REASONS = {
+    r"allocat|bad_alloc": "it does not fit into memory, so choose a smaller --size",
+    r"opset.*support": "it needs a newer onnxruntime (its opset is not supported): pip install --upgrade onnxruntime",
+    r"IR version": "it needs a newer onnxruntime (its form is not supported): pip install --upgrade onnxruntime",
+    r"No Op registered for (\w+)|error: (\S+)\(.*is not a registered": "this onnxruntime lacks its operator {}: pip "
+    "install --upgrade onnxruntime",
+    r"(?i)external.*(file|data)": "the file with its weights is missing or damaged: keep the files of a model in one "
+    "folder",
+    r"Protobuf parsing failed|No graph was found": "it is damaged, cut short or no ONNX model: export it again",
+}
 
 
 def _reason(message: str) -> str:
     """onnxruntime's message in words that help."""
-    if "allocat" in message or "bad_alloc" in message:
-        return "it does not fit into memory, so choose a smaller --size"
-    if "opset" in message and "support" in message:
-        return "it needs a newer onnxruntime (its opset is not supported): pip install --upgrade onnxruntime"
-    if "external" in message.lower() and ("file" in message.lower() or "data" in message.lower()):
-        return "the file with its weights is missing or damaged: keep the files of a model in one folder"
-    if "Protobuf parsing failed" in message or "No graph was found" in message:
-        return "it is damaged, cut short or no ONNX model: export it again"
-    return f"onnxruntime says '{' '.join(message.split())[:200]}'"
+    line = " ".join(message.split())
+    for pattern, words in REASONS.items():
+        if found := re.search(pattern, line):
+            return words.format(*filter(None, found.groups()))
+    return f"onnxruntime says '{line[:200]}'"
 
 
 @dataclass(frozen=True)
@@ -130,21 +159,37 @@ class Bundle:
     """
 
     def __init__(self, folder: Path, num_threads: int = 0) -> None:
-        manifest = folder / "manifest.json"
-        try:
-            self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
-            if self.manifest["format"] != FORMAT:
-                raise ModelError(f"'{manifest}' has another format: use the runtime.py in its own folder.")
-            self.config: dict[str, Any] = self.manifest["config"]
-            self.slots: dict[str, dict[str, str]] = self.manifest["state"]  # as `StateSlot` of optimizers.py has it
-            checksums: dict[str, str] = dict(self.manifest["files"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"'{folder}' is no bundle: make one with stylecore export bundle -o DIR.") from error
-        for name, checksum in checksums.items():
+        self.manifest = read_manifest(folder)
+        self.config: Recipe = self.manifest["config"]
+        self.slots: dict[str, SlotFields] = self.manifest["state"]
+        for name, checksum in self.manifest["files"].items():
             _check_file(folder / name, checksum)
         # A pattern is made after a first run and held beside what that took: 200 MiB at 256 px, for 2 % of the time.
         self.targets = open_session(folder / "targets.onnx", num_threads, memory_pattern=False)
         self.step = open_session(folder / "step.onnx", num_threads, memory_pattern=False)
+        self._check_graphs()
+
+    def _check_graphs(self) -> None:
+        """Whether the graphs take and give what the manifest says."""
+        config, inputs = self.config, {node.name: node.shape for node in self.step.get_inputs()}
+        terms = [f"content_{layer}" for layer in config["content_layers"]]
+        terms += [f"gram_{layer}" for layer in config["style_layers"]]
+        projected = config["style_layers"] if config["loss"] == "pca" else []
+        fixed = {*terms, *(f"weight_{term}" for term in terms), *(f"components_{layer}" for layer in projected)}
+        made = {node.name for node in self.targets.get_outputs()}
+        known = {node.name for node in self.step.get_outputs()} | self.slots.keys()
+        if not (
+            inputs.keys() == fixed | self.slots.keys()
+            and "image" in self.slots
+            and self.slots["image"]["start"] == "image"
+            and all(len(inputs[name]) in (0, 4) for name in self.slots)
+            and {*terms, *(f"mean_{layer}" for layer in projected)} <= made
+            and {"loss", *(slot["next"] for slot in self.slots.values())} <= known
+            and set(projected) <= self.manifest["num_components"].keys()
+        ):
+            raise ModelError(
+                "The bundle's graphs are not what its manifest says: make it again with stylecore export bundle."
+            )
 
     def stylize_steps(
         self,
@@ -190,12 +235,9 @@ class Bundle:
 
     def _first_state(self, image: Array) -> Values:
         """The step's inputs that change, before the first step from `image` (1, 3, H, W), in 8-bit levels."""
-        sides = {"height": image.shape[2], "width": image.shape[3]}
-        shapes = {node.name: [sides.get(side, side) for side in node.shape] for node in self.step.get_inputs()}
-        return {
-            name: image if slot["start"] == "image" else np.zeros(shapes[name], np.float32)
-            for name, slot in self.slots.items()
-        }
+        is_scalar = {node.name: not node.shape for node in self.step.get_inputs()}  # all others have the image's shape
+        zeros = {name: np.zeros(() if is_scalar[name] else image.shape, np.float32) for name in self.slots}
+        return {name: image if slot["start"] == "image" else zeros[name] for name, slot in self.slots.items()}
 
     def _step(self, inputs: Values) -> Values:
         """One step: its inputs, and what it made of them. Handing OrtValues over instead of arrays was no faster."""
@@ -230,10 +272,32 @@ class Bundle:
         return {f"weight_{name}": np.array(weight / unit, np.float32)}
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """A bundle's manifest. Raises a ModelError for whatever is none, or of another version."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"'{folder}' is no bundle: make one with stylecore export bundle -o DIR.") from error
+    if isinstance(manifest, dict) and manifest.get("format", FORMAT) != FORMAT:
+        raise ModelError(f"'{path}' has another format: use the runtime.py in its own folder.")
+    fault = find_fault(manifest, Manifest, "it")
+    for kind in ("content", "style"):
+        if not fault and len(manifest["config"][f"{kind}_layers"]) != len(manifest["config"][f"{kind}_layer_weights"]):
+            fault = f"'{kind}_layer_weights' must have a weight for each of its layers"
+    if fault:
+        raise ModelError(f"'{path}' is damaged ({fault}): make the bundle again with stylecore export bundle.")
+    return cast(Manifest, manifest)
+
+
 def _check_file(path: Path, checksum: str) -> None:
     if not path.is_file():
         raise ModelError(f"The bundle lacks '{path.name}': make it again with stylecore export bundle.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"The bundle's '{path.name}' may not be read: {error.strerror}.") from error
+    if found != checksum:
         raise ModelError(f"'{path.name}' is damaged or not of this bundle: its checksum is not the manifest's.")
 
 
@@ -271,7 +335,7 @@ def fit_basis(gram: Array, mean: Array, num_components: int, centered: bool) -> 
 
 
 def plan_stages(
-    stages: Sequence[dict[str, Any]], shape: Sequence[int], longer_side: int, num_steps: int
+    stages: Sequence[StageFields], shape: Sequence[int], longer_side: int, num_steps: int
 ) -> list[tuple[int, int]]:
     """(longer side in px, steps) of each stage, as the library plans them for a content image of `shape`.
 
@@ -350,7 +414,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "loss": bundle.config["loss"],
         "size_px": list(last.image.shape[2:]),
         "peak_memory_mib": None if peak is None else round(peak),
-        "config": bundle.config | config,
+        "config": {**bundle.config, **config},
         "seconds_setup": round(ready - started, 3),
     }
 

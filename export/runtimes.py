@@ -5,21 +5,29 @@ A new one is a function from a file and its feeds to `Ran`, in `RUNTIMES`.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import torch
 
+from stylecore.encoders import load_encoder
 from stylecore.errors import unknown
 
+from .extractor import open_extractor
+from .graphs import Extractor
 from .runtime import Array, ModelError, Values, open_session
 
 WEB_RUNNER = Path(__file__).with_name("web") / "run.mjs"
@@ -87,6 +95,38 @@ def run_openvino(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
     return _timed(lambda feed: list(model(feed).values()), feeds, repeats, openvino.__version__.partition("-")[0])
 
 
+def run_litert(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
+    """LiteRT on one thread of the CPU: of an extractor in float32 its twin, which is converted from torch."""
+    try:
+        import litert_torch
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise MissingRuntimeError(
+            "LiteRT is not installed: pip install 'stylecore[export,litert]' in an environment of its own."
+        ) from None
+    options = open_extractor(path).options
+    if options.precision != "fp32":
+        raise ModelError(f"LiteRT has no twin of '{path}': name an extractor in fp32.")
+    encoder = load_encoder(options.encoder)
+    for parameter in encoder.parameters():  # its converter reads large tensors as if they lay in torch's usual order
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+    module = Extractor(encoder, options.layers, options.outputs, options.pixels).eval()
+    parts = []
+    for feed in feeds:  # a twin's sizes are fixed
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            twin = litert_torch.convert(module, tuple(map(torch.from_numpy, feed.values())))
+            content = twin.model_content()
+        twin.set_interpreter_builder(partial(Interpreter, model_content=content, num_threads=1))
+        parts.append(_timed(partial(_run_twin, twin), [feed], repeats, ""))
+    outputs = [output for part in parts for output in part.outputs]
+    return Ran(version("ai-edge-litert"), outputs, [took for part in parts for took in part.milliseconds])
+
+
+def _run_twin(twin: Any, feed: Values) -> list[Array]:
+    outputs = twin(*feed.values())
+    return [outputs] if isinstance(outputs, np.ndarray) else list(outputs)
+
+
 def run_web(path: Path, feeds: Sequence[Values], repeats: int) -> Ran:
     """onnxruntime-web in Node, WebAssembly on one thread: what a browser without WebGPU computes."""
     import onnx
@@ -136,6 +176,7 @@ RUNTIMES = {
     "reference": Runtime("ONNX reference evaluator", run_reference),
     "openvino": Runtime("OpenVINO", run_openvino),
     "web": Runtime("onnxruntime-web", run_web),
+    "litert": Runtime("LiteRT", run_litert),
 }
 
 

@@ -60,17 +60,13 @@ def _providers(provider: str, options: Mapping[str, str]) -> list[Any]:
 
 
 def read_metadata(session: ort.InferenceSession) -> dict[str, str]:
-    """What this project wrote into the file's metadata; empty for any other file."""
-    pairs = session.get_modelmeta().custom_metadata_map.items()
+    """What this project wrote into the file's metadata; empty for any other file. Raises a ModelError for bytes that
+    are no text."""
+    try:
+        pairs = session.get_modelmeta().custom_metadata_map.items()
+    except UnicodeDecodeError as error:
+        raise ModelError("The file's metadata is no text: it is damaged, so export it again.") from error
     return {key.removeprefix(METADATA_PREFIX): value for key, value in pairs if key.startswith(METADATA_PREFIX)}
-
-
-def read_extractor_metadata(session: ort.InferenceSession, path: Path) -> dict[str, str]:
-    """`read_metadata` of an extractor. Raises a ModelError for anything else."""
-    metadata = read_metadata(session)
-    if metadata.get("kind") != "extractor":
-        raise ModelError(f"'{path}' is no extractor of this project: make one with stylecore export extractor.")
-    return metadata
 
 
 def profile_providers(path: Path, provider: str, feeds: Values) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import warnings
@@ -19,9 +20,11 @@ import stylecore
 from stylecore.encoders import Encoder
 from stylecore.files import write_file
 
+from .runtime import ModelError
 from .sessions import METADATA_PREFIX
 
 OPSET = 20
+SEAL = f"{METADATA_PREFIX}content_checksum"
 LICENCES = (
     "Graph: MIT. Weights of VGG-16 and VGG-19: Visual Geometry Group, University of Oxford, CC BY 4.0 "
     "(https://creativecommons.org/licenses/by/4.0/), changed as the project's NOTICE says."
@@ -92,6 +95,48 @@ def add_metadata(model: onnx.ModelProto, encoder: Encoder, metadata: Mapping[str
     onnx.helper.set_model_props(model, {f"{METADATA_PREFIX}{key}": value for key, value in properties.items()})
 
 
+def tidy(model: onnx.ModelProto) -> None:
+    """Remove what no runtime needs: constants that no node reads any more, and the shapes of inner values.
+
+    Whoever wants those infers them; tract, told of what size an image is, refuses a step that has them.
+    """
+    read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    del model.graph.value_info[:]
+
+
+def sealed(model: onnx.ModelProto) -> bytes:
+    """The model as a file, with a checksum of all its bytes as its last entry of metadata."""
+    model = _without_seal(model)
+    body = model.SerializeToString()
+    return body + _seal(body)
+
+
+def check_seal(path: Path) -> None:
+    """Raise a ModelError if a file is not, byte for byte, what `sealed` made."""
+    data = path.read_bytes()
+    body = data[: -len(_seal(b""))]
+    if data != body + _seal(body):
+        raise ModelError(f"'{path}' is not as it was written, damaged or changed by another program: export it again.")
+
+
+def _seal(body: bytes) -> bytes:
+    """A model that has one entry of metadata and nothing else: appended, it is merged into the one before it."""
+    model = onnx.ModelProto()
+    model.metadata_props.add(key=SEAL, value=hashlib.sha256(body).hexdigest())
+    return model.SerializeToString()
+
+
+def _without_seal(model: onnx.ModelProto) -> onnx.ModelProto:
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    del made.metadata_props[:]
+    made.metadata_props.extend(entry for entry in model.metadata_props if entry.key != SEAL)
+    return made
+
+
 def write_model(model: onnx.ModelProto, path: Path) -> Path:
     """Write one file, whole or not at all. Raises an OutputError where that is impossible."""
-    return write_file(path, model.SerializeToString())
+    return write_file(path, sealed(model))

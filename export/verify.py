@@ -14,11 +14,10 @@ from stylecore.images import ImageTensor, resize_image
 from stylecore.isolation import isolated
 from stylecore.sample_images import EVALUATION, load_photo
 
-from .extractor import ExtractorOptions
+from .extractor import ExtractorOptions, open_extractor
 from .precisions import PRECISIONS
 from .runtime import Array, ModelError
 from .runtimes import find_runtime, run_on
-from .sessions import read_extractor_metadata, session_on
 
 DYNAMIC_SIZES = ((256, 256), (192, 320), (333, 250))  # (height, width) in px
 
@@ -62,17 +61,18 @@ def verify(path: Path, runtime: str = "onnxruntime") -> Verification:
             missing, or does not run it.
     """
     find_runtime(runtime)
-    session = session_on(path)
-    metadata = read_extractor_metadata(session, path)
+    file = open_extractor(path)
+    options = file.options
     if path.suffix.lower() == ".onnx":
         _check_form(path)
-    options = ExtractorOptions.from_metadata(metadata)
     encoder = load_encoder(options.encoder)
-    if encoder.checksum != metadata["weights_checksum"]:
+    if encoder.checksum != file.weights_checksum:
         raise ModelError(f"'{path}' was made from other weights of {options.encoder}: export it again.")
     references = options.reference(encoder), options.reference(load_encoder(encoder.architecture.name))
     images = check_images(options)
     ran = run_on(runtime, path, [options.feeds(image) for image in images])
+    if any(len(outputs) != len(options.layers) for outputs in ran.outputs):
+        raise ModelError(f"{runtime} gave another number of outputs than '{path}' has: try another version of it.")
     errors = [_errors(found, *(f(x) for f in references)) for x, found in zip(images, ran.outputs, strict=True)]
     largest = np.max(np.array(errors), axis=0)
     return Verification(

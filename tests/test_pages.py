@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from paths import ROOT
 from stylecore_export import report
+from stylecore_export.record import read_record
 
 from benchmarks import bundle, security_figures
 from stylecore.bench import bench_markdown, read_bench
@@ -26,10 +27,10 @@ PAGES: dict[str, Callable[[], str]] = {
     "benchmarks/reduced_encoders.md": lambda: of_json(
         build_reduced_encoders.to_markdown, "benchmarks/reduced_encoders.json"
     ),
-    f"{EXPORT}/bench.md": lambda: of_json(report.to_markdown, f"{EXPORT}/bench.json"),
-    f"{EXPORT}/bench.csv": lambda: of_json(lambda record: report.table(record).csv(), f"{EXPORT}/bench.json"),
-    f"{EXPORT}/full/bench.md": lambda: of_json(report.to_markdown, f"{EXPORT}/full/bench.json"),
-    f"{EXPORT}/full/bench.csv": lambda: of_json(lambda record: report.table(record).csv(), f"{EXPORT}/full/bench.json"),
+    f"{EXPORT}/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "bench.json")),
+    f"{EXPORT}/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "bench.json")).csv(),
+    f"{EXPORT}/full/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "full/bench.json")),
+    f"{EXPORT}/full/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "full/bench.json")).csv(),
     f"{EXPORT}/bundle.md": lambda: of_json(bundle.to_markdown, f"{EXPORT}/bundle.json"),
     "security/figures.md": lambda: security_figures.render(DOCS / "security"),
 }

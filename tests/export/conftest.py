@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from paths import ROOT
-from stylecore_export import benchmark, bundle, extractor, quantize, verify
+from stylecore_export import benchmark, bundle, extractor, quantize, runtimes, verify
 from stylecore_export.cli import main
 from torch import nn
 
@@ -37,7 +37,7 @@ def loading(encoder: Encoder) -> Iterator[Encoder]:
         return loaded.to(device)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (benchmark, bundle, extractor, verify):
+        for module in (benchmark, bundle, extractor, runtimes, verify):
             patch.setattr(module, "load_encoder", load)
         patch.setattr(quantize, "FITTING", ["chelsea", "coffee"])
         patch.setattr(quantize, "NUM_AUGMENTED", 8)

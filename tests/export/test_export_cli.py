@@ -32,6 +32,16 @@ def test_a_missing_extra_is_said_in_one_line(run_without: RunWithout) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_another_thing_called_onnxruntime_is_said_in_one_line(run_without: RunWithout) -> None:
+    script = (
+        "import types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime')\n"
+        "from stylecore_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = run_without([], script, "stylize", "a.png", "b.png", "--models", "x")
+    assert done.returncode == 2
+    assert done.stderr == "export: onnxruntime is not installed or not whole: pip install 'stylecore[export]'.\n"
+
+
 def test_a_checkout_runs_it_by_its_folder() -> None:
     command = [sys.executable, "-m", "export", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -80,7 +90,8 @@ def test_every_output_is_tried_before_the_work(
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "file.txt").touch()
     (tmp_path / "record" / "bench.json").write_text(
-        '{"kind": "export-bench", "environment": {}, "rules": {}, "rows": []}'
+        '{"kind": "export-bench", "environment": {}, "rules": {}, "rows": [{"name": "x", "num_threads": 1, '
+        '"provider": "cpu", "size_px": 64, "milliseconds": [1]}]}'
     )
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))

@@ -56,7 +56,7 @@ def work(tmp_path: Path) -> dict[str, Callable[[], Any]]:
     return {
         "extractor": lambda: export_extractor(extractor, file).read_bytes(),
         "verify": lambda: verify(file).checks,
-        "bench": lambda: [row["error"] for row in run_bench([file], threads=[1], rules=BRIEF)["rows"]],
+        "bench": lambda: [row.error for row in run_bench([file], threads=[1], rules=BRIEF).rows],
         "bundle": lambda: [path.read_bytes() for path in sorted(export_bundle(recipe, tmp_path / "bundle").iterdir())],
     }
 

@@ -1,6 +1,7 @@
 """Extractors as files: they say what they are, hold nothing of this machine, and compute what torch computes."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stylecore_export.extractor import ExtractorOptions, build_extractor
 from stylecore_export.precisions import PRECISIONS
 from stylecore_export.quantize import RescaledEncoder, convolutions, half_precision, round_weights, rounded_to_int8
 from stylecore_export.sessions import read_metadata, session_on
+from stylecore_export.tracing import write_model
 from stylecore_export.verify import verify
 from torch import Tensor
 
@@ -91,7 +93,9 @@ def test_a_projected_file_takes_a_basis_for_each_layer(vgg16: Encoder, make_imag
 @tiny
 def test_the_mobile_format_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extractor", "-o", str(tmp_path / "tiny.onnx"), "--ort", "--size", "64"]) == 0
-    assert "usability checker" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    for provider in ("NNAPI", "CoreML"):
+        assert re.search(rf"{provider}: expected to do well, (\d+) of \1 nodes in 1 partition\.", said)
     assert verify(tmp_path / "tiny.ort").passed
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.onnx", "tiny.ort"}
 
@@ -132,6 +136,7 @@ def test_int8_weights_reach_the_file_as_they_were_rounded(tiny_encoder: Encoder)
     _, *rounded, _ = [conv.weight.data.numpy() for _, conv in convolutions(rounded_to_int8(tiny_encoder).encoder)]
     model = build_extractor(ExtractorOptions(precision="int8", size=64), tiny_encoder)
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert arrays.keys() <= {name for node in model.graph.node for name in node.input}, "none that nothing reads"
     found = [
         arrays[node.input[0]] * arrays[node.input[1]].reshape(-1, 1, 1, 1)
         for node in model.graph.node
@@ -151,6 +156,8 @@ def test_int8_weights_reach_the_file_as_they_were_rounded(tiny_encoder: Encoder)
         {"layers": ()},
         {"size": 8},
         {"components": 0},
+        {"batch": 0},
+        {"batch": 4, "outputs": "projected"},
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, object]) -> None:
@@ -186,7 +193,7 @@ def test_verify_fails_a_file_that_computes_something_else(tiny_file: Path, tmp_p
     model = onnx.load(tiny_file)
     bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("conv2_1.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 5, bias.name))
-    onnx.save(model, tmp_path / "wrong.onnx")
+    write_model(model, tmp_path / "wrong.onnx")
     assert verify(tiny_file).passed
     assert main(["verify", str(tmp_path / "wrong.onnx")]) == 1
 
@@ -198,22 +205,47 @@ def _foreign() -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
 
 
-def test_wrong_files_are_said_in_one_line(real_file: Path, tmp_path: Path, refused: Refused) -> None:
-    model = onnx.load(real_file)
-    other_weights = onnx.ModelProto()
-    other_weights.CopyFrom(model)
-    for prop in other_weights.metadata_props:
-        prop.value = "0" if prop.key.endswith("weights_checksum") else prop.value
+def with_metadata(model: onnx.ModelProto, **changes: str) -> onnx.ModelProto:
+    """A copy whose metadata says something else; the value "" takes an entry out."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    found |= {f"stylecore.{key}": value for key, value in changes.items()}
+    onnx.helper.set_model_props(made, {key: value for key, value in found.items() if value})
+    return made
+
+
+def with_shape(model: onnx.ModelProto, *shape: int | str) -> onnx.ModelProto:
+    """A copy whose input has another shape."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, shape))
+    return made
+
+
+def renamed(model: onnx.ModelProto, before: str, after: str) -> onnx.ModelProto:
+    """A copy with another name for a value."""
+    made = onnx.ModelProto.FromString(model.SerializeToString())
+    for node in made.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [after if name == before else name for name in names]
+    for value in (*made.graph.input, *made.graph.output):
+        value.name = after if value.name == before else value.name
+    return made
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_wrong_files_are_said_in_one_line(command: str, tiny_file: Path, tmp_path: Path, refused: Refused) -> None:
+    model = onnx.load(tiny_file)
     from_the_future = _foreign()
     from_the_future.opset_import[0].version = 999
-    onnx.save(model, tmp_path / "external.onnx", save_as_external_data=True, location="weights.bin")
+    onnx.save(model, tmp_path / "external.onnx", save_as_external_data=True, size_threshold=0, location="weights.bin")
     (tmp_path / "weights.bin").unlink()
-    (tmp_path / "truncated.onnx").write_bytes(real_file.read_bytes()[:100_000])
+    (tmp_path / "truncated.onnx").write_bytes(tiny_file.read_bytes()[:3000])
     (tmp_path / "text.onnx").write_text("not a model")
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "foreign.onnx").write_bytes(_foreign().SerializeToString())
     (tmp_path / "future.onnx").write_bytes(from_the_future.SerializeToString())
-    (tmp_path / "other.onnx").write_bytes(other_weights.SerializeToString())
     for name, reason in {
         "missing": "There is no model file",
         "truncated": "damaged, cut short or no ONNX model",
@@ -222,8 +254,89 @@ def test_wrong_files_are_said_in_one_line(real_file: Path, tmp_path: Path, refus
         "foreign": "no extractor of this project",
         "future": "needs a newer onnxruntime",
         "external": "file with its weights is missing",
-        "other": "made from other weights",
     }.items():
-        for command in ("verify", "bench"):
-            if (name, command) != ("other", "bench"):  # timing does not depend on what the weights are
-                assert reason in refused(command, tmp_path / f"{name}.onnx"), (name, command)
+        assert reason in refused(command, tmp_path / f"{name}.onnx"), name
+
+
+WRONG_METADATA = {
+    "no encoder": {"encoder": ""},
+    "an encoder nobody knows": {"encoder": "vgg99"},
+    "no layers": {"layers": ""},
+    "a layer nobody knows": {"layers": "relu1_1,relu9_9"},
+    "no outputs": {"outputs": ""},
+    "no size": {"size": ""},
+    "a size in words": {"size": "big"},
+    "a size for which there is no memory": {"size": "99999999"},
+    "a negative size": {"size": "-64"},
+    "a precision nobody knows": {"precision": "fp8"},
+    "pixels that are neither": {"pixels": "perhaps"},
+    "a batch for which there is no memory": {"batch": "99999999"},
+    "components that are no number": {"components": "many"},
+    "no checksum of the weights": {"weights_checksum": ""},
+}
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+@pytest.mark.parametrize("fault", WRONG_METADATA)
+def test_metadata_that_no_extractor_has_is_refused(
+    fault: str, command: str, tiny_file: Path, tmp_path: Path, refused: Refused
+) -> None:
+    path = write_model(with_metadata(onnx.load(tiny_file), **WRONG_METADATA[fault]), tmp_path / "wrong.onnx")
+    assert "has metadata that no extractor has" in refused(command, path)
+
+
+WRONG_GRAPHS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+    "another name of the input": lambda model: renamed(model, "image", "picture"),
+    "another name of an output": lambda model: renamed(model, "relu1_1", "relu1_2"),
+    "a side for which there is no memory": lambda model: with_shape(model, 1, 3, 99_999_999, 99_999_999),
+    "another number of channels": lambda model: with_shape(model, 1, "channels", "height", "width"),
+    "another batch": lambda model: with_shape(model, 4, 3, "height", "width"),
+    "a fixed size that is said to be dynamic": lambda model: with_shape(model, 1, 3, 64, 64),
+    "a dynamic size that is said to be fixed": lambda model: with_metadata(model, size="64"),
+    "fewer layers than are said": lambda model: with_metadata(model, layers="relu1_1"),
+    "floats that are said to be pixels": lambda model: with_metadata(model, pixels="True"),
+    "no bases that are said to be there": lambda model: with_metadata(model, outputs="projected"),
+}
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+@pytest.mark.parametrize("fault", WRONG_GRAPHS)
+def test_a_graph_that_is_not_what_its_metadata_says_is_refused(
+    fault: str, command: str, tiny_file: Path, tmp_path: Path, refused: Refused
+) -> None:
+    path = write_model(WRONG_GRAPHS[fault](onnx.load(tiny_file)), tmp_path / "wrong.onnx")
+    assert "has other inputs or outputs than its metadata says" in refused(command, path)
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_metadata_that_is_no_text_is_refused(command: str, tiny_file: Path, tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "wrong.onnx"
+    path.write_bytes(tiny_file.read_bytes().replace(b"Graph: MIT", b"Graph:\xff\xfe\xfd\xfc"))
+    assert "metadata is no text" in refused(command, path)
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+@pytest.mark.parametrize("place", [0.3, 0.9])
+def test_a_changed_byte_of_the_weights_is_noticed(
+    place: float, command: str, tiny_file: Path, tmp_path: Path, refused: Refused
+) -> None:
+    data, path = bytearray(tiny_file.read_bytes()), tmp_path / "wrong.onnx"
+    weights = max(onnx.load(tiny_file).graph.initializer, key=lambda tensor: len(tensor.raw_data)).raw_data
+    data[data.index(weights) + int(place * len(weights))] ^= 1
+    path.write_bytes(data)
+    assert "is not as it was written" in refused(command, path)
+
+
+@pytest.mark.usefixtures("tiny_everywhere")
+def test_a_file_of_other_weights_is_refused(tiny_file: Path, tmp_path: Path, refused: Refused) -> None:
+    """By verify alone: timing does not depend on what the weights are."""
+    path = write_model(with_metadata(onnx.load(tiny_file), weights_checksum="0"), tmp_path / "other.onnx")
+    assert "made from other weights" in refused("verify", path)
+
+
+@tiny
+def test_a_batch_is_computed_image_by_image(tmp_path: Path) -> None:
+    path = tmp_path / "four.onnx"
+    assert main(["extractor", "-o", str(path), "--batch", "4", "--layers", "relu1_1,relu2_1", "--pixels"]) == 0
+    assert session_on(path).get_inputs()[0].shape[0] == 4
+    assert verify(path).passed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
-from stylecore_export.benchmark import Rules, export_variants, run_bench
+from stylecore_export.benchmark import Rules, export_bench_files, run_bench
 from stylecore_export.extractor import ExtractorOptions, export_extractor
 from stylecore_export.precisions import PRECISIONS, Precision, variants
 from stylecore_export.report import write_views
@@ -62,11 +62,12 @@ def test_a_new_precision_is_an_entry_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny_everywhere")
-def test_all_variants_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = {"vgg16-x2-fp16": variants()["vgg16-x2-fp16"]}
-    monkeypatch.setattr("stylecore_export.benchmark.variants", lambda: one)
-    (file,) = export_variants(tmp_path)
-    assert file.name == "vgg16-x2-fp16.onnx"
+def test_all_files_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"vgg16-x2-fp16": ExtractorOptions(encoder="vgg16-x2", precision="fp16")}
+    monkeypatch.setattr("stylecore_export.benchmark.bench_files", lambda: one)
+    monkeypatch.setattr("stylecore_export.benchmark.export_bundle", lambda _, folder: folder)
+    file, bundle = export_bench_files(tmp_path)
+    assert (file.name, bundle.name) == ("vgg16-x2-fp16.onnx", "bundle")
     found = read_metadata(session_on(file))
     assert (found["encoder"], found["precision"]) == ("vgg16-x2", "fp16")
 

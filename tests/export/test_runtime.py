@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image, ImageCms
 from stylecore_export import runtime
@@ -361,6 +363,46 @@ def test_what_onnxruntime_cannot_compute_is_one_sentence(make_bundle: Callable[[
 @pytest.mark.parametrize("message", ["Failed to allocate memory for requested buffer", "std::bad_alloc"])
 def test_too_little_memory_is_called_so(message: str) -> None:
     assert "memory" in runtime._reason(message)
+
+
+def foreign_model(path: Path, op: str = "Relu", domain: str = "", opset: int = 20, ir_version: int = 10) -> Path:
+    """A model of one node, of which a runtime may lack something."""
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node(op, ["x"], ["y"], domain=domain)], "g", ends[:1], ends[1:])
+    opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("some.vendor", 1)]
+    path.write_bytes(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir_version).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [
+        ({"op": "Frobnicate"}, "lacks its operator Frobnicate"),
+        ({"op": "Relu", "domain": "some.vendor"}, "lacks its operator some.vendor:Relu"),
+        ({"opset": 999}, "its opset is not supported"),
+        ({"ir_version": 99}, "its form is not supported"),
+    ],
+)
+def test_a_model_that_asks_for_more_than_this_onnxruntime_has_says_what(
+    lacking: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=said) as error:
+        runtime.open_session(foreign_model(tmp_path / "model.onnx", **lacking))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are joined by another letter there")
+@pytest.mark.parametrize("module", ["numpy", "onnxruntime", "PIL"])
+def test_a_package_that_is_missing_or_another_is_one_line(module: str, folder: Path, run: RunRuntime) -> None:
+    """Also where an empty folder of its name is found instead, such as a clone of onnxruntime."""
+    stub = folder / "stub" / module
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").touch()
+    done = run("photo.png", "style.png", PYTHONPATH=str(stub.parent))
+    assert done.returncode == 2
+    assert done.stderr.startswith("stylize: ")
+    assert done.stderr.endswith(": pip install numpy pillow onnxruntime.\n")
+    assert done.stderr.count("\n") == 1
 
 
 def run_shell(line: str) -> subprocess.CompletedProcess[str]:

@@ -16,12 +16,16 @@ Refused = Callable[..., str]
 FEEDS = [{"image": np.random.default_rng(seed).random((1, 3, 48, 64), np.float32)} for seed in range(2)]
 
 
+PACKAGES = {"openvino": "openvino", "litert": "litert_torch"}
+
+
 def is_there(name: str) -> bool:
-    if name == "openvino":
-        return importlib.util.find_spec("openvino") is not None
+    if name in PACKAGES:
+        return importlib.util.find_spec(PACKAGES[name]) is not None
     return name != "web" or bool(shutil.which("node") and Path("node_modules/onnxruntime-web").exists())
 
 
+@pytest.mark.usefixtures("tiny_everywhere")
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_runtime_that_is_there_computes_the_same(name: str, tiny_file: Path) -> None:
     if not is_there(name):
