@@ -32,6 +32,7 @@ ORDER = (
     "encoders",
     "fitted",
     "metrics",
+    "strength",
     "config",
     "presets",
     "schedule",
