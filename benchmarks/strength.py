@@ -2,8 +2,8 @@
 
 python -m benchmarks.strength      # ten minutes on two cores
 
-Pairs of pictures that anything may be calibrated on are painted at rising style weights. Of every picture the record has
-its distances, and how far it looks from the one before: the content distance between the two. The scale of
+Pairs of pictures that anything may be calibrated on are painted at rising style weights. Of every picture the record
+has its distances, and how far it looks from the one before: the content distance between the two. The scale of
 `stylecore.strength` is laid through the way that the pictures go; the view shows its moves beside what they do.
 """
 

@@ -119,8 +119,8 @@ def _layer_weights(kind: str, layers: tuple[str, ...], relative: bool) -> tuple[
 
 
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
-    """The preset's recipe with `options` laid over it: fields of `StylizeConfig`, or `strength` for the style weight; None
-    means "not given".
+    """The preset's recipe with `options` laid over it: fields of `StylizeConfig`, or `strength` for the style weight;
+    None means "not given".
 
     A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
     content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is

@@ -1,8 +1,9 @@
 """Strength: the style weight on a scale on which equal moves look equal, from the photo (0) to the painting (100).
 
 A result's way from the photo to the painting, measured by its content distance, is near a share of two weights against
-each other, w / (w + m), over three decades of the style weight w. Strength is this share, scaled so that a style weight of
-1, a preset's own, is 100. docs/benchmarks/strength.md shows its moves on pictures; with this m, half the strength is half the way on their mean.
+each other, w / (w + m), over three decades of the style weight w. Strength is this share, scaled so that a style weight
+of 1, a preset's own, is 100. docs/benchmarks/strength.md shows its moves on pictures; with this m, half the strength is
+half the way on their mean.
 
 The weight is what a config holds and a PNG stores; strength is another way to say it, for our presets, whose terms are
 relative. Weights above 1, which change little more, are past the scale's end.
@@ -20,8 +21,8 @@ FULL_STRENGTH = 100.0
 MIDDLE_WEIGHT = 0.012  # m: the style weight half way
 
 
-def weight_of(strength: float) -> float:
-    """The style weight of a strength. Raises an OptionError unless it is a number from 0 to 100."""
+def weight_of(strength: Any) -> float:
+    """The style weight of a strength, or of its text. Raises an OptionError unless it is a number from 0 to 100."""
     try:
         share = math.nan if isinstance(strength, bool) else float(strength) / FULL_STRENGTH
     except (TypeError, ValueError):

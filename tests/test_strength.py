@@ -34,7 +34,6 @@ def test_a_presets_own_weight_is_full_strength_and_none_is_the_photo(preset: str
     assert make_config(preset, style_weight=1e6).strength == FULL_STRENGTH
 
 
-@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("strength", [-1, 100.001, math.nan, math.inf, "strong", True, [50]])
 def test_no_other_strength(strength: object) -> None:
     with pytest.raises(OptionError, match=r"^strength must be between 0 \(the photo\) and 100 \(the painting\), not"):
@@ -49,7 +48,7 @@ def test_both_at_once_are_refused_and_neither_is_the_presets() -> None:
 
 
 def test_equal_moves_are_equal_steps_of_the_pictures_way() -> None:
-    """By the record: at half the strength, half of the way; and no tenth of the scale is idle or does a quarter of it."""
+    """By the record: at half the strength, half the way; no tenth of the scale is idle, or does a quarter of it."""
     way = record_of.mean_way(RECORD)
     assert way[0] < 0.05
     assert way[50] == pytest.approx(0.5, abs=0.05)
