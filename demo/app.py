@@ -110,7 +110,7 @@ def launch(
         auth=login,
         theme=theme.THEME,
         css=theme.CSS,
-        head=theme.HEAD + theme.DROP,
+        head=theme.HEAD + theme.DROP + theme.FOCUS,
         max_file_size=MAX_UPLOAD,
         state_session_capacity=MAX_SESSIONS,
         app_kwargs={

@@ -37,6 +37,10 @@ THEME = gr.themes.Base(
     button_cancel_background_fill_hover="*neutral_700",
     button_cancel_text_color="white",
     slider_color="*primary_600",
+    link_text_color="*primary_700",
+    link_text_color_dark="*primary_300",
+    link_text_color_visited="*primary_700",
+    link_text_color_visited_dark="*primary_300",
     color_accent="*primary_600",
 )
 
@@ -49,7 +53,7 @@ HEAD = """<style>
 .job-button { min-height: 41px; }
 body:not(:has(#workspace)) #credits { display: none; }
 @media (max-width: 640px) {
-    #inputs { min-height: 1000px; }
+    #inputs { min-height: 950px; }
     #stage { min-height: 62vw; }
 }
 </style>"""
@@ -60,12 +64,25 @@ addEventListener("drop", event => {
     const files = event.dataTransfer?.files ?? [];
     if (event.defaultPrevented || files.length !== 1 || files[0].type !== "image/png") return;
     event.preventDefault();
-    const input = document.querySelector("#dropped input[type=file], input[type=file]#dropped")
-        ?? document.getElementById("dropped")?.parentElement.querySelector("input[type=file]");
+    const input = document.querySelector("#inputs input[type=file][accept='.png']");
     if (!input) return;
     input.files = event.dataTransfer.files;
     input.dispatchEvent(new Event("change", {bubbles: true}));
 });
+</script>"""
+# Start and Stop take turns in one place: who uses the keyboard finds each where the other was.
+FOCUS = """<script>
+(() => {
+    let wasThere = false;
+    const look = event => { wasThere = Boolean(event.target.closest?.(".job-button")); };
+    addEventListener("focusin", look);
+    addEventListener("pointerdown", look);
+    new MutationObserver(() => {
+        if (!wasThere || document.activeElement !== document.body) return;
+        const buttons = [...document.querySelectorAll(".job-button button")];
+        buttons.find(each => each.checkVisibility())?.focus({preventScroll: true});
+    }).observe(document, {childList: true, subtree: true});
+})();
 </script>"""
 STOP_CSS = "".join(
     f"#detail label:nth-of-type({number})::before {{ background-image: url({data_uri(AT_STOPS[preset].path)}); }}"
@@ -77,6 +94,7 @@ CSS = (
 .dark { --color-accent: var(--primary-400); }
 #title h1 { font-size: 1.7rem; letter-spacing: -0.02em; margin: 0; }
 #title p { color: var(--body-text-color-subdued); margin-top: 0.15rem; }
+.icon-button, .source-selection button, .label-wrap { min-width: 24px; min-height: 24px; }
 #notice { border-left: 3px solid #d97706; padding: 2px 12px; }
 #credits p { color: var(--body-text-color-subdued); font-size: 0.8rem; }
 
@@ -85,6 +103,7 @@ CSS = (
 .tiles button { padding: 0; border: 0; border-radius: 8px; overflow: hidden; background: none; cursor: pointer; }
 .tiles button:hover img { filter: brightness(1.08); }
 .tiles button:focus-visible { outline: 3px solid var(--color-accent); outline-offset: 2px; }
+.html-container:has(> * > .tiles) { padding: 0 !important; }
 .tiles > button { margin: 0 !important; min-width: 24px; min-height: 24px; }
 .tiles img { display: block; margin: 0 !important; border-radius: 8px; width: 100%; height: auto; }
 .tiles img { aspect-ratio: 1; object-fit: cover; }
@@ -122,7 +141,10 @@ CSS = (
 .sheet figcaption { padding: 4px 2px; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 .table .scrolled { overflow-x: auto; max-width: 100%; }
 .table table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
-.table th, .table td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--border-color-primary); }
+.table th, .table td {
+    padding: 6px 10px; text-align: right; border: solid var(--border-color-primary) !important;
+    border-width: 0 0 1px !important;
+}
 .table th:first-child { text-align: left; }
 .table thead th { color: var(--body-text-color-subdued); font-weight: 400; }
 
@@ -145,14 +167,15 @@ footer .divider:last-child { display: none; }
     #live .image-container, #live .image-frame { width: 100%; }
     #live img { height: auto; max-height: 60vh; }
     #slider { min-height: 0; aspect-ratio: 3 / 2; }
-    .job-button {
+    .tabitem:has(#status, #compare-status) .job-button {
         position: fixed; z-index: 50; inset: auto 0 0 0; padding: 10px 16px calc(10px + env(safe-area-inset-bottom));
         background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary);
     }
     .gradio-container { padding-bottom: 84px !important; }
+    .tiles { grid-template-columns: repeat(3, 1fr); }
     #wall .tiles { grid-template-columns: repeat(4, 1fr); }
     #detail label { padding: 4px; }
-    #detail label span { font-size: 0.75rem; }
+    #detail label span { font-size: 0.75rem; min-height: 2.5em; }
 }
 
 /* Stretched drawings, with labels that are not stretched on top. */
@@ -167,8 +190,10 @@ footer .divider:last-child { display: none; }
 .curve .key { position: absolute; right: 0; bottom: calc(100% + 10px); display: flex; gap: 1em; font-weight: 700; }
 .curve path, .curve line { fill: none; vector-effect: non-scaling-stroke; stroke-width: 2; stroke-linejoin: round; }
 .curve line { stroke: var(--border-color-primary); stroke-width: 1; }
-.curve .style { stroke: #6366f1; color: #6366f1; }
-.curve .content { stroke: #d97706; color: #d97706; }
+.curve { --style: #4f46e5; --content: #b45309; }
+.dark .curve { --style: #a5b4fc; --content: #fbbf24; }
+.curve .style { stroke: var(--style); color: var(--style); }
+.curve .content { stroke: var(--content); color: var(--content); }
 """
     + STOP_CSS
 )

@@ -300,6 +300,23 @@ def test_axe_finds_nothing_serious(visit: Callable[..., Any], size: Any, scheme:
     assert found == {}
 
 
+def test_the_keyboard_finds_its_way_through_a_job(visit: Callable[..., Any]) -> None:
+    page = visit(LONG)
+    focused = "document.activeElement.innerText"
+    page.get_by_role("button", name="Stylize", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("left").first.wait_for()
+    until(lambda: page.evaluate(focused) == "Stop", "focus on Stop")
+    page.keyboard.press("Enter")
+    page.get_by_text("Stopped after").wait_for()
+    until(lambda: page.evaluate(focused) == "Stylize", "focus on Stylize")
+    page.locator("#blend input[type=range]").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    until(lambda: page.locator("#blend input[type=number]").input_value() == "97", "blend by keyboard")
+    assert page.locator("#status [role=status]").count() == 1
+
+
 def test_the_button_is_in_reach_on_a_phone_wherever_one_is(visit: Callable[..., Any]) -> None:
     page = visit("", PHONE)
     button = page.get_by_role("button", name="Stylize", exact=True)
@@ -331,7 +348,7 @@ def test_a_first_visit_is_small(browser: Any, url: str) -> None:
 def test_everything_that_is_pressed_is_large_enough(visit: Callable[..., Any], size: Any) -> None:
     page = visit("", size)
     small = page.evaluate("""() => [...document.querySelectorAll("button, a[href], input[type=radio]")]
-        .filter(each => each.checkVisibility() && !each.closest("p, footer"))
+        .filter(each => each.checkVisibility() && each.tabIndex >= 0 && !each.closest("p, footer"))
         .map(each => [each.closest("label") ?? each, each.outerHTML.slice(0, 120)])
         .map(([target, html]) => [target.getBoundingClientRect(), html])
         .filter(([box]) => box.width && Math.min(box.width, box.height) < 24).map(([, html]) => html)""")

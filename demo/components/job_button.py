@@ -85,7 +85,8 @@ class JobButton:
         running.success(lambda: self._show(self.start), None, self._all, **AT_ONCE)
         running.failure(fail, None, [*self._all, status], **AT_ONCE)  # which `then` would not follow
         self.stop_waiting.click(stop_waiting, None, [*self._all, status], cancels=[running], **AT_ONCE)
-        self.clock.tick(look, None, status, **AT_ONCE)
+        if listen is None:
+            self.clock.tick(look, None, status, **AT_ONCE)
 
     def running(self) -> dict[Any, Any]:
         """For the job's first yield: its turn has come."""

@@ -33,7 +33,6 @@ FIRST: dict[str, Any] = WALL[0].settings if WALL else {"photo": "chelsea", "styl
 COMPONENTS = ["3%", "6%", "12.5%", "25%", "50%", "var:0.95"]
 MAX_STYLES = 3
 FREE = ("loss", "num_steps", "init")  # fields that are the preset's unless the visitor says otherwise
-DROPPED = "dropped"  # on the button that reads a PNG's settings: whatever is dropped beside the pictures goes to it
 
 
 class JobInputs:
@@ -115,7 +114,7 @@ class JobInputs:
             self.fields["keep_colors"] = fields.dropdown("keep_colors", "none", info="Of the photo", min_width=130)
         self.detail = gr.Radio(
             self._stops(None), value=DEFAULT_PRESET, label="Detail", elem_id="detail",
-            info="What it takes, and what it makes of one square of the cat",
+            info="What each takes here, and what it makes of one square",
         )  # fmt: skip
         size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
         self.fields["size"] = fields.slider("size", size, self.settings, step=32, buttons=[], elem_id="size")
@@ -148,7 +147,7 @@ class JobInputs:
                 self.fields["init"] = fields.optional_dropdown("init", info="", min_width=130)
                 self.fields["seed"] = fields.whole_number("seed", 0, self.settings, min_width=90)
         self.load = gr.UploadButton(
-            "Load the settings of a PNG made here, or drop it anywhere", file_types=[".png"], size="sm", elem_id=DROPPED
+            "Load the settings of a PNG made here, or drop it anywhere", file_types=[".png"], size="sm"
         )
 
     def _wire(self) -> None:

@@ -46,7 +46,7 @@ class Results:
         """Remember a result, and return its token."""
         token = secrets.token_urlsafe(16)
         self._results[token] = result
-        while len(self._results) > MAX_RESULTS or self._is_old(next(iter(self._results.values()))):
+        while self._results and (len(self._results) > MAX_RESULTS or self._is_old(next(iter(self._results.values())))):
             self._results.popitem(last=False)
         return token
 

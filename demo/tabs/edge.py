@@ -174,7 +174,7 @@ def recorded() -> tuple[dict[str, dict[str, Any]], str]:
         row |= {"p50_ms": times[name], "speedup": times["vgg16-fp32"] / times[name]}
     words = (
         f"Recorded on {machine['cpu']} ({machine['system']}) with {machine['num_threads']} threads, onnxruntime "
-        f"{machine['onnxruntime']}, at {record['rules']['size_px']} px: medians. Measure one to have both."
+        f"{machine['onnxruntime']}, at {record['rules']['size_px']} px: medians. What you measure stands beside it."
     )
     return rows, words
 

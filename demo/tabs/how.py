@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from ..components.figures import table_html
 from .base import Tab
 
 # Copies of docs/study.md and of these figures, made by tools/copy_study.py: a wheel has no docs.
@@ -60,7 +61,8 @@ class HowTab(Tab):
         """The explanation, the study's short findings, and some of its figures with their captions."""
         study = STUDY.read_text(encoding="utf-8")
         gr.Markdown(EXPLANATION)
-        gr.Markdown(STOPS_INTRODUCTION + section(BENCH.read_text(encoding="utf-8"), "Presets"))
+        gr.Markdown(STOPS_INTRODUCTION)
+        gr.HTML(table_html(*table(section(BENCH.read_text(encoding="utf-8"), "Presets"))), elem_classes="table")
         gr.Markdown("## What we measured\n" + section(study, "In short"))
         for name in FIGURES:
             picture, caption = figure(study, name)
@@ -78,6 +80,13 @@ def section(text: str, heading: str) -> str:
     """What stands under a heading of the study."""
     (section,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     return section
+
+
+def table(text: str) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the table in a text."""
+    lines = [line.strip("| ").replace("`", "") for line in text.splitlines() if line.startswith("|")]
+    headers, _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    return headers, rows
 
 
 def figure(text: str, name: str) -> tuple[str, str]:
