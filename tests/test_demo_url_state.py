@@ -85,13 +85,13 @@ def test_a_link_of_before_there_was_strength_has_its_weight(
 @pytest.mark.parametrize(
     ("query", "complaint"),
     [
-        ("size=2000", "The link's size was left out. size must be between 64 and 1024"),
+        ("size=2000", "The link's size was left out. Size must be between 64 and 1024"),
         ("loss=grm", "did you mean 'gram'"),
         ("strength=heavy", "'heavy' is no number between 0 and 100"),
         ("share=2", "'2' is no number between 0 and 1"),
         ("photo=../../secret", "Unknown example '../../secret'"),
         ("preset=%00", "Unknown preset"),
-        ("seed=9007199254740993", "seed must be between 0 and 9007199254740991"),  # a browser's would be another
+        ("seed=9007199254740993", "Seed must be between 0 and 9007199254740991"),  # a browser's would be another
     ],
 )
 def test_what_a_link_gives_wrongly_is_left_out_and_said(

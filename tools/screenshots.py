@@ -1,10 +1,11 @@
 """Draw docs/images/demo-*.jpg: the demo's tabs after real runs, at a desktop's width, a phone's, and in the dark.
 
-python -m tools.screenshots     # a few minutes on two cores; needs Chromium
+python -m tools.screenshots     # a few minutes on two cores; needs Chromium; names of pictures: those alone
 """
 
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,8 @@ TARGET = Path(__file__).parent.parent / "docs" / "images"
 WIDTH_PX, HEIGHT_PX, PHONE_PX = 1440, 900, 390
 TIMEOUT_MS = 300_000
 JPEG_QUALITY = 85
-PICTURES = "photo=chelsea&style=woodblock_waves&strength=75"
-OWN_PHOTO = "coffee"
+PICTURES = "photo=chelsea&style=woodblock_waves&strength=75&size=320"
+OWN_PHOTO = "flower"
 COMPARED = f"?tab=compare&{PICTURES}&x=loss&xs=gram,pca,bn"
 
 
@@ -83,8 +84,8 @@ SHOTS: dict[str, tuple[str, Callable[[Page], None], int, Any]] = {
     "demo-first-phone": ("", wait, PHONE_PX, "light"),
     "demo-stylize": (f"?{PICTURES}", stylize, WIDTH_PX, "light"),
     "demo-own-photo": (f"?{PICTURES}", own_photo, PHONE_PX, "dark"),
-    "demo-stronger": (f"?{PICTURES}&size=256", stronger, WIDTH_PX, "light"),
-    "demo-finer": (f"?{PICTURES}&size=256", finer, WIDTH_PX, "dark"),
+    "demo-stronger": (f"?{PICTURES}", stronger, WIDTH_PX, "light"),
+    "demo-finer": (f"?{PICTURES}", finer, WIDTH_PX, "dark"),
     "demo-refresh": (f"?{PICTURES}&preset=full", refresh_in_the_middle, PHONE_PX, "light"),
     "demo-compare": (COMPARED, compare, WIDTH_PX, "light"),
     "demo-edge": (f"?tab=edge&{PICTURES}", paint_without_torch, WIDTH_PX, "light"),
@@ -120,7 +121,7 @@ def main() -> None:
         app.services.warm_up()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for name in SHOTS:
+            for name in sys.argv[1:] or SHOTS:
                 shoot(browser, url, name)
                 print(TARGET / f"{name}.jpg")
             browser.close()

@@ -92,7 +92,7 @@ class ResultView:
 
     def show_alone(self, path: str) -> dict[Any, Any]:
         """A picture whose photo nobody has here."""
-        return self.show_beginning() | {self.live: gr.Image(path, visible=True)}
+        return self.show_beginning() | {self.live: gr.Image(path, visible=True), self.whole: ""}
 
 
 def _blended(share: float, photo: str, whole: str) -> str:

@@ -121,6 +121,8 @@ class StylizeTab(Tab):
         outputs += [self.inputs.detail, self.view.stale]
         read = {*remembered, *self.inputs.components}
         restored = url_state.restored.then(self._restore, read, outputs, preprocess=False, **AT_ONCE)
+        shown = [*self.view.outputs, self.status, self.download, self.curves]
+        url_state.restored.then(self._show_shared, self.token, shown, **AT_ONCE)
         restored.then(self._look_for_job, self.job_id, self.rejoined, **AT_ONCE)
 
     @property
@@ -317,7 +319,7 @@ class StylizeTab(Tab):
         newest = self.history.newest(tokens)
         now = self.inputs.fingerprint(values | own)
         if values[self.token]:
-            back |= self._show_shared(values[self.token]) | {self.made_of: now}
+            back |= {self.made_of: now}
         elif newest is not None:
             token = next(iter(self.services.results.found(tokens)))
             back |= self._show(token, newest)
@@ -344,11 +346,14 @@ class StylizeTab(Tab):
         return {self.token: token, self.query: f"{settings}&result={token}", self.link: gr.Textbox(visible=True)}
 
     def _show_shared(self, token: str) -> dict[Any, Any]:
+        if not token:
+            return {self.view.live: gr.skip()}
         try:
             path = publish(self.services.shared_results.find(token), "shared_result.png")
         except Exception as error:
             return {self.status: progress.failure(message_of(error))}
-        return self.view.show_alone(path) | {
+        return {
+            **self.view.show_alone(path),
             self.status: progress.message(progress.SHARED, 1.0),
             self.download: gr.DownloadButton(value=path, interactive=True),
             self.curves: gr.HTML(visible=False),
