@@ -53,7 +53,7 @@ def build_app(settings: Settings) -> Page:
                 inputs = JobInputs(settings, services.timings)
             with gr.Column(scale=7, min_width=320), gr.Tabs() as bar:
                 tabs = [tab(inputs, services) for tab in TABS]
-        gr.Markdown(f"{PRIVACY} {examples.CREDITS} {_links(settings)}", elem_id="credits")
+        gr.Markdown(f"{PRIVACY} {examples.CREDITS} {links(settings)}", elem_id="credits")
         controls = dict(inputs.controls)
         for tab in tabs:
             controls |= tab.controls
@@ -70,7 +70,7 @@ def build_app(settings: Settings) -> Page:
     return app
 
 
-def _links(settings: Settings) -> str:
+def links(settings: Settings) -> str:
     """The licence, and where the source is known, that; a Space can be duplicated."""
     space = os.environ.get("SPACE_ID")
     at_home = f"https://huggingface.co/spaces/{space}"

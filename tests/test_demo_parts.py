@@ -12,6 +12,7 @@ pytest.importorskip("gradio", reason="the page needs its extra: pip install 'sty
 
 from torch import Tensor
 
+from demo.app import links
 from demo.components import progress
 from demo.components.fields import in_labels
 from demo.components.tiles import Tile, data_uri, row_html
@@ -193,6 +194,17 @@ def test_the_finished_pictures_are_those_of_the_list() -> None:
 )
 def test_a_sentence_on_the_page_calls_controls_by_their_labels(sentence: str, words: str) -> None:
     assert in_labels(sentence).startswith(words)
+
+
+def test_the_page_links_licence_and_source_and_a_space_its_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert links(Settings()).startswith("[MIT licence](https://")
+    assert links(Settings(source="https://example.org/code")).startswith("[Source](https://example.org/code) · [MIT")
+    monkeypatch.setenv("SPACE_ID", "ada/stylecore")
+    assert "[Source](https://huggingface.co/spaces/ada/stylecore/tree/main)" in links(Settings())
+    assert links(Settings()).endswith(
+        "[Duplicate this Space](https://huggingface.co/spaces/ada/stylecore?duplicate=true)"
+    )
 
 
 def test_tiles_have_names_and_small_pictures_of_their_own() -> None:

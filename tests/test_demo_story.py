@@ -130,6 +130,7 @@ def test_detail_says_seconds_after_a_run_and_resets_nothing(visit: Callable[...,
     until(lambda: not is_stale(page), "word taken back")
 
 
+@pytest.mark.slow
 def test_a_sketch_is_painted_finer_from_where_it_is_and_then_larger(
     visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_sketch_is_painted_finer_from_where_it_is_and_then_larger(
     assert (config["size"], config["preset"], config["encoder"]) == (128, "standard", "vgg16")
 
 
+@pytest.mark.slow
 def test_the_photo_shines_through_as_far_as_one_likes(visit: Callable[..., Any], tmp_path: Path) -> None:
     page = visit(QUICK)
     press(page, "Stylize")
@@ -185,6 +187,7 @@ def test_a_refresh_rejoins_the_job_and_shows_its_result(visit: Callable[..., Any
     loaded(page)
     page.get_by_role("button", name="Stop", exact=True).wait_for()
     page.get_by_text("left").first.wait_for()
+    until(lambda: not is_stale(page), "picture of these settings")
     press(page, "Stop")
     page.get_by_text("Stopped after").wait_for()
     page.locator("#history").wait_for()
@@ -195,6 +198,7 @@ def test_a_refresh_rejoins_the_job_and_shows_its_result(visit: Callable[..., Any
     assert page.locator(".strip button").count() == 1
 
 
+@pytest.mark.slow
 def test_another_page_of_the_same_browser_leaves_a_running_job_alone(visit: Callable[..., Any], url: str) -> None:
     page = visit(LONG)
     press(page, "Stylize")
@@ -222,6 +226,7 @@ def test_an_own_picture_survives_a_refresh(visit: Callable[..., Any], photo: Pat
     done(page)
 
 
+@pytest.mark.slow
 def test_the_strip_brings_back_pictures_and_uses_them(visit: Callable[..., Any]) -> None:
     page = visit(QUICK + "&strength=20")
     for strength in (20, 90):
@@ -242,6 +247,7 @@ def test_the_strip_brings_back_pictures_and_uses_them(visit: Callable[..., Any])
     until(lambda: setting(page, "photo") == "own", "picture in the photo's place")
 
 
+@pytest.mark.slow
 def test_who_waits_sees_the_place_and_the_time(visit: Callable[..., Any]) -> None:
     running, waiting = visit(LONG), visit(LONG)
     press(running, "Stylize")
@@ -282,8 +288,15 @@ def test_a_broken_picture_is_told_when_it_is_chosen(visit: Callable[..., Any], b
 # ---- for everyone
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (DESKTOP, "light"),
+        pytest.param(DESKTOP, "dark", marks=pytest.mark.slow),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        (PHONE, "dark"),
+    ],
+)
 def test_axe_finds_nothing_serious(visit: Callable[..., Any], size: Any, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = visit(QUICK, size, scheme)
@@ -300,6 +313,7 @@ def test_axe_finds_nothing_serious(visit: Callable[..., Any], size: Any, scheme:
     assert found == {}
 
 
+@pytest.mark.slow
 def test_the_keyboard_finds_its_way_through_a_job(visit: Callable[..., Any]) -> None:
     page = visit(LONG)
     focused = "document.activeElement.innerText"

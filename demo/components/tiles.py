@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from ..server.queue import AT_ONCE
 
-TILE_PX = 96
-QUALITY = 72  # of WebP: a few kilobytes each
+TILE_PX = 88
+QUALITY = 60  # of WebP: a few kilobytes each
 # One listener for all tiles, whichever there are by now.
 CLICK = """element.addEventListener('click', event => {
     const tile = event.target.closest('button');

@@ -35,7 +35,7 @@ from .base import Tab
 
 Updates = Generator[dict[Any, Any], None, None]
 LEAVING_S = 5.0  # within which the server notices that a page has gone
-WALL_PX = 132
+WALL_PX = 120
 ROUGH = (STOPS["Sketch"], STOPS["Preview"])  # presets whose picture can be painted finer
 # Before the address is written, which has the result while its settings are these (url_state.WRITE).
 LINK = """(query) => {
@@ -65,10 +65,10 @@ class StylizeTab(Tab):
         self.view = ResultView(_pair(WALL[0]) if WALL else None)
         self.status = gr.HTML(progress.message(_words_of(WALL[0]) if WALL else progress.READY), elem_id="status")
         with gr.Row(elem_classes="actions"):
-            self.fine = gr.Button("Paint it fine", size="md", visible=False, min_width=150)
-            self.large = gr.Button("Make it large", size="md", visible=False, min_width=150)
-            self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=120)
-            self.share = gr.Button("Share", size="md", interactive=False, min_width=90)
+            self.fine = gr.Button("Paint it fine", size="md", visible=False, min_width=250)
+            self.large = gr.Button("Make it large", size="md", visible=False, min_width=250)
+            self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=250)
+            self.share = gr.Button("Share", size="md", interactive=False, min_width=250)
         self.link = gr.Textbox(
             label="Link",
             info=f"Whoever has it sees this result and its settings, for {SHARED_HOURS} hours.",
@@ -182,10 +182,11 @@ class StylizeTab(Tab):
         """Live frames, then the result: of a job that was stopped, or in which something went wrong, its last frame."""
         frames = run_job(job, start)
         frame, ending, begins = next(frames), "Done", self._show_beginning()
+        made_of = {self.made_of: self.inputs.fingerprint(self._by_component(named))}  # always: a page may come later
         try:
-            yield self._show_frame(frame) | {self.made_of: self.inputs.fingerprint(self._by_component(named))}
+            yield self._show_frame(frame) | made_of
             for frame in frames:
-                yield self._show_frame(frame) | begins
+                yield self._show_frame(frame) | made_of | begins
                 begins = {}
         except StoppedError:
             ending = "Stopped"
