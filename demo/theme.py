@@ -51,7 +51,8 @@ HEAD = """<style>
 #inputs { min-height: 700px; }
 #stage { min-height: 442px; }
 .job-button { min-height: 41px; }
-body:not(:has(#workspace)) #credits { display: none; }
+body:not(:has(#workspace)) :is(#credits, footer) { display: none; }
+.wrap:has(> .loading) { position: fixed !important; inset: 0 !important; height: 100vh !important; }
 @media (max-width: 640px) {
     #inputs { min-height: 950px; }
     #stage { min-height: 62vw; }
@@ -146,6 +147,7 @@ CSS = (
     border-width: 0 0 1px !important;
 }
 .table th:first-child { text-align: left; }
+.table table, .table tr { border: 0 !important; }
 .table thead th { color: var(--body-text-color-subdued); font-weight: 400; }
 
 .progress { height: 6px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden; }
