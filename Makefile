@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-slow test-extras lint format study examples screenshots space bench \
+.PHONY: install lock audit demo test test-browser test-page test-slow test-extras lint format study examples screenshots space bench \
 	bench-export bench-bundle bench-neighbours gpu soak load clean
 
 install: $(INSTALLED)
@@ -46,6 +46,9 @@ test: install  # side by side, one thread each (JOBS=1: one after the other); th
 
 test-browser: install  # the tests that drive the page in Chromium
 	$(BIN)/python -m pytest -m "browser and not slow"
+
+test-page: install  # the page's longer proofs in Chromium
+	$(BIN)/python -m pytest -m "browser and slow"
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow

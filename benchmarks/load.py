@@ -82,7 +82,7 @@ class Crowd:
         size, weight = 64 + number % 32, 1 + number / 100
         (path,) = (await client.post("/upload", files={"files": (f"{number}.png", self.picture)})).json()
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = [file, [file], "gatys", None, size, weight, 0, NUM_STEPS]
+        data = [file, [file], "gatys", None, size, weight, 0, NUM_STEPS, None]
         answer = await client.post("/call/stylize", json={"data": data})
         if answer.status_code != 200:
             self.counts[f"refused {answer.status_code}"] += 1

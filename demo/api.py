@@ -34,9 +34,10 @@ class Endpoints:
         preset: str = DEFAULT_PRESET,
         loss: str | None = None,
         size: int = 256,
-        style_weight: float = 1.0,
+        style_weight: float | None = None,
         seed: int = 0,
         num_steps: int | None = None,
+        strength: float | None = None,
     ) -> tuple[gr.FileData, dict[str, Any]]:
         """Paint a photo in the manner of one or several pictures: a PNG with its settings inside, and a record.
 
@@ -48,11 +49,13 @@ class Endpoints:
             preset: the recipe.
             loss: the style loss; null: the preset's.
             size: longer side of the result, px.
-            style_weight: multiplies the preset's style term.
+            style_weight: multiplies the preset's style term; null: 1, unless there is a strength.
             seed: of the noise, where the preset starts from noise.
             num_steps: evaluations of the loss; null: the preset's.
+            strength: from the photo (0) to the painting (100), in the place of a style weight.
         """
-        options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed, "num_steps": num_steps}
+        options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed}
+        options |= {"num_steps": num_steps, "strength": strength}
         config = self.settings.make_config(preset, **options)
         frames = run_job(read_job(content, styles, config))
         frame = next(frames)

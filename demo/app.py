@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from .api import Endpoints
 from .components.job_inputs import JobInputs
 from .components.url_state import UrlState, choice_control
 from .server import cleanup, gradio_internals
-from .server.middleware import RequestLimits, SecurityHeaders, refuse_invalid
+from .server.middleware import Compression, RequestLimits, SecurityHeaders, refuse_invalid
 from .server.queue import AT_ONCE
 from .server.services import Services
 from .server.settings import Settings
@@ -23,9 +24,10 @@ from .tabs import TABS, Tab
 MAX_WAITING = 8  # jobs in the queue; beyond, Gradio says that it is full
 MAX_UPLOAD = "32mb"
 MAX_SESSIONS = 64  # remembered, the last used; each call of a program is one, and holds a quarter of a megabyte
+LICENCE = "[MIT licence](https://opensource.org/license/mit)"
 TITLE = (
-    "# stylecore\nRepaint a photo in the manner of another picture, and watch it happen: "
-    "neural style transfer by optimisation."
+    "# stylecore\nRepaint a photo in the manner of another picture, and watch it grow: a sketch in seconds, finer for "
+    "as long as you like."
 )
 PRIVACY = (
     "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "
@@ -46,17 +48,18 @@ def build_app(settings: Settings) -> Page:
         app.services = services
         gr.Markdown(TITLE, elem_id="title")
         notice = gr.HTML(visible=False, elem_id="notice")
-        with gr.Row():
+        with gr.Row(elem_id="workspace"):
             with gr.Column(scale=5, min_width=320, elem_id="inputs"):
-                inputs = JobInputs(settings)
+                inputs = JobInputs(settings, services.timings)
             with gr.Column(scale=7, min_width=320), gr.Tabs() as bar:
                 tabs = [tab(inputs, services) for tab in TABS]
-        gr.Markdown(f"{PRIVACY} {examples.CREDITS}", elem_id="credits")
+        gr.Markdown(f"{PRIVACY} {examples.CREDITS} {links(settings)}", elem_id="credits")
         controls = dict(inputs.controls)
         for tab in tabs:
             controls |= tab.controls
         controls["tab"] = choice_control(_open_tab(bar, tabs), "tab", [tab.name for tab in tabs])
-        url_state = UrlState(app, controls, inputs.complete, notice)
+        url_state = UrlState(app, controls, notice)
+        inputs.check_when_chosen(notice)
         for tab in tabs:
             tab.connect(url_state)
         Endpoints(services)
@@ -65,6 +68,15 @@ def build_app(settings: Settings) -> Page:
     # Else a call of /run would start a job at once, past the queue and the limits.
     app.queue(max_size=MAX_WAITING, api_open=False)
     return app
+
+
+def links(settings: Settings) -> str:
+    """The licence, and where the source is known, that; a Space can be duplicated."""
+    space = os.environ.get("SPACE_ID")
+    at_home = f"https://huggingface.co/spaces/{space}"
+    source = settings.source or (f"{at_home}/tree/main" if space else "")
+    links = [f"[Source]({source})"] * bool(source) + [LICENCE]
+    return " · ".join(links + [f"[Duplicate this Space]({at_home}?duplicate=true)"] * bool(space))
 
 
 def _open_tab(bar: gr.Tabs, tabs: Sequence[Tab]) -> gr.Textbox:
@@ -98,11 +110,13 @@ def launch(
         auth=login,
         theme=theme.THEME,
         css=theme.CSS,
+        head=theme.HEAD + theme.DROP + theme.FOCUS,
         max_file_size=MAX_UPLOAD,
         state_session_capacity=MAX_SESSIONS,
         app_kwargs={
             "middleware": [
                 Middleware(SecurityHeaders),
+                Middleware(Compression, minimum_size=1024),
                 Middleware(RequestLimits, settings=settings, num_jobs=partial(gradio_internals.num_jobs, app)),
             ],
             "exception_handlers": {RequestValidationError: refuse_invalid},

@@ -75,6 +75,7 @@ def _serve(app: Any, *, host: str, port: int, share: bool, **options: Any) -> No
     except (OSError, ValueError) as error:
         raise _failure(f"cannot serve on {host}:{port}: choose a free --port, or another --host.") from error
     typer.echo(f"stylecore demo: {url}")
+    app.services.warm_up()
     if public_url:
         typer.echo(f"Public link: {public_url}")
         PublicLink(app, typer.echo).watch()

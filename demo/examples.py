@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,21 @@ from stylecore.job import Source
 from stylecore.sample_images import STYLES as STYLE_NAMES
 from stylecore.sample_images import photo_path, style_path
 
+from .components.tiles import Tile, data_uri
+
 PHOTOS = {name: photo_path(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
 STYLES = {name: style_path(name) for name in sorted(STYLE_NAMES)}
+WORDS = {
+    "astronaut": "Astronaut",
+    "chelsea": "Chelsea the cat",
+    "coffee": "A cup of coffee",
+    "rocket": "Rocket on its pad",
+    "flow_strokes": "Flowing strokes",
+    "ink_marbling": "Ink marbling",
+    "pointillism": "Pointillism",
+    "stained_glass": "Stained glass",
+    "woodblock_waves": "Woodblock waves",
+}
 CREDITS = (
     "Example photos from scikit-image: Chelsea by Stéfan van der Walt (CC0), astronaut by NASA (public domain), "
     "coffee by Rachel Michetti (CC0), rocket by SpaceX (CC0). The example styles are drawn by this project."
@@ -25,6 +39,11 @@ CREDITS = (
 def served(name: str) -> str:
     """The copy of an example that Gradio serves: its folder is named by the file's content."""
     return save_file_to_cache((PHOTOS | STYLES)[name], get_upload_folder())
+
+
+def tiles(files: Mapping[str, Path]) -> list[Tile]:
+    """Examples to click on."""
+    return [Tile(name, WORDS[name], data_uri(path)) for name, path in files.items()]
 
 
 def name_of(picture: dict[str, Any] | None) -> str | None:

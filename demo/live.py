@@ -12,7 +12,7 @@ import torch
 
 from stylecore.devices import Fetched
 from stylecore.engine import Step
-from stylecore.images import ImageTensor, image_size
+from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.job import Job
 from stylecore.measured_run import CurvePoint, MeasuredRun
 from stylecore.objective import Losses
@@ -75,17 +75,21 @@ def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]
             shown = time.monotonic()
 
 
-def run_job(job: Job) -> Iterator[Frame]:
+def run_job(job: Job, image: ImageTensor | None = None) -> Iterator[Frame]:
     """Frames of a stylization, the first at once, the last always, and then again with its distances.
 
-    Close the generator to stop the job. Divergence ends it with its last good image and `Frame.trouble`.
+    `image` is one to go on from. Close the generator to stop the job. Divergence ends it with its last good image and
+    `Frame.trouble`.
 
     Raises:
         OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
             `stylize_steps` raises on the way.
     """
-    start = Frame(job, initial_image(job_images(job), job.config, job.size))
-    return _frames(start, MeasuredRun(job))
+    if image is None:
+        shown = initial_image(job_images(job), job.config, job.size)
+    else:
+        shown = resize_image(image, *job.size)
+    return _frames(Frame(job, shown), MeasuredRun(job, start=image))
 
 
 def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:

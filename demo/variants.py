@@ -15,6 +15,7 @@ from stylecore.losses import option_names
 from .server.settings import Settings
 
 NUM_VARIANTS = (2, 8)
+NAMED = {"style_weight": "weight {}", "strength": "strength {}"}  # numbers that do not say what they are
 MAX_NAME = 60  # letters: a variant's file is named by it
 # What a variant may name. No encoder, device or stage: they are the server's own.
 FIELDS = (
@@ -32,6 +33,7 @@ FIELDS = (
     "num_samples",
     "content_weight",
     "style_weight",
+    "strength",
     "tv_weight",
     "keep_colors",
     "init",
@@ -96,7 +98,7 @@ def _named(name: str, config: StylizeConfig, others: Iterable[Variant]) -> Varia
 def _name(change: Mapping[str, Any], config: StylizeConfig) -> str:
     """What was changed: `pca 12.5%`, `weight 3`."""
     fields = [field for field in change if _matters(field, config)]
-    words = [f"weight {config.style_weight:g}" if field == "style_weight" else _word(change[field]) for field in fields]
+    words = [NAMED[field].format(_word(change[field])) if field in NAMED else _word(change[field]) for field in fields]
     return " ".join(words)[:MAX_NAME] or config.loss
 
 

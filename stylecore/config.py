@@ -17,6 +17,7 @@ from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, Number, OneOf, Setting, Whole, about, settings_of
 from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
 from stylecore.losses.base import SeedOptions
+from stylecore.strength import strength_of
 
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
@@ -73,7 +74,12 @@ class BaseConfig(SeedOptions):
     content_weight: Annotated[Number, about("Multiplies the content term.", low=0, high=MAX_WEIGHT)] = 1.0
     style_weight: Annotated[
         Number,
-        about("Multiplies the style term, from photo (0) to painting.", low=0, high=MAX_WEIGHT, common=True),
+        about(
+            "Multiplies the style term; strength (0 to 100) sets it on an even scale.",
+            low=0,
+            high=MAX_WEIGHT,
+            common=True,
+        ),
     ] = 1.0
     tv_weight: Annotated[
         Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
@@ -163,6 +169,11 @@ class StylizeConfig(*LOSS_OPTIONS, BaseConfig):  # type: ignore[misc]
     def encoders(self) -> tuple[str, ...]:
         """The encoder of each stage."""
         return tuple(stage.encoder or self.encoder for stage in self.stages)
+
+    @property
+    def strength(self) -> float:
+        """The style weight from photo (0) to painting (100), on the scale of `stylecore.strength`."""
+        return strength_of(self.style_weight)
 
     def style_shares(self, num_styles: int) -> tuple[float, ...]:
         """The styles' weights, normalised to sum 1; all alike where the config gives none."""

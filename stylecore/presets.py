@@ -12,6 +12,7 @@ from typing import Any
 from stylecore.config import Stage, StylizeConfig, convert
 from stylecore.encoders import STYLE_LAYERS, Layer, architecture_of
 from stylecore.errors import unknown
+from stylecore.strength import with_weight
 
 DEFAULT_PRESET = "preview"
 
@@ -118,7 +119,8 @@ def _layer_weights(kind: str, layers: tuple[str, ...], relative: bool) -> tuple[
 
 
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
-    """The preset's recipe with `options` (fields of `StylizeConfig`) laid over it; None means "not given".
+    """The preset's recipe with `options` laid over it: fields of `StylizeConfig`, or `strength` for the style weight;
+    None means "not given".
 
     A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
     content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is
@@ -130,7 +132,7 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     if not isinstance(preset, str) or preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     recipe = PRESETS[preset]
-    given = {field: value for field, value in options.items() if value is not None}
+    given = {field: value for field, value in with_weight(options).items() if value is not None}
     given = {field: convert(field, value) for field, value in given.items()}
     terms = recipe.get("terms", StylizeConfig.terms)
     relative = given.get("terms", terms) == "relative"

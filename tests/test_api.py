@@ -33,6 +33,7 @@ ORDER = (
     "encoders",
     "fitted",
     "metrics",
+    "strength",
     "config",
     "presets",
     "schedule",

@@ -154,7 +154,7 @@ def test_a_visitor_with_too_many_jobs_is_told_so(
     with httpx.Client(base_url=f"{serve_demo().url}/gradio_api") as client:
         (path,) = client.post("/upload", files={"files": ("photo.png", picture)}).json()
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60]}
+        job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60, None]}
         answers = [client.post("/call/stylize", json=job) for _ in range(int(Settings().client_jobs) + 1)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
     assert "You have 4 jobs here already" in answers[-1].json()["detail"]

@@ -24,8 +24,8 @@ def test_variants_are_named_by_what_differs_and_come_once() -> None:
     options = {"preset": "gatys", "size": 64}
     variants = make_variants(Settings(), options, make_grid({"loss": ["gram", "pca"], "components": ["3%", "50%"]}))
     assert [variant.name for variant in variants] == ["gram", "pca 3%", "pca 50%"]
-    variants = make_variants(Settings(), options, make_grid({"style_weight": ["0.3", "3"]}))
-    assert [variant.name for variant in variants] == ["weight 0.3", "weight 3"]
+    variants = make_variants(Settings(), options, make_grid({"strength": ["20", "80"]}))
+    assert [variant.name for variant in variants] == ["strength 20", "strength 80"]
 
 
 @pytest.mark.parametrize("changes", [[], [{"loss": "gram"}], [{"style_weight": weight} for weight in range(1, 10)]])

@@ -18,6 +18,7 @@ from demo import examples
 from demo.components.job_inputs import JobInputs
 from demo.components.url_state import Control, encoded, from_query, to_query
 from demo.server.settings import Settings
+from demo.server.timings import Timings
 from stylecore.images import save_image
 from stylecore.job import SavedSettings, Source
 from stylecore.losses import STYLE_LOSSES
@@ -32,7 +33,7 @@ def photo(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def controls() -> dict[str, Control]:
     with gr.Blocks():
-        return JobInputs(Settings()).controls
+        return JobInputs(Settings(), Timings()).controls
 
 
 @given(
@@ -42,7 +43,7 @@ def controls() -> dict[str, Control]:
             "loss": st.sampled_from(list(STYLE_LOSSES)),
             "components": st.sampled_from(["12.5%", "64", "var:0.95"]),
             "size": st.integers(64, 1024),
-            "style_weight": st.floats(0, 1e6),
+            "strength": st.floats(0, 100),
             "keep_colors": st.sampled_from(["none", "luminance", "match"]),
             "num_steps": st.integers(1, 1000),
             "init": st.sampled_from(["content", "noise", "style_statistics"]),
@@ -68,23 +69,29 @@ def test_a_link_names_examples_and_keeps_a_visitors_own_pictures_to_themselves(
     assert complaints == []
 
 
-def test_a_link_that_names_a_preset_alone_gets_its_recipe() -> None:
-    with gr.Blocks():
-        inputs = JobInputs(Settings())
-    values = inputs.complete({"preset": "gatys", "num_steps": 5})
-    assert values == {"preset": "gatys", "num_steps": 5, "loss": "gram", "components": "12.5%", "init": "content"}
+def test_a_link_leaves_to_the_preset_what_it_does_not_name(controls: dict[str, Control]) -> None:
+    values, complaints = from_query(controls, "?preset=gatys&num_steps=5&loss=&init=")
+    assert values == {"preset": "gatys", "num_steps": 5, "loss": "", "init": ""}
+    assert complaints == []
+
+
+@pytest.mark.parametrize(("weight", "strength"), [("1", 100), ("3", 100), ("0", 0), ("0.012", 50.6), ("1e-3", 7.785)])
+def test_a_link_of_before_there_was_strength_has_its_weight(
+    controls: dict[str, Control], weight: str, strength: float
+) -> None:
+    assert from_query(controls, f"?style_weight={weight}&seed=3") == ({"strength": strength, "seed": 3}, [])
 
 
 @pytest.mark.parametrize(
     ("query", "complaint"),
     [
-        ("size=2000", "The link's size was left out. size must be between 64 and 1024"),
+        ("size=2000", "The link's size was left out. Size must be between 64 and 1024"),
         ("loss=grm", "did you mean 'gram'"),
-        ("style_weight=heavy", "style_weight cannot be 'heavy'"),
+        ("strength=heavy", "'heavy' is no number between 0 and 100"),
         ("share=2", "'2' is no number between 0 and 1"),
         ("photo=../../secret", "Unknown example '../../secret'"),
         ("preset=%00", "Unknown preset"),
-        ("seed=9007199254740993", "seed must be between 0 and 9007199254740991"),  # a browser's would be another
+        ("seed=9007199254740993", "Seed must be between 0 and 9007199254740991"),  # a browser's would be another
     ],
 )
 def test_what_a_link_gives_wrongly_is_left_out_and_said(
@@ -103,7 +110,7 @@ def test_settings_of_a_png_make_a_link_that_the_page_accepts(
     pictures = [{"name": name, "checksum": ""} for name in ("coffee.png", "mine.png", "ink_marbling.jpg")]
     path = save_image(make_image(), tmp_path / "made.png", {"config": config.to_dict(), "inputs": pictures})
     with gr.Blocks():
-        inputs = JobInputs(Settings())
+        inputs = JobInputs(Settings(), Timings())
     texts = inputs.saved_settings(SavedSettings.read(path))
     values, complaints = from_query(inputs.controls, encoded(texts))
     assert complaints == []

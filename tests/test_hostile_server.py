@@ -112,7 +112,7 @@ def test_no_job_reads_what_was_not_uploaded(served: SimpleNamespace, string: str
     path = string.format(**served.names)
     for file in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}, {"url": path}, path):
         with httpx.Client(base_url=f"{served.url}/gradio_api", timeout=30) as client:
-            answer = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1]})
+            answer = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1, None]})
             assert_reveals_nothing(answer)
             if answer.status_code == 200:
                 answer = client.get(f"/call/stylize/{answer.json()['event_id']}")
@@ -129,7 +129,7 @@ def test_the_server_fetches_nothing_that_a_visitor_names(
     monkeypatch.setattr("socket.getaddrinfo", lambda *host, **how: connections.append(host) or find(*host, **how))
     file = {"path": address, "meta": {"_type": "gradio.FileData"}}
     with httpx.Client(base_url=f"{served.url}/gradio_api", timeout=30) as client:
-        event = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1]}).json()
+        event = client.post("/call/stylize", json={"data": [file, [file], "gatys", None, 64, 1.0, 0, 1, None]}).json()
         assert "must be an uploaded file" in client.get(f"/call/stylize/{event['event_id']}").text
         assert client.get(f"/file={address}").status_code == 403
     assert {host for host, *_ in connections} <= {"127.0.0.1"}

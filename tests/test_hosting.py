@@ -60,7 +60,7 @@ def test_who_is_logged_in_has_the_same_limits(
         visitor.post("/login", data={"username": "ada", "password": "secret"})
         (path,) = visitor.post("/gradio_api/upload", files={"files": ("photo.png", picture)}).json()
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60]}
+        job = {"data": [file, [file], "gatys", None, 64, 1.0, 0, 60, None]}
         statuses = [visitor.post("/gradio_api/call/stylize", json=job).status_code for _ in range(2)]
         assert statuses == [200, 429]
     assert httpx.post(f"{url}/gradio_api/call/stylize", json={"data": []}).status_code in (401, 429)

@@ -17,6 +17,7 @@ import gradio as gr
 from torch import Tensor
 
 from demo import examples
+from demo.finished import WALL
 from demo.server import cleanup
 from demo.server.models import Models
 from demo.server.settings import Settings
@@ -44,7 +45,7 @@ def upload(server: DemoServer, path: Path) -> dict[str, Any]:
 
 def begin_job(server: DemoServer, picture: dict[str, Any]) -> None:
     """A job of thousand evaluations; back when the first of them are done."""
-    job = {"data": [picture, [picture], "gatys", None, 64, 1.0, 0, 1000]}
+    job = {"data": [picture, [picture], "gatys", None, 64, 1.0, 0, 1000, None]}
     event = httpx.post(f"{server.url}/gradio_api/call/stylize", json=job).json()["event_id"]
     with httpx.stream("GET", f"{server.url}/gradio_api/call/stylize/{event}", timeout=60) as answer:
         seen = (line for line in answer.iter_lines() if line.startswith("event: generating"))
@@ -89,6 +90,7 @@ def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
 def visitors_files(server: DemoServer) -> list[str]:
     """Names of what lies in the folder of uploads and is none of the page's own pictures."""
     own = {path.name for path in [*examples.PHOTOS.values(), *examples.STYLES.values(), *how.STUDY.parent.iterdir()]}
+    own |= {each.file for each in WALL}
     return [path.name for path in server.uploads.rglob("*") if path.is_file() and path.name not in own]
 
 
@@ -100,7 +102,7 @@ def test_sigterm_deletes_live_frames_and_copies_of_photos_too(
     variants = [{"loss": loss, "num_steps": 2} for loss in ("gram", "bn")]
     for name, data in {
         "compare": [picture, picture, variants, 64],
-        "stylize": [picture, [picture], "gatys", None, 64, 1.0, 0, 2],
+        "stylize": [picture, [picture], "gatys", None, 64, 1.0, 0, 2, None],
     }.items():
         event = httpx.post(f"{server.url}/gradio_api/call/{name}", json={"data": data}).json()["event_id"]
         assert "event: complete" in httpx.get(f"{server.url}/gradio_api/call/{name}/{event}", timeout=60).text

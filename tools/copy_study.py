@@ -1,6 +1,6 @@
-"""Copy into demo/study/ what the page shows of docs/study.md: an installed page has no docs.
+"""Copy into demo/study/ what the page shows of docs/: an installed page has none.
 
-python -m tools.copy_study      # after `make study`, which runs it
+python -m tools.copy_study      # after `make bench` or `make bench-export`; `make study` runs it
 """
 
 import shutil
@@ -12,9 +12,10 @@ ORIGINAL = Path(__file__).parent.parent / "docs" / "study.md"
 
 
 def originals() -> list[Path]:
-    """The files of docs/ that are copied: the study and the page's figures."""
-    text = ORIGINAL.read_text(encoding="utf-8")
-    return [ORIGINAL, *(ORIGINAL.parent / figure(text, name)[0] for name in FIGURES)]
+    """The files of docs/ that are copied: the study and the page's figures, and the records of two benches."""
+    text, benchmarks = ORIGINAL.read_text(encoding="utf-8"), ORIGINAL.parent / "benchmarks"
+    records = [benchmarks / "bench.md", benchmarks / "export" / "bench.json"]
+    return [ORIGINAL, *(ORIGINAL.parent / figure(text, name)[0] for name in FIGURES), *records]
 
 
 def main() -> None:

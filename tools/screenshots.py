@@ -1,10 +1,11 @@
 """Draw docs/images/demo-*.jpg: the demo's tabs after real runs, at a desktop's width, a phone's, and in the dark.
 
-python -m tools.screenshots     # a few minutes on two cores; needs Chromium
+python -m tools.screenshots     # a few minutes on two cores; needs Chromium; names of pictures: those alone
 """
 
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +15,50 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.app import build_app, launch
 from demo.server.settings import Settings
+from stylecore.sample_images import photo_path
 
 TARGET = Path(__file__).parent.parent / "docs" / "images"
-WIDTH_PX, HEIGHT_PX, PHONE_PX = 1280, 860, 390
+WIDTH_PX, HEIGHT_PX, PHONE_PX = 1440, 900, 390
 TIMEOUT_MS = 300_000
 JPEG_QUALITY = 85
-PICTURES = "photo=chelsea&style=woodblock_waves"
+PICTURES = "photo=chelsea&style=woodblock_waves&strength=75&size=320"
+OWN_PHOTO = "flower"
 COMPARED = f"?tab=compare&{PICTURES}&x=loss&xs=gram,pca,bn"
 
 
 def stylize(page: Page) -> None:
     page.get_by_role("button", name="Stylize", exact=True).click()
     page.get_by_text("Style distance").first.wait_for()
+
+
+def own_photo(page: Page) -> None:
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.locator("input[type=file]").first.set_input_files(photo_path(OWN_PHOTO))
+    page.wait_for_function("location.search.includes('photo=own')")
+    stylize(page)
+
+
+def stronger(page: Page) -> None:
+    stylize(page)
+    page.locator("#strength input[type=number]").fill("95")
+    page.locator("#strength input[type=number]").press("Tab")
+    page.get_by_text("This picture was made with other settings").wait_for()
+    page.get_by_role("button", name="Stylize", exact=True).click()
+    page.locator(".strip button").nth(1).wait_for()
+
+
+def finer(page: Page) -> None:
+    stylize(page)
+    page.get_by_role("button", name="Paint it fine").click()
+    page.get_by_text("Done after 30 of 30 steps").wait_for()
+
+
+def refresh_in_the_middle(page: Page) -> None:
+    page.get_by_role("button", name="Stylize", exact=True).click()
+    page.get_by_text("left").first.wait_for()
+    page.reload()
+    page.get_by_role("button", name="Stop", exact=True).wait_for()
+    page.get_by_text("left").first.wait_for()
 
 
 def compare(page: Page) -> None:
@@ -46,7 +79,14 @@ def wait(_: Page) -> None:
 
 # name -> query, what is done, width in px, colour scheme
 SHOTS: dict[str, tuple[str, Callable[[Page], None], int, Any]] = {
+    "demo-first": ("", wait, WIDTH_PX, "light"),
+    "demo-first-dark": ("", wait, WIDTH_PX, "dark"),
+    "demo-first-phone": ("", wait, PHONE_PX, "light"),
     "demo-stylize": (f"?{PICTURES}", stylize, WIDTH_PX, "light"),
+    "demo-own-photo": (f"?{PICTURES}", own_photo, PHONE_PX, "dark"),
+    "demo-stronger": (f"?{PICTURES}", stronger, WIDTH_PX, "light"),
+    "demo-finer": (f"?{PICTURES}", finer, WIDTH_PX, "dark"),
+    "demo-refresh": (f"?{PICTURES}&preset=full", refresh_in_the_middle, PHONE_PX, "light"),
     "demo-compare": (COMPARED, compare, WIDTH_PX, "light"),
     "demo-edge": (f"?tab=edge&{PICTURES}", paint_without_torch, WIDTH_PX, "light"),
     "demo-how": ("?tab=how", wait, WIDTH_PX, "light"),
@@ -78,9 +118,10 @@ def main() -> None:
         settings = Settings.read(shared_results=Path(folder))
         app = build_app(settings)
         url, _ = launch(app, settings, host="127.0.0.1", port=port)
+        app.services.warm_up()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for name in SHOTS:
+            for name in sys.argv[1:] or SHOTS:
                 shoot(browser, url, name)
                 print(TARGET / f"{name}.jpg")
             browser.close()

@@ -29,6 +29,8 @@ def _rows() -> Iterator[str]:
             continue
         cells = (f"`{name}`", _plain(defaults[name]), _allowed(name), setting.help)
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+        if name == "style_weight":
+            yield "| `strength` | 100 | 0 to 100 | In its place: from the photo to the painting, even to the eye. |\n"
 
 
 def _allowed(name: str) -> str:

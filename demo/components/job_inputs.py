@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +13,60 @@ import gradio as gr
 from stylecore import PRESETS, StylizeConfig, make_config
 from stylecore.devices import find_device
 from stylecore.job import Job, SavedSettings
-from stylecore.losses import option_names
 from stylecore.presets import DEFAULT_PRESET
 
 from .. import examples
-from ..server.messages import friendly_errors
+from ..finished import WALL
+from ..server.messages import friendly_errors, message_of
 from ..server.queue import AT_ONCE, BESIDE_JOBS
 from ..server.settings import Settings
-from ..server.uploads import read_job, uploaded
+from ..server.timings import Timings
+from ..server.uploads import is_there, read_job, read_picture, uploaded
+from ..stops import STOPS
 from . import fields
-from .url_state import OWN_PICTURE, Control, as_text, field_control, number_control, picture_control
+from .progress import duration
+from .tiles import on_click, tile_row
+from .url_state import OWN_PICTURE, Control, as_text, field_control, number_control, optional_control, picture_control
 
-SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 256, 512  # to start with
-STYLE_WEIGHTS = [0.1, 0.3, 1, 3, 10]
+SIZE_ON_CPU_PX, SIZE_ON_GPU_PX = 384, 512  # to start with
+FIRST: dict[str, Any] = WALL[0].settings if WALL else {"photo": "chelsea", "style": "stained_glass", "strength": 55}
 COMPONENTS = ["3%", "6%", "12.5%", "25%", "50%", "var:0.95"]
 MAX_STYLES = 3
-RECIPE = ("loss", "components", "num_steps", "init")  # fields that a preset sets, all others are the visitor's
+FREE = ("loss", "num_steps", "init")  # fields that are the preset's unless the visitor says otherwise
 
 
 class JobInputs:
     """Its components, and how they become a job; made inside a `gr.Blocks`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, timings: Timings) -> None:
+        self.settings, self.timings = settings, timings
         with gr.Row():
-            self.photo = _picture("Photo", examples.PHOTOS, "astronaut")
-            self.styles = [_picture("Style", examples.STYLES, "flow_strokes")]
+            self.photo, photo_tiles = _picture("Photo", examples.PHOTOS, FIRST["photo"])
+            style, style_tiles = _picture("Style", examples.STYLES, FIRST["style"])
+        self.styles, self._tiles = [style], [photo_tiles, style_tiles]
         self.fields: dict[str, Any] = {}
         self._lay_out_settings()
         self._lay_out_more_styles()
         self._lay_out_advanced()
+        self.own_pictures = gr.BrowserState({})  # of this browser: where its uploads are, by control
         self._wire()
 
     @property
     def controls(self) -> dict[str, Control]:
         """What of it is in the address."""
-        controls = {name: picture_control(picture) for name, picture in self._pictures.items()}
+        controls = {name: picture_control(picture) for name, picture in self.pictures.items()}
         controls |= {name: number_control(share, 0, 1) for name, share in self._shares.items()}
-        return controls | {
-            name: field_control(component, name, self.settings) for name, component in self.fields.items()
-        }
+        return controls | {name: self._field_control(name) for name in self.fields}
+
+    def _field_control(self, name: str) -> Control:
+        if name == "strength":
+            return number_control(self.fields[name], 0, 100)
+        control = optional_control if name in FREE else field_control
+        return control(self.fields[name], name, self.settings)
 
     @property
-    def _pictures(self) -> dict[str, Any]:
+    def pictures(self) -> dict[str, Any]:
+        """Photo and styles by the names that a link has."""
         return {"photo": self.photo} | _numbered("style", self.styles)
 
     @property
@@ -63,109 +76,151 @@ class JobInputs:
     @property
     def components(self) -> set[Any]:
         """All that a job is read from."""
-        return {self.photo, *self.styles, *self.shares, *self.fields.values()}
+        return set(self.by_name.values())
 
-    def complete(self, values: dict[str, Any]) -> dict[str, Any]:
-        """A link's values with the recipe of the preset that it names, as far as it does not say otherwise."""
-        if "preset" not in values:
-            return values
-        config = make_config(values["preset"]).to_dict()
-        return {name: config[name] for name in RECIPE} | values
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The same by the names that a link has."""
+        return {name: control.component for name, control in self.controls.items()}
 
     def read_options(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Preset and fields of the config. The style weights are those of the styles there are."""
         shares = [values[share] for style, share in zip(self.styles, self.shares, strict=True) if values[style]]
         options = {name: values[component] for name, component in self.fields.items()}
+        options |= {name: None for name in FREE if options[name] == fields.PRESETS_OWN}
         return options | {"style_weights": shares if len(shares) > 1 else None}
 
-    def read_job(self, values: Mapping[Any, Any]) -> Job:
-        """Config first: what is wrong there is said before a picture is opened."""
-        config = self.settings.make_config(**self.read_options(values))
+    def read_config(self, values: Mapping[Any, Any]) -> StylizeConfig:
+        """What is wrong with the settings is said before a picture is opened."""
+        return self.settings.make_config(**self.read_options(values))
+
+    def read_job(self, values: Mapping[Any, Any], config: StylizeConfig | None = None) -> Job:
+        """The pictures with the settings beside them, or with a config of their own."""
+        config = config or self.read_config(values)
         styles = [values[style] for style in self.styles if values[style]]
         return read_job(values[self.photo], styles, config)
 
+    def fingerprint(self, values: Mapping[Any, Any]) -> str:
+        """The same for the same settings and pictures: says whether a result is theirs."""
+        named = {name: values[component] for name, component in self.by_name.items()}
+        return json.dumps([_plain(value) for value in named.values()])
+
     def _lay_out_settings(self) -> None:
-        size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
         with gr.Row():
-            self.fields["preset"] = fields.dropdown("preset", DEFAULT_PRESET, list(PRESETS), min_width=130)
-            self.fields["size"] = fields.slider("size", size, self.settings, step=32, min_width=130)
-        self.fields["style_weight"] = fields.radio("style_weight", 1, STYLE_WEIGHTS, elem_id="style-weight")
+            self.fields["strength"] = gr.Slider(
+                0, 100, FIRST["strength"], step=1, label="Strength", info=fields.INFOS["strength"], min_width=230,
+                elem_id="strength", buttons=[],
+            )  # fmt: skip
+            self.fields["keep_colors"] = fields.dropdown("keep_colors", "none", info="Of the photo", min_width=130)
+        self.detail = gr.Radio(
+            self._stops(None), value=DEFAULT_PRESET, label="Detail", elem_id="detail",
+            info="What each takes here, and what it makes of one square",
+        )  # fmt: skip
+        size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
+        self.fields["size"] = fields.slider("size", size, self.settings, step=32, buttons=[], elem_id="size")
 
     def _lay_out_more_styles(self) -> None:
         with gr.Accordion("Mix in more styles", open=False):
             with gr.Row():
-                self.styles += [
-                    _picture(f"Style {number}", examples.STYLES, height=150) for number in range(2, MAX_STYLES + 1)
-                ]
+                for number in range(2, MAX_STYLES + 1):
+                    style, tiles = _picture(f"Style {number}", examples.STYLES, height=150)
+                    self.styles.append(style)
+                    self._tiles.append(tiles)
             with gr.Row():
                 self.shares = [
-                    gr.Slider(0, 1, value=1, step=0.05, label=f"Share of style {number}", min_width=100)
+                    gr.Slider(0, 1, value=1, step=0.05, label=f"Share of style {number}", min_width=100, buttons=[])
                     for number in range(1, MAX_STYLES + 1)
                 ]
 
     def _lay_out_advanced(self) -> None:
-        default = make_config(DEFAULT_PRESET).to_dict()
-        components = list(dict.fromkeys([*COMPONENTS, default["components"]]))
         with gr.Accordion("Advanced", open=False):
+            self.fields["preset"] = fields.dropdown("preset", DEFAULT_PRESET, list(PRESETS), elem_id="preset")
             with gr.Row():
-                self.fields["loss"] = fields.dropdown("loss", default["loss"])
+                self.fields["loss"] = fields.optional_dropdown("loss", min_width=190)
                 self.fields["components"] = fields.dropdown(
-                    "components",
-                    default["components"],
-                    components,
-                    allow_custom_value=True,
-                    interactive="components" in option_names(default["loss"]),
+                    "components", str(StylizeConfig.components), COMPONENTS, allow_custom_value=True, min_width=110
                 )
-            self.fields["keep_colors"] = fields.dropdown("keep_colors", default["keep_colors"], info=None)
             with gr.Row():
                 self.fields["num_steps"] = fields.whole_number(
-                    "num_steps", default["num_steps"], self.settings, info=None, min_width=90
+                    "num_steps", None, self.settings, info="Empty: the recipe's", min_width=90
                 )
-                self.fields["init"] = fields.dropdown("init", default["init"], info=None, min_width=150)
-                self.fields["seed"] = fields.whole_number("seed", 0, self.settings, info=None, min_width=90)
-            self.load = gr.UploadButton("Load settings from a PNG made here", file_types=[".png"], size="sm")
+                self.fields["init"] = fields.optional_dropdown("init", info="", min_width=130)
+                self.fields["seed"] = fields.whole_number("seed", 0, self.settings, min_width=90)
+        self.load = gr.UploadButton(
+            "Load the settings of a PNG made here, or drop it anywhere", file_types=[".png"], size="sm"
+        )
 
     def _wire(self) -> None:
-        recipe = [self.fields[name] for name in RECIPE]
-        self.fields["preset"].input(self._show_recipe, self.fields["preset"], recipe, **AT_ONCE)
-        self.fields["loss"].change(
-            lambda loss: gr.Dropdown(interactive="components" in option_names(loss)),
-            self.fields["loss"],
-            self.fields["components"],
-            **AT_ONCE,
-        )
-        outputs = [self.photo, *self.styles, *self.shares, *self.fields.values()]
-        self.load.upload(self._load_settings, self.load, outputs, preprocess=False, **BESIDE_JOBS)
+        preset, size = self.fields["preset"], self.fields["size"]
+        self.detail.input(lambda stop: stop, self.detail, preset, **AT_ONCE)
+        preset.change(lambda name: name if name in STOPS.values() else None, preset, self.detail, **AT_ONCE)
+        size.change(self.show_seconds, size, [self.detail, preset], trigger_mode="always_last", **AT_ONCE)
+        for picture, tiles in zip(self.pictures.values(), self._tiles, strict=True):
+            on_click(tiles, _served, None, picture)
+        loaded = [*self.by_name.values()]
+        self.load.upload(self._load_settings, self.load, loaded, preprocess=False, **BESIDE_JOBS)
+        changes = [picture.change for picture in self.pictures.values()]
+        gr.on(changes, self._remember, {*self.pictures.values()}, self.own_pictures, preprocess=False, **AT_ONCE)
 
-    def _show_recipe(self, preset: str) -> dict[Any, Any]:
-        config = make_config(preset).to_dict()
-        return {self.fields[name]: config[name] for name in RECIPE}
+    def check_when_chosen(self, notice: gr.HTML) -> None:
+        """Say at once what is wrong with a picture, and not only when the job begins."""
+        for name, picture in self.pictures.items():
+            role = "photo" if name == "photo" else "style"
+            picture.upload(
+                lambda upload, role=role: _problem(upload, role), picture, notice, preprocess=False, **AT_ONCE
+            )
+
+    def restore(self, own_pictures: Mapping[str, str], named: Sequence[str]) -> dict[Any, Any]:
+        """This browser's own pictures, where the address says that there were some and they are still here."""
+        return {
+            picture: own_pictures[name]
+            for name, picture in self.pictures.items()
+            if name in named and name in own_pictures and is_there(own_pictures[name])
+        }
+
+    def _remember(self, values: dict[Any, Any]) -> dict[str, str]:
+        chosen = {name: values[picture] for name, picture in self.pictures.items()}
+        return {name: each["path"] for name, each in chosen.items() if each and not examples.name_of(each)}
+
+    def show_seconds(self, size: float) -> tuple[gr.Radio, gr.Dropdown]:
+        """What each stop and recipe takes here, by its last run."""
+        named = [(self._with_seconds(words, name, size), name) for words, name in fields.in_words("preset", [*PRESETS])]
+        return gr.Radio(self._stops(size)), gr.Dropdown(named)
+
+    def _stops(self, size: float | None) -> list[tuple[str, str]]:
+        return [(self._with_seconds(stop, preset, size), preset) for stop, preset in STOPS.items()]
+
+    def _with_seconds(self, words: str, preset: str, size: float | None) -> str:
+        seconds = self.timings.estimate(make_config(preset, size=round(size))) if size else None
+        return words if seconds is None else f"{words} · {duration(seconds)}"
 
     def _load_settings(self, upload: Any) -> dict[Any, Any]:
         """Settings of a saved PNG, as if its link was opened; its pictures too, where they are examples."""
         with friendly_errors():
             saved = SavedSettings.read(uploaded(upload, "PNG"))
             config = StylizeConfig.from_dict(saved.config)
-            preset = config.preset if config.preset in PRESETS else DEFAULT_PRESET
-            given = {name: getattr(config, name) for name in self.fields if name != "preset"}
-            shown = self.settings.make_config(preset, **given)
             controls, settings = self.controls, self.saved_settings(saved)
             values = {controls[name].component: controls[name].read(text) for name, text in settings.items()}
+            # Of the styles only their number is wanted here.
+            shown = self.read_config(dict.fromkeys(self.components) | values | dict.fromkeys(self.styles))
         gr.Info(f"The settings were loaded{_without_control(config, shown)}.")
         return values
 
     def saved_settings(self, saved: SavedSettings) -> dict[str, str]:
         """The settings inside a PNG as a link has them. Raises an OptionError for what is no config."""
-        config = StylizeConfig.from_dict(saved.config).to_dict()
-        if config["preset"] not in PRESETS:
-            config["preset"] = DEFAULT_PRESET
-        texts = dict.fromkeys(self._pictures, "" if saved.sources else OWN_PICTURE)
-        named = zip(self._pictures, saved.sources, strict=False)
+        config = StylizeConfig.from_dict(saved.config)
+        stored = config.to_dict() | {"strength": round(config.strength, 6)}
+        if stored["preset"] not in PRESETS:
+            stored["preset"] = DEFAULT_PRESET
+        recipe = make_config(stored["preset"]).to_dict()
+        stored |= {name: None for name in FREE if stored[name] == recipe[name]}
+        texts = dict.fromkeys(self.pictures, "" if saved.sources else OWN_PICTURE)
+        named = zip(self.pictures, saved.sources, strict=False)
         texts |= {name: examples.find(source) or OWN_PICTURE for name, source in named}
-        weights = config["style_weights"][:MAX_STYLES]  # whose sum is free, but the sliders end at 1
+        weights = config.style_weights[:MAX_STYLES]  # whose sum is free, but the sliders end at 1
         shares = [weight / max(1, *weights) for weight in weights] + [1] * (MAX_STYLES - len(weights))
         texts |= {name: as_text(share) for name, share in zip(self._shares, shares, strict=True)}
-        return texts | {name: as_text(config[name]) for name in self.fields}
+        return texts | {name: "" if stored[name] is None else as_text(stored[name]) for name in self.fields}
 
 
 def _numbered(name: str, components: list[Any]) -> dict[str, Any]:
@@ -173,15 +228,42 @@ def _numbered(name: str, components: list[Any]) -> dict[str, Any]:
     return {f"{name}{number if number > 1 else ''}": each for number, each in enumerate(components, start=1)}
 
 
+def _plain(value: Any) -> Any:
+    """A picture by its file, a number as browsers write it."""
+    if isinstance(value, Mapping):
+        return value["path"]
+    return "" if value is None else as_text(value)
+
+
+def _served(event: gr.EventData) -> str:
+    return examples.served(event.name)
+
+
+def _problem(upload: Any, role: str) -> gr.HTML:
+    """What is wrong with a picture that was just chosen, or was done to it."""
+    try:
+        _, said = read_picture(uploaded(upload, role), role)
+    except Exception as error:
+        said = [message_of(error)]
+    return gr.HTML("<br>".join(map(html.escape, said)), visible=bool(said))
+
+
 def _without_control(config: StylizeConfig, shown: StylizeConfig) -> str:
     """What the page cannot show, and leaves to the preset."""
-    differ = [field for field in config.to_dict() if getattr(config, field) != getattr(shown, field)]
+    differ = [
+        field
+        for field in config.to_dict()
+        if getattr(config, field) != getattr(shown, field)
+        and not (field == "style_weight" and abs(config.strength - shown.strength) < 1e-4 and config.style_weight <= 1)
+    ]
     words = [field.replace("_", " ") for field in differ if field not in ("preset", "style_weights")]
     return f", but not {', '.join(words)}, for which this page has no control" if words else ""
 
 
-def _picture(label: str, files: Mapping[str, Path], shown: str | None = None, height: int = 200) -> gr.Image:
-    """An image input with all example files below to click on."""
+def _picture(
+    label: str, files: Mapping[str, Path], shown: str | None = None, height: int = 200
+) -> tuple[gr.Image, gr.HTML]:
+    """An image input, and all examples below to click on."""
     with gr.Column(min_width=130):
         # By path: stylecore reads the file itself, so that its limits, EXIF and colour rules hold.
         picture = gr.Image(
@@ -193,6 +275,5 @@ def _picture(label: str, files: Mapping[str, Path], shown: str | None = None, he
             buttons=[],
             alt_text=label,
         )
-        with gr.Column(elem_classes="tiles"):
-            gr.Examples([[str(file)] for file in files.values()], picture, label="Examples", api_visibility="private")
-    return picture
+        row = tile_row(examples.tiles(files), f"Examples: {label.lower()}")
+    return picture, row

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from stylecore.devices import device_in_words, find_device
 
 from ..live import Frame, Point
+from .fields import in_labels
 
 TERMS = ("style", "content")
 MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and its first steps would flatten the rest
 
 READY = "Ready. Press Stylize, and change anything later."
+STALE = "This picture was made with other settings. Press Stylize to paint with those you see."
 SHARED = "Somebody shared this result with you. Press Stylize to make your own."
 WAITING = "Waiting for its turn…"
 NOT_BEGUN = "Stopped before its turn came."
+REJOINED = "Here you are again: the job goes on."
+GIVEN_UP = "The job that ran here was given up, for its page had been gone for over a minute. Press Stylize again."
 NOT_TAKEN = "The server did not take this job, or has lost it: try again in a moment."
 
 
@@ -40,12 +44,26 @@ def status(frame: Frame, ending: str = "") -> str:
 def message(words: str, share: float = 0.0, kind: str = "") -> str:
     """`words` under a progress bar that is filled to `share`."""
     bar = f"<div class='progress'><div style='width: {share:.1%}'></div></div>"
-    return f"<div class='status {kind}'>{bar}<p>{html.escape(words)}</p></div>"
+    return f"<div class='status {kind}'>{bar}<p role='status'>{html.escape(words)}</p></div>"
+
+
+def stale(is_stale: bool) -> str:
+    """What is said of a picture that is not of the settings beside it."""
+    return f"<p role='status'>{STALE if is_stale else ''}</p>"
+
+
+def waiting(num_before: int, seconds: float | None) -> str:
+    """The place in the queue, and how long that has been of late."""
+    if not num_before:
+        return message("You are next.")
+    jobs = "One job is" if num_before == 1 else f"{num_before} jobs are"
+    about = "" if seconds is None else f", about {duration(seconds)}"
+    return message(f"{jobs} before yours{about}.")
 
 
 def failure(words: str) -> str:
     """The sentence that says why there is nothing new, so that it is seen."""
-    return message(words, kind="failed")
+    return message(in_labels(words), kind="failed")
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ anything stored on the server. Pictures are named where they are examples; a vis
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,12 @@ from stylecore import OptionError
 from stylecore.config import parse_field
 from stylecore.errors import unknown
 from stylecore.presets import DEFAULT_PRESET
+from stylecore.strength import strength_of
 
 from .. import examples
 from ..server.queue import AT_ONCE
 from ..server.settings import Settings
+from .fields import in_labels
 
 OWN_PICTURE = "own"  # stands for a picture that only its owner's browser has
 SETTLED_MS = 300  # after the last change, the address gets a new entry in the browser's history
@@ -63,6 +66,14 @@ def _text(value: Any) -> str | None:
     return None if value is None else as_text(value)
 
 
+# Links of before there was strength.
+EARLIER = re.compile(r"\bstyle_weight=([\d.]+(?:e[+-]?\d+)?)(?=&|$)")
+
+
+def _renamed(found: re.Match[str]) -> str:
+    return f"strength={as_text(round(strength_of(float(found[1])), 3))}"
+
+
 @dataclass(frozen=True)
 class Control:
     """A component whose value is in the address: `read` raises an OptionError for what cannot be its value, and what
@@ -97,6 +108,13 @@ def field_control(component: Component, field: str, settings: Settings) -> Contr
         return config.to_dict()[field]
 
     return Control(component, read)
+
+
+def optional_control(component: Component, field: str, settings: Settings) -> Control:
+    """The same of a field that may be left to the preset: an empty text, for the value that shows nothing."""
+    given = field_control(component, field, settings)
+    nothing = "" if isinstance(component, gr.Dropdown) else None
+    return Control(component, lambda text: given.read(text) if text else nothing, lambda value: as_text(value or ""))
 
 
 def number_control(component: Component, low: float, high: float) -> Control:
@@ -145,19 +163,20 @@ def from_query(controls: Mapping[str, Control], query: str) -> tuple[dict[str, A
     """Values of the controls that a query string names, and a sentence for each that it gives wrongly."""
     values: dict[str, Any] = {}
     complaints: list[str] = []
+    query = EARLIER.sub(_renamed, query)
     for name, texts in parse_qs(query.removeprefix("?"), keep_blank_values=True).items():
         if name in controls:
             try:
                 values[name] = controls[name].read(texts[-1])
             except OptionError as error:
-                complaints.append(f"The link's {name.replace('_', ' ')} was left out. {error}")
+                complaints.append(f"The link's {name.replace('_', ' ')} was left out. {in_labels(str(error))}")
     return values, complaints
 
 
 class UrlState:
     """Keeps the browser's address and the controls equal; made inside a `gr.Blocks`, after all controls.
 
-    `complete` adds to a link's values those that follow from them. `notice` shows what was wrong with a link: a message
+    `notice` shows what was wrong with a link: a message
     that vanishes by itself would need a place in the jobs' queue.
     """
 
@@ -165,18 +184,18 @@ class UrlState:
         self,
         app: gr.Blocks,
         controls: Mapping[str, Control],
-        complete: Callable[[dict[str, Any]], dict[str, Any]],
         notice: gr.HTML,
     ) -> None:
-        self.complete, self.notice = complete, notice
+        self.notice = notice
         self.controls = dict(controls)
         self.query = gr.Textbox(visible=False)
+        self.own = gr.State([])  # names of the pictures that the address leaves to their owner's browser
         components = [control.component for control in self.controls.values()]
         restore = gr.Button(visible="hidden", elem_id="restore")  # pressed by the browser's back and forward
         changes = [component.change for component in components]  # type: ignore[attr-defined]
         self._write_when(partial(gr.on, changes, trigger_mode="always_last"))
         self.restored = gr.on(
-            [app.load, restore.click], self._read, self.query, [notice, *components], js=READ, **AT_ONCE
+            [app.load, restore.click], self._read, self.query, [notice, self.own, *components], js=READ, **AT_ONCE
         )
         self.write_after(self.restored)
 
@@ -196,4 +215,5 @@ class UrlState:
     def _read(self, query: str) -> dict[Any, Any]:
         values, complaints = from_query(self.controls, query)
         said = {self.notice: gr.HTML("<br>".join(map(html.escape, complaints)), visible=bool(complaints))}
-        return said | {self.controls[name].component: value for name, value in self.complete(values).items()}
+        own = [name for name, texts in parse_qs(query.removeprefix("?")).items() if texts[-1] == OWN_PICTURE]
+        return said | {self.own: own} | {self.controls[name].component: value for name, value in values.items()}

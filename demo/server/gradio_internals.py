@@ -30,6 +30,18 @@ def num_jobs(app: gr.Blocks, visitor: str) -> int:
     return sum(host_of(event.request.client) == visitor for event in waiting + running)
 
 
+def num_before(session: str) -> int | None:
+    """How many jobs come before the one of a visitor's page that waits; None where none does."""
+    app = LocalContext.blocks.get(None)
+    if app is None:
+        return None
+    for each in app._queue.event_queue_per_concurrency_id.values():
+        for place, event in enumerate(each.queue):
+            if event.session_hash == session:
+                return place + sum(job is not None for job in app._queue.active_jobs)
+    return None
+
+
 def example_files(app: gr.Blocks) -> set[str]:
     """Files in Gradio's cache that the page itself shows, and that must not be deleted."""
     return {file for block in app.blocks.values() for file in getattr(block, "keep_in_cache", ())}

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_upload_folder
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +29,11 @@ HEADERS = {
     # Only what cannot break Gradio's page, whose tools and styles are inline. Spaces show it in a frame.
     "Content-Security-Policy": "object-src 'none'; base-uri 'self'; frame-ancestors 'self' https://huggingface.co",
 }
+# Names of these files have a hash of what is in them, or of the release.
+HASHED = re.compile(r".*/(assets|static/fonts)/.*")
+FILES = re.compile(r".*/gradio_api/file=.*/[0-9a-f]{32,64}/[^/]*")
+FOR_EVER = "public, max-age=31536000, immutable"
+FOR_AN_HOUR = "private, max-age=3600"  # visitors' files, which are deleted then
 FAILED = "The server failed at this request."
 
 _log = logging.getLogger(__name__)
@@ -46,7 +52,10 @@ class SecurityHeaders:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                if message["status"] == 200:
+                    headers.update(_cache_control(scope["path"]))
             await send(message)
 
         try:
@@ -57,6 +66,20 @@ class SecurityHeaders:
             # Raised further, it would make uvicorn close the connection under the visitor's next request.
             _log.exception("a request failed")
             await _refusal(500, FAILED)(scope, receive, send_with_headers)
+
+
+def _cache_control(path: str) -> dict[str, str]:
+    if HASHED.fullmatch(path):
+        return {"Cache-Control": FOR_EVER}
+    return {"Cache-Control": FOR_AN_HOUR} if FILES.fullmatch(path) else {}
+
+
+class Compression(GZipMiddleware):
+    """Of the page and the answers; Gradio has its own for its assets. Streams are left as they are."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_asset = scope["type"] == "http" and HASHED.fullmatch(scope["path"])
+        await (self.app(scope, receive, send) if is_asset else super().__call__(scope, receive, send))
 
 
 class RequestLimits:

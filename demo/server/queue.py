@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -14,11 +16,13 @@ from .gradio_internals import current_visitor
 from .messages import message_of
 from .quota import Quota
 from .settings import Settings
+from .timings import Timings
 
 # One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
 ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
 BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 # Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
+PARKED_S = 60  # for so long a job waits for the visitor whose page has gone
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 T = TypeVar("T")
@@ -33,8 +37,11 @@ class JobQueue:
     and Gradio would run each step of a job in whichever of its forty is free.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.quota = Quota(settings)
+    def __init__(self, settings: Settings, timings: Timings | None = None) -> None:
+        self.quota, self.timings = Quota(settings), timings or Timings()
+        self._is_closed = False
+        self._attended: set[str] = set()
+        self._parked: dict[str, tuple[Generator[Any, None, None], Timer]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._open: set[Generator[Any, None, None]] = set()
 
@@ -50,6 +57,7 @@ class JobQueue:
 
         @functools.wraps(job)
         def run(*arguments: Any, **options: Any) -> Iterator[Any]:
+            began = time.monotonic()
             try:
                 yield from self.quota.charge(current_visitor(), self._in_thread(job(*arguments, **options)))
             except Exception as error:
@@ -57,13 +65,60 @@ class JobQueue:
                 if say is None:
                     raise gr.Error(sentence, print_exception=False) from error
                 yield say(sentence)
+            finally:
+                self.timings.note_job(time.monotonic() - began)
 
         return run
 
+    def before_all(self, work: Callable[[], Any]) -> None:
+        """Have something done in the jobs' thread, before the first of them."""
+        self._thread.submit(work)
+
+    def park(self, key: str, frames: Generator[Any, None, None]) -> None:
+        """Keep a job whose visitor has gone, as it is and without computing, for a minute."""
+        if self._is_closed:
+            frames.close()
+            return
+        timer = Timer(PARKED_S, self._end_parked, [key])
+        timer.daemon = True
+        self._parked[key] = (frames, timer)
+        timer.start()
+
+    def attend(self, key: str) -> None:
+        """Somebody watches that job."""
+        self._attended.add(key)
+
+    def leave(self, key: str) -> None:
+        """Nobody does any more."""
+        self._attended.discard(key)
+
+    def is_attended(self, key: str) -> bool:
+        """Whether somebody does."""
+        return key in self._attended
+
+    def is_parked(self, key: str) -> bool:
+        """Whether that job waits for its visitor."""
+        return key in self._parked
+
+    def unpark(self, key: str) -> Generator[Any, None, None] | None:
+        """The job's frames, to be gone on with; None if it has been given up."""
+        frames, timer = self._parked.pop(key, (None, None))
+        if timer is not None:
+            timer.cancel()
+        return frames
+
+    def _end_parked(self, key: str) -> None:
+        frames = self.unpark(key)
+        if frames is not None:
+            self._thread.submit(frames.close)
+
     def close(self) -> None:
         """End the jobs within their steps at work: no job computes any more, or writes a file."""
+        self._is_closed = True
         for frames in tuple(self._open):
             self._thread.submit(frames.close)
+        for key in tuple(self._parked):
+            self._end_parked(key)
         self._thread.shutdown()
 
     def _in_thread(self, frames: Generator[T, None, None]) -> Generator[T, None, None]:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+from stylecore import stylize
+from stylecore.images import image_size
+from stylecore.sample_images import load_photo, load_style
+
 from .folders import delete_new_files, writable_folder
 from .models import Models
 from .queue import JobQueue
+from .results import Results
 from .settings import Settings
 from .shared_results import SharedResults
+from .timings import Timings
+
+WARM_UP_PX = 192  # a second or two
 
 
 class Services:
@@ -23,9 +31,20 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         writable_folder(Path(get_upload_folder()), "the environment variable GRADIO_TEMP_DIR")
-        self.jobs = JobQueue(settings)
+        self.timings = Timings()
+        self.jobs = JobQueue(settings, self.timings)
+        self.results = Results()
         self.shared_results = SharedResults(settings)
         self.models = Models(settings.models)
+
+    def warm_up(self) -> None:
+        """Paint a sketch before anybody asks for one: the page can say then what its stops take here."""
+        self.jobs.before_all(self._time_a_sketch)
+
+    def _time_a_sketch(self) -> None:
+        photo, style = load_photo("rocket"), load_style("flow_strokes")
+        result = stylize(photo, style, preset="draft", size=WARM_UP_PX)
+        self.timings.note(result.config, image_size(photo), result.seconds)
 
     def close(self) -> None:
         """End the jobs, and delete what they have made for visitors; what was shared stays."""

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     total_seconds: PositiveFloat = 3600  # of all, within an hour
     free_disk_mib: PositiveFloat = 1024  # below it, nothing is uploaded or shared
     shared_results: Path | None = None  # folder; None: a temporary one of this server's own
+    source: str = ""  # address of the source, where the page links it; empty: the Space's own, if it is one
     models: Path | None = None  # folder of exported models; None: a temporary one of this server's own
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ def uploaded(upload: Any, role: str) -> Path:
     if not path.is_relative_to(Path(get_upload_folder()).resolve()):
         raise ImageError(f"The {role} must be an uploaded file.")
     return path
+
+
+def is_there(path: str) -> bool:
+    """Whether that is an upload, or was made here, and has not been deleted."""
+    with suppress(ImageError):
+        return uploaded({"path": path}, "picture").is_file()
+    return False
 
 
 def _open(path: Path, role: str) -> ImageTensor:

@@ -16,8 +16,9 @@ from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import seconds_text, speed_up, write_report
 
 from ..components import progress
+from ..components.figures import sheet_html, table_html
 from ..components.job_button import JobButton
-from ..components.job_inputs import COMPONENTS, RECIPE, STYLE_WEIGHTS
+from ..components.job_inputs import COMPONENTS, FREE
 from ..components.url_state import Control, choice_control, list_control
 from ..live import pixels_evaluated, throttle
 from ..server.cleanup import COMPARISONS
@@ -34,7 +35,7 @@ AXES: dict[str, list[str]] = {
     "loss": list(STYLE_LOSSES),
     "components": COMPONENTS,
     "preset": list(PRESETS),
-    "style_weight": [str(weight) for weight in STYLE_WEIGHTS],
+    "strength": ["20", "40", "60", "80", "100"],
 }
 FIRST_CHOICE = {NOTHING: [], "loss": ["gram", "pca", "bn"]}
 HEADERS = ["variant", "seconds", "speed-up", "style distance", "content distance"]
@@ -63,24 +64,13 @@ class CompareTab(Tab):
             self.axes = [_Axis("Compare", [*AXES], "loss"), _Axis("with each", [NOTHING, *AXES], NOTHING)]
         self.button = JobButton("Compare", self.services.jobs)
         self.status = gr.HTML(progress.message(READY), elem_id="compare-status")
-        self.sheet = gr.Gallery(
-            label="Results",
-            columns=MAX_COLUMNS,
-            fit_columns=False,
-            height="auto",
-            object_fit="contain",
-            interactive=False,
-            buttons=["fullscreen"],
-            elem_id="sheet",
-        )
+        self.sheet = gr.HTML(elem_id="sheet")
         with gr.Column(visible=False) as self.finished:
             with gr.Row():
                 self.left = gr.Dropdown(label="Left", min_width=120)
                 self.right = gr.Dropdown(label="Right", min_width=120)
             self.slider = picture_slider("Two of them", 460, elem_id="compare-slider")
-            self.table = gr.Dataframe(
-                headers=HEADERS, label="Time and distance", interactive=False, elem_classes="table"
-            )
+            self.table = gr.HTML(elem_classes="table")
             self.plot = gr.Image(label="Style distance over time", interactive=False, buttons=["fullscreen"])
             self.download = gr.DownloadButton("Download all of it as one HTML file")
         self.pictures = gr.State({})  # name -> PNG that Gradio serves
@@ -105,7 +95,7 @@ class CompareTab(Tab):
     def _shared_options(self, values: Mapping[Any, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
         """The settings at the left; presets that are compared bring each its own recipe."""
         options = self.inputs.read_options(values)
-        return {name: value for name, value in options.items() if "preset" not in axes or name not in RECIPE}
+        return {name: value for name, value in options.items() if "preset" not in axes or name not in FREE}
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         """The sheet as it fills in, then what can be done with it; whatever ends it early, what is finished is kept."""
@@ -115,16 +105,18 @@ class CompareTab(Tab):
             variants = make_variants(self.services.settings, options, make_grid(axes))
             comparison = Comparison(self.inputs.read_job(values), variants, folder)
             columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
-            yield self.button.running() | self._show_beginning(columns)
+            yield self.button.running() | self._show_beginning()
             pictures = {"photo": _photo(comparison)}
             trouble = ""
             try:
-                yield from self._watch(comparison, pictures, request)
+                yield from self._watch(comparison, pictures, columns, request)
             except Exception as error:
                 trouble = message_of(error)
-            yield self._show_finished(comparison, pictures, trouble)
+            yield self._show_finished(comparison, pictures, columns, trouble)
 
-    def _watch(self, comparison: Comparison, pictures: dict[str, str], request: gr.Request) -> Iterator[dict[Any, Any]]:
+    def _watch(
+        self, comparison: Comparison, pictures: dict[str, str], columns: int, request: gr.Request
+    ) -> Iterator[dict[Any, Any]]:
         """The sheet until all is done or the visitor has stopped it; what is finished goes into `pictures`."""
         started, work = time.monotonic(), _Work(comparison)
         for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
@@ -133,13 +125,15 @@ class CompareTab(Tab):
             if event.record:
                 pictures[event.record.name] = publish(comparison.folder / event.record.image)
             status = _status(comparison, event, work.share_done(event), time.monotonic() - started)
-            yield {self.sheet: _sheet(comparison, pictures, event), self.status: status}
+            yield {self.sheet: _sheet(comparison, pictures, columns, event), self.status: status}
 
-    def _show_beginning(self, columns: int) -> dict[Any, Any]:
+    def _show_beginning(self) -> dict[Any, Any]:
         """The last comparison makes room for this one."""
-        return {self.finished: gr.Column(visible=False), self.sheet: gr.Gallery([], columns=columns)}
+        return {self.finished: gr.Column(visible=False), self.sheet: ""}
 
-    def _show_finished(self, comparison: Comparison, pictures: dict[str, str], trouble: str) -> dict[Any, Any]:
+    def _show_finished(
+        self, comparison: Comparison, pictures: dict[str, str], columns: int, trouble: str
+    ) -> dict[Any, Any]:
         records = comparison.records
         done = f"{trouble} {len(records)} of {len(comparison.variants)} variants are done.".lstrip()
         status = {self.status: progress.message(done, len(records) / len(comparison.variants))}
@@ -149,12 +143,12 @@ class CompareTab(Tab):
         names = list(pictures)
         left, right = names[-2:]  # of one variant alone: the photo and it
         return status | {
-            self.sheet: _sheet(comparison, pictures),
+            self.sheet: _sheet(comparison, pictures, columns),
             self.finished: gr.Column(visible=True),
             self.left: gr.Dropdown(names, value=left),
             self.right: gr.Dropdown(names, value=right),
             self.slider: (pictures[left], pictures[right]),
-            self.table: [_row(record, records) for record in records],
+            self.table: table_html(HEADERS, [_row(record, records) for record in records]),
             self.plot: plot,
             self.download: page,
             self.pictures: pictures,
@@ -190,13 +184,13 @@ def _photo(comparison: Comparison) -> str:
     return save_png(resize_image(job.content, *job.size), "photo.png")
 
 
-def _sheet(comparison: Comparison, pictures: Mapping[str, str], event: Progress | None = None) -> list[tuple[str, str]]:
+def _sheet(comparison: Comparison, pictures: Mapping[str, str], columns: int, event: Progress | None = None) -> str:
     """Finished variants with their captions, then the one at work."""
     records = {record.name: record for record in comparison.records}
     sheet = [(path, _caption(records[name])) for name, path in pictures.items() if name in records]
     if event and event.step:
         sheet.append((save_frame(event.step.image), f"{event.variant.name} · at work"))
-    return sheet
+    return sheet_html(sheet, columns)
 
 
 def _caption(record: Record) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import gradio as gr
@@ -15,6 +17,7 @@ from stylecore.engine import job_yardstick
 from stylecore.images import ImageTensor
 
 from ..components import progress
+from ..components.figures import table_html
 from ..components.job_button import JobButton
 from ..components.url_state import UrlState
 from ..live import throttle
@@ -24,7 +27,8 @@ from ..server.uploads import save_frame, save_png
 from ..theme import picture_slider
 from .base import Tab
 
-HEADERS = ["model", "MiB", "error", "median ms", "against fp32", "ran on", "runs"]
+HEADERS = ["model", "MiB", "error", "recorded, ms", "against fp32", "here, ms"]
+RECORD = Path(__file__).parent.parent / "study" / "bench.json"  # of `make bench-export`, copied by tools/copy_study.py
 INTRODUCTION = """
 The network that compares the images, as one ONNX file for onnxruntime, on a server, a phone or in a browser. The error
 is the largest relative difference of its features from the full network's.
@@ -46,12 +50,13 @@ class EdgeTab(Tab):
         """The table of models, and below it the picture that is made without torch."""
         self.models = self.services.models
         gr.set_static_paths([self.models.folder])  # served as they are, without a copy for every visitor
+        self.recorded, self.machine = recorded()
         self._lay_out_models()
         self._lay_out_bundle()
 
     def _lay_out_models(self) -> None:
-        gr.Markdown(INTRODUCTION)
-        self.table = gr.Dataframe(headers=HEADERS, label="Models", interactive=False, elem_classes="table")
+        gr.Markdown(f"{INTRODUCTION}\n\n{self.machine}")
+        self.table = gr.HTML(elem_classes="table")
         self.model = gr.Dropdown(list(self.models.variants), label="Model")
         self.measure_button = JobButton("Measure it here, now", self.services.jobs)
         self.status = gr.HTML(progress.message("A model that is not there yet is made first."), elem_id="edge-status")
@@ -151,18 +156,39 @@ class EdgeTab(Tab):
         }
 
     def _show_models(self, name: str) -> dict[Any, Any]:
-        rows = [[each, *_numbers(self.models.measured(each), self.models.path(each))] for each in self.models.variants]
-        return {self.table: rows, self.download: self._show_download(name)}
+        rows = [[each, *_numbers(self.recorded.get(each), self.models.measured(each))] for each in self.models.variants]
+        return {self.table: table_html(HEADERS, rows), self.download: self._show_download(name)}
 
     def _show_download(self, name: str) -> gr.DownloadButton:
         path = self.models.path(name)
         return gr.DownloadButton(value=str(path) if path.is_file() else None, interactive=path.is_file())
 
 
-def _numbers(row: Mapping[str, Any] | None, path: Path) -> list[str]:
-    """A model's cells after its name; `row` is one of `Models.measure`."""
-    if row is None:
-        return [f"{path.stat().st_size / 2**20:.1f}" if path.is_file() else "not made yet", *[""] * (len(HEADERS) - 2)]
-    speed_up = "" if row["speedup"] is None else f"{row['speedup']:.2f}"
-    numbers = [f"{row['file_mib']:.1f}", f"{row['error']:.2g}", f"{row['p50_ms']:.1f}", speed_up]
-    return [*numbers, row["actual"], str(row["runs"])]
+def recorded() -> tuple[dict[str, dict[str, Any]], str]:
+    """The committed bench: its files by name, as they were timed with all threads, and where that was."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    machine = record["environment"]
+    rows = {row["name"]: row for row in record["rows"] if row["num_threads"] == machine["num_threads"]}
+    times = {name: median(row["milliseconds"]) for name, row in rows.items()}
+    for name, row in rows.items():
+        row |= {"p50_ms": times[name], "speedup": times["vgg16-fp32"] / times[name]}
+    words = (
+        f"Recorded on {machine['cpu']} ({machine['system']}) with {machine['num_threads']} threads, onnxruntime "
+        f"{machine['onnxruntime']}, at {record['rules']['size_px']} px: medians. What you measure stands beside it."
+    )
+    return rows, words
+
+
+def _numbers(row: Mapping[str, Any] | None, here: Mapping[str, Any] | None) -> list[str]:
+    """A model's cells after its name: of the record where it has them, else of the measurement here."""
+    known, measured = row or here, f"{here['p50_ms']:.1f}" if here else ""
+    if known is None:
+        return [""] * (len(HEADERS) - 2) + [measured]
+    speed_up = "" if known["speedup"] is None else f"{known['speedup']:.2f}"
+    return [
+        f"{known['file_mib']:.1f}",
+        f"{known['error']:.2g}",
+        f"{row['p50_ms']:.1f}" if row else "",
+        speed_up,
+        measured,
+    ]

@@ -18,6 +18,7 @@ from stylecore.encoders.weights import SUFFIXES
 from stylecore.errors import OptionError
 from stylecore.fields import Setting
 from stylecore.presets import DEFAULT_PRESET, PRESETS
+from stylecore.strength import with_weight
 
 # Names of an option beside its field's, shown in the help or (of an earlier release) not.
 SHORT = {"num_steps": "--steps"}
@@ -45,7 +46,7 @@ class Recipe:
 
     def options(self) -> dict[str, Any]:
         """As fields of `StylizeConfig`, and the preset."""
-        options = {name: value for name, value in self.typed.items() if value is not None}
+        options = with_weight({name: value for name, value in self.typed.items() if value is not None})
         if self.encoder_file is not None and self.weights is not None:
             raise OptionError("Two files of weights were given: leave out --weights, or name an encoder.")
         if self.weights_file is not None and ("encoder" not in options or self.encoder_file is not None):
@@ -97,6 +98,9 @@ def _parameters() -> list[inspect.Parameter]:
     earlier = [_parameter(_earlier(name), int, "", flag, hidden=True) for name, flag in EARLIER.items()]
     return [
         _parameter("preset", str, f"{', '.join(PRESETS)} (default {DEFAULT_PRESET})."),
+        _parameter(
+            "strength", float, "From the photo (0) to the painting (100), even to the eye: sets --style-weight."
+        ),
         *fields,
         *earlier,
         _parameter("weights", Path, "Encoder weights, .safetensors or .pth."),
