@@ -19,7 +19,16 @@ from stylecore.detail import add_detail
 from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, load_image, resize_image, save_image
+from stylecore.images import (
+    LEVELS,
+    ImageSource,
+    ImageTensor,
+    check_aspect,
+    image_size,
+    load_image,
+    resize_image,
+    save_image,
+)
 from stylecore.isolation import isolated, isolated_steps
 from stylecore.job import Job
 from stylecore.loop import optimize
@@ -28,7 +37,7 @@ from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted, Losses, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
-from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
+from stylecore.schedule import PlannedStage, TimeBudget, plan_stages, resume_plan
 from stylecore.start import initial_image, stage_images, wanted_styles
 
 
@@ -130,6 +139,7 @@ def stylize_steps(
     *,
     encoder: Encoder | None = None,
     start: ImageSource | None = None,
+    num_made: int = 0,
     fitted: Fitted | None = None,
     **options: Any,
 ) -> Steps:
@@ -141,7 +151,8 @@ def stylize_steps(
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says. Stages that name another
             encoder get a bundled one on the same device and in the same dtype.
-        start: an image to go on from instead of `config.init`, of any size.
+        start: an image to go on from instead of `config.init`, of any size and the content's aspect.
+        num_made: evaluations that an earlier run of this job made until `start`; this one makes the others.
         fitted: bases and weights to be used as they are, by layer and name, as `fitted.load_fitted` reads them or
             `Ending.fitted` of another job holds them.
 
@@ -151,22 +162,35 @@ def stylize_steps(
         DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
     job = Job.load(content, style, _resolve(config, options, encoder))
-    return job_steps(job, encoder=encoder, start=start, fitted=fitted)
+    return job_steps(job, encoder=encoder, start=start, num_made=num_made, fitted=fitted)
 
 
 @isolated()
 def job_steps(
-    job: Job, *, encoder: Encoder | None = None, start: ImageSource | None = None, fitted: Fitted | None = None
+    job: Job,
+    *,
+    encoder: Encoder | None = None,
+    start: ImageSource | None = None,
+    num_made: int = 0,
+    fitted: Fitted | None = None,
 ) -> Steps:
     """`stylize_steps` of a job."""
     config = job.config
-    plan = plan_stages(config, image_size(job.content))
+    plan = resume_plan(plan_stages(config, image_size(job.content)), num_made)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
     check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
     encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    image = None if start is None else load_image(start)
+    image = None if start is None else _start_image(start, plan)
     return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, image), plan[-1].size)
+
+
+def _start_image(start: ImageSource, plan: Sequence[PlannedStage]) -> ImageTensor:
+    """Of a run that goes on, brought to the size at which its last evaluation was made."""
+    image = load_image(start)
+    check_aspect(image_size(image), plan[-1].size, "The start image")
+    reached = [stage.size for stage in plan if stage.num_made]
+    return resize_image(image, *reached[-1]) if reached else image
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
@@ -232,7 +256,7 @@ class _Run:
         self.clock = _Clock()
         self.budget = TimeBudget(job.config.time_budget, plan)
         self.styles = wanted_styles(job)
-        self.index = 0
+        self.index = sum(stage.num_made for stage in plan)
         self.ending = Ending()
 
     @isolated_steps
@@ -240,6 +264,8 @@ class _Run:
         job = self.job
         image = initial_image(job.content, self.styles, job.config, self.plan[0].size) if start is None else start
         for number, encoder in enumerate(encoders):
+            if not self.plan[number].num_left:
+                continue
             image = yield from self._stage_steps(number, encoder, image)
         return self.ending
 
@@ -255,8 +281,8 @@ class _Run:
         reason = self.ending.reason
         try:
             is_detailed = self._adds_detail(number)
-            new_optimizer = partial(make_optimizer, job.config, stage.num_steps, is_detailed=is_detailed)
-            evaluated = optimize(objective, variable, new_optimizer, stage.num_steps)
+            new_optimizer = partial(make_optimizer, job.config, stage.num_left, is_detailed=is_detailed)
+            evaluated = optimize(objective, variable, new_optimizer, stage.num_left)
             for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
                 shown = _displayed(variable, images.content, job.config)
@@ -281,7 +307,7 @@ class _Run:
     def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor) -> ImageTensor:
         """What a stage begins with: an image of any size brought to the stage's."""
         size = self.plan[number].size
-        if not self._adds_detail(number):
+        if self.plan[number].num_made or not self._adds_detail(number):
             return resize_image(image.cpu(), *size)
         return add_detail(image, self.styles, self.job.config.style_shares(len(self.styles)), encoder, size)
 
@@ -303,7 +329,7 @@ class _Goal:
         device: torch.device,
     ) -> None:
         self.distance = job.config.target_distance
-        self.every = math.ceil(stage.num_steps / self.LOOKS)
+        self.every = math.ceil(stage.num_left / self.LOOKS)
         if self.distance:
             self.yardstick = job_yardstick(job, device)
 

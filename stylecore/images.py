@@ -34,6 +34,7 @@ __all__ = [
     "ImageNote",
     "ImageSource",
     "ImageTensor",
+    "check_aspect",
     "fit_image",
     "fit_size",
     "image_size",
@@ -49,6 +50,7 @@ __all__ = [
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 SETTINGS_KEY = "stylecore"
+ASPECT_TOLERANCE = 0.02  # of a picture that goes with another: more would be seen as a stretch
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | io.IOBase | Image.Image | np.ndarray | Tensor
 # As `isinstance` wants them; some can be iterated, over what is no image.
@@ -153,6 +155,17 @@ def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 0) -> tu
     height, width = size
     factor = max(longer_side / max(size), least_side / min(size))
     return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def check_aspect(size: tuple[int, int], wanted: tuple[int, int], what: str) -> None:
+    """Raise an ImageError if a picture of `size`, (height, width) in px, would be stretched by being brought to
+    `wanted`. `what` begins the sentence."""
+    height, width = size
+    fitted = fit_size(size, max(wanted))
+    if any(abs(a - b) > max(1, ASPECT_TOLERANCE * b) for a, b in zip(fitted, wanted, strict=True)):
+        raise ImageError(
+            f"{what} of {width}x{height} px has another aspect than the result of {wanted[1]}x{wanted[0]} px: crop it."
+        )
 
 
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:

@@ -30,6 +30,9 @@ from stylecore.metrics import check_sizes, check_weights
 from stylecore.version import VERSION
 
 
+NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a picture comes from."""
@@ -136,6 +139,7 @@ class SavedSettings:
     config: dict[str, Any]
     sources: tuple[Source, ...]
     files: dict[str, str]
+    num_made: int = 0  # evaluations, of a run that was stopped
 
     @classmethod
     def read(cls, path: Path) -> SavedSettings:
@@ -144,12 +148,13 @@ class SavedSettings:
         try:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
             config = dict(saved.pop("config", {}))
+            num_made = int(saved.pop(NUM_MADE_KEY, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
                 f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
             ) from error
         saved.pop("version", None)
-        return cls(path, config, sources, saved)
+        return cls(path, config, sources, saved, num_made)
 
     def find_pictures(self) -> list[Path]:
         """The files of content and styles. Raises an ImageError for one that is gone or has changed."""

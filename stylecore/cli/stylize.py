@@ -22,7 +22,7 @@ from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
 from stylecore.files import check_writable, is_file, is_one_of
-from stylecore.images import save_image
+from stylecore.images import ImageTensor, load_image, save_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
@@ -36,7 +36,13 @@ def stylize_command(
     recipe: Recipe,
     content: Annotated[str | None, typer.Argument(metavar="CONTENT", help="The photo.")] = None,
     styles: Annotated[list[str] | None, typer.Argument(metavar="STYLE...", help="One or more pictures.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("stylized.png"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG to write (default stylized.png).")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="A picture to begin with, instead of --set init=.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Make the evaluations that a PNG saved by Ctrl-C lacks, into the same file.")
+    ] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", help="Run a saved PNG's settings again; options typed here win.")
     ] = None,
@@ -51,13 +57,19 @@ def stylize_command(
 ) -> None:
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
     started = _process_started()
+    output = output or resume or Path("stylized.png")
     check_writable(output)
     fitted_paths = {"basis": basis, "gram_weights": gram_weights}
-    if from_ is None:
+    if resume is not None:
+        _check_alone(recipe, from_, start)
+        plan = _resumed_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(resume))
+    elif from_ is None:
         plan = _typed_plan(recipe, content, styles or [], fitted_paths)
     else:
         plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
-    _check_overwriting(output, [*plan.job.names, from_], overwrite)
+    if start is not None:
+        plan = replace(plan, start=load_image(start))
+    _check_overwriting(output, [*plan.job.names, from_, start], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -94,6 +106,8 @@ class _Plan:
     job: Job
     fitted_paths: Mapping[str, Path | None] = field(default_factory=dict)  # by option: basis, gram_weights
     weights: Path | None = None  # of the encoder, where they are not bundled
+    start: ImageTensor | None = None
+    num_made: int = 0  # evaluations until the start
 
 
 def _typed_plan(
@@ -126,6 +140,26 @@ def _saved_plan(
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
 
 
+def _check_alone(recipe: Recipe, from_: Path | None, start: str | None) -> None:
+    """A run that goes on is the same run."""
+    if from_ is not None or start is not None or recipe.options():
+        raise OptionError("--resume goes on as the run was begun: leave out all other options, or use --from --start.")
+
+
+def _resumed_plan(
+    recipe: Recipe,
+    content: str | None,
+    styles: Sequence[str],
+    fitted_paths: Mapping[str, Path | None],
+    saved: SavedSettings,
+) -> _Plan:
+    """The rest of a run whose image so far Ctrl-C saved."""
+    if not saved.num_made:
+        raise OptionError(f"'{saved.path}' is no stopped run: use --from to run it again, --start to go on from it.")
+    plan = _saved_plan(recipe, content, styles, fitted_paths, saved)
+    return replace(plan, start=load_image(saved.path), num_made=saved.num_made)
+
+
 def load_job(content: str | None, styles: Sequence[str], config: StylizeConfig, command: str) -> Job:
     """The pictures that a command line names. Raises an OptionError if there are fewer than two."""
     if content is None or not styles:
@@ -153,7 +187,8 @@ def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
     warm_up(encoder, config)
     seconds_setup = time.time() - started
     began = time.perf_counter()
-    run = MeasuredRun(replace(plan.job, files=_files(plan, fitted, encoder)), encoder=encoder, fitted=fitted.loaded)
+    job = replace(plan.job, files=_files(plan, fitted, encoder))
+    run = MeasuredRun(job, encoder=encoder, start=plan.start, num_made=plan.num_made, fitted=fitted.loaded)
     _follow(run, output)
     seconds = time.perf_counter() - began
     fitted.save(run.fitted, encoder, config)
@@ -179,11 +214,12 @@ def _follow(run: MeasuredRun, output: Path) -> None:
     except KeyboardInterrupt:
         if run.step is None:
             raise
-        save_image(run.image, output, run.job.settings())
+        save_image(run.image, output, run.settings())
         raise InterruptedRunError(
-            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far."
+            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far, and "
+            f"--resume goes on with it."
         ) from None
-    save_image(run.image, output, run.job.settings())
+    save_image(run.image, output, run.settings())
     if run.trouble:
         raise DivergenceError(run.trouble, run.image)
 
