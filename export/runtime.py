@@ -173,7 +173,7 @@ class Bundle:
         index = 0
         for side, number in stages:
             content_here = fit(content, side)
-            style_here = fit(style, max(content_here.shape), MIN_SIDE_PX)
+            style_here = fit(style, round(max(content_here.shape) * self._style_scale), MIN_SIDE_PX)
             fixed = self._targets(content_here, style_here, style_weight)
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
@@ -182,6 +182,13 @@ class Bundle:
                 index += 1
                 image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
                 yield Step(index, total, image, float(values["loss"]))
+
+    @property
+    def _style_scale(self) -> float:
+        """The style's longer side over the result's."""
+        config = self.config
+        size = config.get("style_size", 0)  # bundles of earlier releases have neither
+        return size / config["size"] if size else config.get("style_scale", 1.0)
 
     def _first_image(self, content: Array, style: Array, seed: int) -> Array:
         if self.config["init"] == "style_statistics":

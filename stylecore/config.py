@@ -20,6 +20,7 @@ from stylecore.losses.base import SeedOptions
 
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
+MIN_STYLE_SCALE, MAX_STYLE_SCALE = 0.25, 4.0
 MAX_STEPS = 100_000
 MAX_WEIGHT = 1e12
 
@@ -81,6 +82,25 @@ class BaseConfig(SeedOptions):
     style_weights: Annotated[
         tuple[float, ...], about("Of several styles, such as 0.7,0.3; none given: all alike.", common=True)
     ] = ()
+    style_scale: Annotated[
+        Number,
+        about(
+            "Stroke size: the styles' longer side over the result's, at every stage.",
+            low=MIN_STYLE_SCALE,
+            high=MAX_STYLE_SCALE,
+            common=True,
+        ),
+    ] = 1.0
+    style_size: Annotated[
+        Whole,
+        about(
+            "The styles' longer side in pixels of the result, instead of style_scale; 0: by the scale.",
+            low=0,
+            high=int(MAX_STYLE_SCALE * MAX_SIZE_PX),
+            unit="px",
+            common=True,
+        ),
+    ] = 0
     init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = (
         "content"
     )
@@ -163,6 +183,11 @@ class StylizeConfig(*LOSS_OPTIONS, BaseConfig):  # type: ignore[misc]
     def encoders(self) -> tuple[str, ...]:
         """The encoder of each stage."""
         return tuple(stage.encoder or self.encoder for stage in self.stages)
+
+    def style_side(self, longer_side: int) -> int:
+        """Longer side of the styles in px at a stage of that longer side: strokes keep their size relative to the
+        whole."""
+        return round(longer_side * (self.style_size / self.size if self.style_size else self.style_scale))
 
     def style_shares(self, num_styles: int) -> tuple[float, ...]:
         """The styles' weights, normalised to sum 1; all alike where the config gives none."""

@@ -45,7 +45,12 @@ class Examples:
 
 @torch.no_grad()
 def add_detail(
-    image: ImageTensor, styles: Sequence[ImageTensor], shares: Sequence[float], encoder: Encoder, size: tuple[int, int]
+    image: ImageTensor,
+    styles: Sequence[ImageTensor],
+    shares: Sequence[float],
+    encoder: Encoder,
+    size: tuple[int, int],
+    style_side: int | None = None,
 ) -> ImageTensor:
     """`image` enlarged, with the styles' own detail above the resolution that it has.
 
@@ -56,6 +61,7 @@ def add_detail(
         encoder: compares places, on its device and in its dtype.
         size: (H, W) in px of the result, with the image's aspect. Where it is no whole multiple of the image's, the
             image is enlarged to the next one and resampled.
+        style_side: longer side of the styles in px beside a result of `size`; None: the result's.
 
     Returns:
         (1, 3, H, W) in [0, 1] on the encoder's device; only resampled where `size` is not larger.
@@ -68,7 +74,9 @@ def add_detail(
     is_whole = all(abs(side - wanted) <= factor for side, wanted in zip(multiple, size, strict=True))
     enlarged = resize_image(image, *(size if is_whole else multiple))
     chosen = [(style, share) for style, share in zip(styles, shares, strict=True) if share]
-    examples = [_examples(style.to(encoder.device), encoder, max(image_size(enlarged)), factor) for style, _ in chosen]
+    longer = max(image_size(enlarged))
+    side = longer if style_side is None else round(longer * style_side / max(size))
+    examples = [_examples(style.to(encoder.device), encoder, side, factor) for style, _ in chosen]
     painted = _painted(_features(encoder, image), examples, [share for _, share in chosen], factor * STRIDE)
     height, width = image_size(enlarged)
     painted = F.pad(painted, (0, max(0, width - painted.shape[3]), 0, max(0, height - painted.shape[2])))

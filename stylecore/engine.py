@@ -273,7 +273,7 @@ class _Run:
         """One stage from `image`, of any size; returns the stage's own."""
         job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
         began, device = self.clock.read(), encoder.device
-        images = stage_images(job.content, self.styles, stage.size, device)
+        images = stage_images(job.content, self.styles, job.config, stage.size, device)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
         goal = _Goal(job, stage, device) if is_last else None
@@ -309,7 +309,9 @@ class _Run:
         size = self.plan[number].size
         if self.plan[number].num_made or not self._adds_detail(number):
             return resize_image(image.cpu(), *size)
-        return add_detail(image, self.styles, self.job.config.style_shares(len(self.styles)), encoder, size)
+        config = self.job.config
+        side = config.style_side(max(size))
+        return add_detail(image, self.styles, config.style_shares(len(self.styles)), encoder, size, side)
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:

@@ -29,7 +29,6 @@ from stylecore.images import (
 from stylecore.metrics import check_sizes, check_weights
 from stylecore.version import VERSION
 
-
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
 
 

@@ -40,14 +40,15 @@ def estimate_memory_mib(
 
     Args:
         size: (height, width) of the result in px.
-        style_sizes: of the styles as they are given; the job brings their longer sides to the result's.
-        config: optimiser and number of evaluations.
+        style_sizes: of the styles as they are given; the job brings their longer sides to what the config says.
+        config: size of the styles, optimiser and number of evaluations.
         encoder: its dtype.
     """
     pixels = math.prod(size)
     table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(*size) else BYTES_PER_PIXEL
     evaluation = pixels * table[encoder.dtype]
-    style_pixels = sum(math.prod(fit_size(style, max(size))) for style in style_sizes)
+    side = config.style_side(max(size))
+    style_pixels = sum(math.prod(fit_size(style, side)) for style in style_sizes)
     targets = STYLE_SHARE * style_pixels * BYTES_PER_PIXEL[encoder.dtype]
     pairs = min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
     history = pixels * 2 * pairs * 3 * torch.float32.itemsize

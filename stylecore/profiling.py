@@ -29,7 +29,7 @@ STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encode
 def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
     """An evaluation a stage of a small image, so that the timed run meets encoders and kernels that are loaded."""
     stages = tuple(dataclasses.replace(stage, scale=1.0, share=1.0) for stage in config.stages)
-    plain = {"loss": "gram", "style_weights": (), "time_budget": 0.0, "target_distance": 0.0}
+    plain = {"loss": "gram", "style_weights": (), "style_size": 0, "time_budget": 0.0, "target_distance": 0.0}
     small = config.replace(**plain, size=MIN_SIZE_PX, stages=stages, num_steps=len(stages))
     image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     for _ in job_steps(Job(image, (image,), small), encoder=encoder):
@@ -45,7 +45,7 @@ def seconds_by_stage(image: ImageTensor, job: Job, encoder: Encoder, num_repeats
     memory that it has in the mean over a run.
     """
     config, device = job.config, encoder.device
-    images = stage_images(job.content, job.styles, image_size(image), device)
+    images = stage_images(job.content, job.styles, config, image_size(image), device)
     objective = make_objective(encoder, images.content, images.styles, config)
     variable = image.to(device) * LEVELS
     optimizer = _experienced_optimizer(config, variable, _steps_between_resets(objective, config))

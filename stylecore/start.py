@@ -19,7 +19,7 @@ class StageImages:
     """A job's pictures at one size, on the device."""
 
     content: ImageTensor  # (1, 3, height, width)
-    styles: tuple[ImageTensor, ...]  # each with the same longer side
+    styles: tuple[ImageTensor, ...]  # all with the same longer side, which decides how large their strokes are
 
 
 def wanted_styles(job: Job) -> tuple[ImageTensor, ...]:
@@ -30,11 +30,16 @@ def wanted_styles(job: Job) -> tuple[ImageTensor, ...]:
 
 
 def stage_images(
-    content: ImageTensor, styles: Sequence[ImageTensor], size: tuple[int, int], device: torch.device
+    content: ImageTensor,
+    styles: Sequence[ImageTensor],
+    config: StylizeConfig,
+    size: tuple[int, int],
+    device: torch.device,
 ) -> StageImages:
-    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are the stage's, or
-    longer where a thin one would leave the deepest layer without a position."""
-    fitted = tuple(fit_image(style, max(size), LEAST_SIDE_PX).to(device) for style in styles)
+    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are what the config
+    says, or longer where a thin one would leave the deepest layer without a position."""
+    side = config.style_side(max(size))
+    fitted = tuple(fit_image(style, side, LEAST_SIDE_PX).to(device) for style in styles)
     return StageImages(resize_image(content, *size).to(device), fitted)
 
 

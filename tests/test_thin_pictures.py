@@ -73,7 +73,7 @@ def test_a_coarse_stage_fits_a_thin_style_so_that_every_layer_sees_it(
     """At half of 256 px the style would be 14 px high."""
     thin = make_image(20, 180)
     assert fit_size(image_size(thin), 128) == (14, 128)
-    (style,) = stage_images(make_image(), [thin], (96, 128), torch.device("cpu")).styles
+    (style,) = stage_images(make_image(), [thin], make_config(), (96, 128), torch.device("cpu")).styles
     assert image_size(style) == (LEAST_SIDE_PX, 144)
     stages = ({"scale": 0.5, "share": 1}, {"scale": 1.0, "share": 1})
     config = make_config("gatys", size=256, num_steps=2, stages=stages)
@@ -81,5 +81,5 @@ def test_a_coarse_stage_fits_a_thin_style_so_that_every_layer_sees_it(
 
 
 def test_a_style_that_is_wide_enough_keeps_the_stages_longer_side(make_image: MakeImage) -> None:
-    (style,) = stage_images(make_image(), [make_image(20, 100)], (96, 128), torch.device("cpu")).styles
+    (style,) = stage_images(make_image(), [make_image(20, 100)], make_config(), (96, 128), torch.device("cpu")).styles
     assert image_size(style) == (26, 128)

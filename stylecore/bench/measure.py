@@ -183,7 +183,7 @@ def interleaved_evaluations(
     """
     config = configs[REFERENCE]
     device = find_device(config.device)
-    images = stage_images(pair.content, (pair.style,), Job(pair.content, (pair.style,), config).size, device)
+    images = stage_images(pair.content, (pair.style,), config, Job(pair.content, (pair.style,), config).size, device)
     full = load_encoder(device=device)
     steppers = [_Stepper(images, each) for each in configs.values()]
     samples: dict[str, list[float]] = {name: [] for name in (BASELINE, *configs)}
