@@ -30,6 +30,7 @@ ORDER = (
     "color",
     "losses",
     "encoders",
+    "tiles",
     "fitted",
     "metrics",
     "config",
