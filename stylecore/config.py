@@ -19,7 +19,7 @@ from stylecore.losses import LOSS_OPTIONS, STYLE_LOSSES
 from stylecore.losses.base import SeedOptions
 
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
-MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
+MIN_SIZE_PX, MAX_SIZE_PX = 64, 8192
 MIN_STYLE_SCALE, MAX_STYLE_SCALE = 0.25, 4.0
 MAX_STEPS = 100_000
 MAX_WEIGHT = 1e12

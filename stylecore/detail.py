@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder, Layer
@@ -24,6 +24,7 @@ from stylecore.images import ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses.basis import Components, fit_basis, project
 from stylecore.losses.statistics import Features, all_moments
 from stylecore.metrics import LEAST_SIDE_PX
+from stylecore.tiles import encode, tile_px_of
 
 LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
 STRIDE = Layer.parse(LAYER).stride
@@ -32,6 +33,7 @@ NUM_COMPONENTS = 64  # of 256 channels; 32 and 128 find as good patches
 MAX_CANDIDATES = 4096  # places of the styles that are compared with: more than a style of 256 px has
 SHARPNESS = 8  # power of the window that blends neighbours: their mean alone would blur what is to be sharp
 CHUNK = 4096  # places of the image compared at a time
+MAX_FOLDED = 1 << 16  # and painted at a time
 SMALLEST = 1e-5  # standard deviation of a channel
 
 
@@ -98,7 +100,7 @@ def _features(encoder: Encoder, image: ImageTensor) -> Features:
     """At `LAYER`, of every place: (1, N, ceil(h / stride), ceil(w / stride)), each channel of mean 0 and variance 1."""
     height, width = image_size(image)
     whole = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    features = encoder(whole, [LAYER])[LAYER].float()
+    features = encode(encoder, whole, [LAYER], tile_px_of(image))[LAYER].float()
     mean, deviation = features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True, correction=0)
     return (features - mean) / (deviation + SMALLEST)
 
@@ -119,10 +121,28 @@ def _painted(
     side = SIDE * cell
     window = torch.hann_window(side + 2, dtype=torch.float32, device=features.device)[1:-1] ** SHARPNESS
     window = window[:, None] * window
-    size = (features.shape[2] * cell, features.shape[3] * cell)
-    layout = {"kernel_size": side, "padding": cell * (SIDE // 2), "stride": cell}
-    total = F.fold(window.flatten()[None, :, None].expand(1, -1, len(nearest)).contiguous(), size, **layout)
-    return F.fold((pieces * window)[nearest].flatten(1).mT[None], size, **layout) / total
+    rows, columns = features.shape[2:]
+    band = max(1, MAX_FOLDED // columns)
+    bands = ((start, min(rows, start + band)) for start in range(0, rows, band))
+    nearest = nearest.view(rows, columns)
+    return torch.cat([_folded(pieces, window, nearest, rows_here, cell) for rows_here in bands], 2)
+
+
+def _folded(
+    pieces: Float[Tensor, "P 3 S S"],
+    window: Float[Tensor, "S S"],
+    nearest: Int[Tensor, "h w"],
+    rows: tuple[int, int],
+    cell: int,
+) -> Float[Tensor, "1 3 H W"]:
+    """A band of rows of `nearest`, painted with their pieces and those of the rows around that reach into it."""
+    start, stop = max(0, rows[0] - SIDE // 2), min(len(nearest), rows[1] + SIDE // 2)
+    numbers = nearest[start:stop].flatten()
+    size = ((stop - start) * cell, nearest.shape[1] * cell)
+    layout = {"kernel_size": SIDE * cell, "padding": cell * (SIDE // 2), "stride": cell}
+    total = F.fold(window.flatten()[None, :, None].expand(1, -1, len(numbers)).contiguous(), size, **layout)
+    painted = F.fold((pieces * window)[numbers].flatten(1).mT[None], size, **layout) / total
+    return painted[:, :, (rows[0] - start) * cell : (rows[1] - start) * cell]
 
 
 def _spread(features: Features, share: float) -> Tensor:

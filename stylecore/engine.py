@@ -32,13 +32,14 @@ from stylecore.images import (
 from stylecore.isolation import isolated, isolated_steps
 from stylecore.job import Job
 from stylecore.loop import optimize
-from stylecore.memory import answering_full_memory, check_memory
+from stylecore.memory import MemoryPlan, answering_full_memory, plan_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted, Losses, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
+from stylecore.regions import blended, styled_regions
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages, resume_plan
-from stylecore.start import initial_image, stage_images, wanted_styles
+from stylecore.start import StageImages, initial_image, stage_images, wanted_styles
 
 
 @dataclass(frozen=True)
@@ -176,20 +177,40 @@ def job_steps(
 ) -> Steps:
     """`stylize_steps` of a job."""
     config = job.config
-    plan = resume_plan(plan_stages(config, image_size(job.content)), num_made)
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
-    check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
-    encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    image = None if start is None else _start_image(start, plan)
-    return answering_full_memory(_Run(job, plan, fitted or {}).steps(encoders, image), plan[-1].size)
+    stages = plan_job(job, encoder, num_made)
+    image = None if start is None else _start_image(start, stages)
+    return answering_full_memory(_Run(job, stages, fitted or {}).steps(image), stages[-1].planned.size)
 
 
-def _start_image(start: ImageSource, plan: Sequence[PlannedStage]) -> ImageTensor:
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage, and what it is computed with."""
+
+    planned: PlannedStage
+    encoder: Encoder
+    memory: MemoryPlan
+
+
+def plan_job(job: Job, encoder: Encoder, num_made: int = 0) -> list[StagePlan]:
+    """A job's stages. Raises an OptionError if `num_made` evaluations are all, a NotEnoughMemoryError if one of the
+    stages does not fit."""
+    sizes = [image_size(style) for style in job.all_styles]
+    stages = []
+    plan = resume_plan(plan_stages(job.config, image_size(job.content)), num_made)
+    for planned in reversed(plan):  # what does not fit is the result, before any coarser stage
+        here = _stage_encoder(planned.encoder, encoder)
+        config = job.config.replace(num_steps=max(1, planned.num_left))
+        stages.append(StagePlan(planned, here, plan_memory(planned.size, sizes, config, here)))
+    return stages[::-1]
+
+
+def _start_image(start: ImageSource, stages: Sequence[StagePlan]) -> ImageTensor:
     """Of a run that goes on, brought to the size at which its last evaluation was made."""
     image = load_image(start)
-    check_aspect(image_size(image), plan[-1].size, "The start image")
-    reached = [stage.size for stage in plan if stage.num_made]
+    check_aspect(image_size(image), stages[-1].planned.size, "The start image")
+    reached = [stage.planned.size for stage in stages if stage.planned.num_made]
     return resize_image(image, *reached[-1]) if reached else image
 
 
@@ -224,7 +245,7 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
     """What measures a job's results."""
-    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device)
+    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device, job.regions)
 
 
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
@@ -251,41 +272,50 @@ def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
 class _Run:
     """One run of a job: what lasts from stage to stage."""
 
-    def __init__(self, job: Job, plan: Sequence[PlannedStage], given: Fitted) -> None:
-        self.job, self.plan, self.given = job, plan, given
+    def __init__(self, job: Job, stages: Sequence[StagePlan], given: Fitted) -> None:
+        self.job, self.stages, self.given = job, stages, given
+        self.plan = [stage.planned for stage in stages]
         self.clock = _Clock()
-        self.budget = TimeBudget(job.config.time_budget, plan)
+        self.budget = TimeBudget(job.config.time_budget, self.plan)
         self.styles = wanted_styles(job)
-        self.index = sum(stage.num_made for stage in plan)
+        self.index = sum(stage.num_made for stage in self.plan)
         self.ending = Ending()
 
     @isolated_steps
-    def steps(self, encoders: Sequence[Encoder], start: ImageTensor | None) -> Steps:
-        job = self.job
-        image = initial_image(job.content, self.styles, job.config, self.plan[0].size) if start is None else start
-        for number, encoder in enumerate(encoders):
-            if not self.plan[number].num_left:
-                continue
-            image = yield from self._stage_steps(number, encoder, image)
+    def steps(self, start: ImageTensor | None) -> Steps:
+        image = self._initial() if start is None else start
+        for number, stage in enumerate(self.plan):
+            if stage.num_left:
+                image = yield from self._stage_steps(number, self.stages[number].encoder, image)
         return self.ending
 
     def _stage_steps(self, number: int, encoder: Encoder, image: ImageTensor) -> Generator[Step, None, ImageTensor]:
         """One stage from `image`, of any size; returns the stage's own."""
         job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
         began, device = self.clock.read(), encoder.device
-        images = stage_images(job.content, self.styles, job.config, stage.size, device)
+        images = stage_images(job.content, self.styles, job.config, stage.size, device, job.regions)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
-        objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
+        given, memory = self.given if is_last else {}, self.stages[number].memory
+        objective = make_objective(
+            encoder, images.content, images.styles, job.config, given, memory.tile_px, images.regions
+        )
         goal = _Goal(job, stage, device) if is_last else None
-        variable = self._enlarged(number, encoder, image).to(device) * LEVELS
+        variable = _with_photo(self._enlarged(number, encoder, image, images).to(device), images) * LEVELS
         reason = self.ending.reason
         try:
             is_detailed = self._adds_detail(number)
-            new_optimizer = partial(make_optimizer, job.config, stage.num_left, is_detailed=is_detailed)
+            new_optimizer = partial(
+                make_optimizer,
+                job.config,
+                stage.num_left,
+                is_detailed=is_detailed,
+                max_pairs=memory.num_pairs,
+                history_dtype=memory.history_dtype,
+            )
             evaluated = optimize(objective, variable, new_optimizer, stage.num_left)
             for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
-                shown = _displayed(variable, images.content, job.config)
+                shown = _displayed(variable, images, job.config)
                 reached = goal is not None and goal.is_reached(shown, made)
                 spent = self._is_spent(number, made, began, device)
                 yield Step(self.index, job.config.num_steps, stage.scale, shown, losses, self.clock.pause())
@@ -294,7 +324,7 @@ class _Run:
                     reason = "target" if reached else "budget"
                     break
         except DivergenceError as error:
-            error.last_good = _displayed(error.last_good, images.content, job.config)
+            error.last_good = _displayed(error.last_good, images, job.config)
             raise
         self.ending = Ending(reason, objective.fitted())
         return (variable / LEVELS).clamp(0, 1)
@@ -304,14 +334,23 @@ class _Run:
         is_finer = number > 0 and self.plan[number].scale > self.plan[number - 1].scale
         return is_finer and self.job.config.enlarge == "detail"
 
-    def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor) -> ImageTensor:
+    def _initial(self) -> ImageTensor:
+        """Where the config says the optimisation starts, each region with its own style."""
+        job, size = self.job, self.plan[0].size
+        shares = job.config.style_shares(len(self.styles))
+        regions = styled_regions(job.regions, size, self.styles, shares)
+        return blended(regions, lambda part: initial_image(job.content, part.styles, job.config, size, part.shares))
+
+    def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor, images: StageImages) -> ImageTensor:
         """What a stage begins with: an image of any size brought to the stage's."""
         size = self.plan[number].size
         if self.plan[number].num_made or not self._adds_detail(number):
             return resize_image(image.cpu(), *size)
-        config = self.job.config
-        side = config.style_side(max(size))
-        return add_detail(image, self.styles, config.style_shares(len(self.styles)), encoder, size, side)
+        side = self.job.config.style_side(max(size))
+        if not images.regions:
+            shares = self.job.config.style_shares(len(self.styles))
+            return add_detail(image, self.styles, shares, encoder, size, side)
+        return blended(images.regions, lambda part: add_detail(image, part.styles, part.shares, encoder, size, side))
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:
@@ -341,10 +380,16 @@ class _Goal:
         return self.yardstick.measure(image).style <= self.distance
 
 
-def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) -> ImageTensor:
-    """The image that a variable stands for, with the photo's chroma if it is to be kept."""
+def _displayed(variable: Tensor, images: StageImages, config: StylizeConfig) -> ImageTensor:
+    """The image that a variable stands for, with what is to be kept of the photo: its chroma, regions."""
     image = (variable / LEVELS).clamp(0, 1)
-    return transfer_luminance(image, content) if config.keep_colors == "luminance" else image
+    image = transfer_luminance(image, images.content) if config.keep_colors == "luminance" else image
+    return _with_photo(image, images)
+
+
+def _with_photo(image: ImageTensor, images: StageImages) -> ImageTensor:
+    """The image, and the photo where that stays."""
+    return image if images.kept is None else torch.lerp(image, images.content, images.kept)
 
 
 class _Clock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from stylecore.losses import (
 )
 from stylecore.losses.statistics import Features, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
+from stylecore.regions import StyledRegion
 from stylecore.tiles import Tile, TiledFeatures, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
@@ -302,6 +303,7 @@ def make_objective(
     config: StylizeConfig,
     given: Fitted | None = None,
     tile_px: int = 0,
+    regions: Sequence[StyledRegion] = (),
 ) -> Objective:
     """The objective of a config: one loss on every style layer, and the photo's features.
 
@@ -312,6 +314,7 @@ def make_objective(
         config: layers, weights, the style loss's name and options.
         given: bases and weights fitted earlier, to be used as they are.
         tile_px: side of the tiles that images are encoded in; 0: in one piece.
+        regions: what is painted, instead of the styles on all of the image; a region's terms count by its area.
 
     Raises:
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
@@ -325,13 +328,16 @@ def make_objective(
         )
     fitted_layers = config.style_layers if loss.needs_content(config) else ()
     of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)
-    of_styles = [layer_features(encoder, style, config.style_layers, tile_px) for style in styles]
-    shares = config.style_shares(len(styles))
+    parts = regions or [StyledRegion(None, styles, config.style_shares(len(styles)), 1.0)]
     style_terms: list[StyleTerm] = []
-    for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
-        features = [of_style[layer] for of_style in of_styles]
-        layer_styles = LayerStyles(layer, features, shares, of_photo.get(layer), (given or {}).get(layer, {}))
-        style_terms += _style_terms(loss(layer_styles, config), layer_styles, weight, config)
+    for part in parts:
+        of_styles = [layer_features(encoder, style, config.style_layers, tile_px) for style in part.styles]
+        for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
+            features = [of_style[layer] for of_style in of_styles]
+            layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), (given or {}).get(layer, {}))
+            terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
+            region = part.mask_at(Layer.parse(layer).stride)
+            style_terms += [replace(term, region=region) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
         _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers

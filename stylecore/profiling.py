@@ -24,6 +24,7 @@ from stylecore.start import stage_images
 
 # "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
 STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")
+PACE_PX = 384  # of an image whose evaluation tells the time of larger ones
 
 
 def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
@@ -34,6 +35,21 @@ def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
     image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     for _ in job_steps(Job(image, (image,), small), encoder=encoder):
         pass
+
+
+@isolated()
+def seconds_per_pixel(encoder: Encoder, config: StylizeConfig) -> float:
+    """Of one evaluation in one piece, measured at `PACE_PX`: the second of two, as a run has them."""
+    side = {"size": PACE_PX, "style_size": 0, "style_scale": 1.0, "loss": "gram", "style_weights": ()}
+    image = torch.rand(1, 3, PACE_PX, PACE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    image = image.to(encoder.device)
+    objective = make_objective(encoder, image, [image], config.replace(**side))
+    for _ in range(2):
+        synchronize(encoder.device)
+        started = time.perf_counter()
+        objective.evaluate(image * LEVELS)
+        synchronize(encoder.device)
+    return (time.perf_counter() - started) / PACE_PX**2
 
 
 @isolated()

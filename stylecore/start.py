@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,7 @@ from stylecore.config import StylizeConfig
 from stylecore.images import ImageTensor, fit_image, resize_image
 from stylecore.job import Job
 from stylecore.metrics import LEAST_SIDE_PX
+from stylecore.regions import Mask, Region, StyledRegion, kept_mask, styled_regions
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class StageImages:
     """A job's pictures at one size, on the device."""
 
     content: ImageTensor  # (1, 3, height, width)
+    regions: tuple[StyledRegion, ...]  # with their own styles resized as the others; none: the image is one
+    kept: Mask | None  # where the photo stays
     styles: tuple[ImageTensor, ...]  # all with the same longer side, which decides how large their strokes are
 
 
@@ -35,16 +38,41 @@ def stage_images(
     config: StylizeConfig,
     size: tuple[int, int],
     device: torch.device,
+    regions: Sequence[Region] = (),
 ) -> StageImages:
     """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are what the config
     says, or longer where a thin one would leave the deepest layer without a position."""
     side = config.style_side(max(size))
-    fitted = tuple(fit_image(style, side, LEAST_SIDE_PX).to(device) for style in styles)
-    return StageImages(resize_image(content, *size).to(device), fitted)
+    fitted = [fit_image(style, side, LEAST_SIDE_PX) for style in styles]
+    own = [_with_style(region, side) for region in regions]
+    styled = styled_regions(own, size, fitted, config.style_shares(len(fitted))) if regions else []
+    kept = kept_mask(regions, size)
+    return StageImages(
+        resize_image(content, *size).to(device),
+        tuple(_on(region, device) for region in styled),
+        None if kept is None else kept.to(device),
+        tuple(style.to(device) for style in fitted),
+    )
+
+
+def _with_style(region: Region, side: int) -> Region:
+    return region if region.style is None else replace(region, style=fit_image(region.style, side, LEAST_SIDE_PX))
+
+
+def _on(region: StyledRegion, device: torch.device) -> StyledRegion:
+    return replace(
+        region,
+        mask=None if region.mask is None else region.mask.to(device),
+        styles=[style.to(device) for style in region.styles],
+    )
 
 
 def initial_image(
-    content: ImageTensor, styles: Sequence[ImageTensor], config: StylizeConfig, size: tuple[int, int]
+    content: ImageTensor,
+    styles: Sequence[ImageTensor],
+    config: StylizeConfig,
+    size: tuple[int, int],
+    shares: Sequence[float] | None = None,
 ) -> ImageTensor:
     """Where `config.init` says the optimisation starts, (1, 3, height, width) on the CPU."""
     content = resize_image(content, *size)
@@ -54,7 +82,7 @@ def initial_image(
         # Drawn on the CPU, so that a seed means the same image on every device.
         noise = torch.randn(content.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(config.seed))
         return (0.5 + 0.25 * noise).clamp(0, 1)
-    weighted = [pair for pair in zip(styles, config.style_shares(len(styles)), strict=True) if pair[1]]
+    weighted = [pair for pair in zip(styles, shares or config.style_shares(len(styles)), strict=True) if pair[1]]
     return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))
 
 

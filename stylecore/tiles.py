@@ -20,6 +20,8 @@ from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.images import ImageTensor, image_size
 from stylecore.losses.statistics import Features
 
+WHOLE_UP_TO_PX, TILE_PX = 1600 * 1600, 768
+
 
 class Box(NamedTuple):
     """A rectangle of an image or a feature map; the ends are excluded."""
@@ -109,15 +111,26 @@ def encode(encoder: Encoder, image: ImageTensor, layers: Sequence[str], tile_px:
     """`encoder(image, layers)` without a graph, put together from tiles. For 0 that is what is called."""
     if not tile_px:
         return encoder(image, layers)
-    height, width = image_size(image)
-    found: dict[str, Features] = {}
-    for tile in plan_tiles((height, width), tile_px, encoder, layers):
-        for layer, features in tile.features(encoder, tile.outer.of(image), layers).items():
-            stride = Layer.parse(layer).stride
-            if layer not in found:
-                found[layer] = features.new_empty(*features.shape[:2], height // stride, width // stride)
-            tile.inner.at(stride).of(found[layer]).copy_(features)
-    return found
+    tiles = plan_tiles(image_size(image), tile_px, encoder, layers)
+    # Cloned: a view would keep the margins, and what they were computed from.
+    pieces = [
+        {layer: found.clone() for layer, found in tile.features(encoder, tile.outer.of(image), layers).items()}
+        for tile in tiles
+    ]
+    return {layer: joined([piece[layer] for piece in pieces], tiles) for layer in layers}
+
+
+def joined(pieces: Sequence[Features], tiles: Sequence[Tile]) -> Features:
+    """One layer's features of an image, put together from its tiles'; what is in one piece is that piece."""
+    if len(pieces) == 1:
+        return pieces[0]
+    by_row = itertools.groupby(zip(tiles, pieces, strict=True), key=lambda pair: pair[0].inner.top)
+    return torch.cat([torch.cat([piece for _, piece in row], 3) for _, row in by_row], 2)
+
+
+def tile_px_of(image: ImageTensor) -> int:
+    """Side of the tiles that an image is encoded in where there is no gradient: 0 up to `WHOLE_UP_TO_PX`."""
+    return TILE_PX if image.shape[2] * image.shape[3] > WHOLE_UP_TO_PX else 0
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ ORDER = (
     "color",
     "losses",
     "encoders",
+    "regions",
     "tiles",
     "fitted",
     "metrics",

@@ -55,7 +55,7 @@ def compare_command(
 
     Writes results.json, comparison.png, curves.png, index.html and each result. Run again, it goes on where it stopped.
     """
-    options = recipe.options()
+    options = recipe.options(content)
     names = parse_list(losses) or ([options["loss"]] if "loss" in options else list(DEFAULT_LOSSES))
     names = list(STYLE_LOSSES) if names == ["all"] else names
     scales = [parse_field("style_scale", scale) for scale in parse_list(style_scales)]
@@ -81,7 +81,7 @@ def sweep_command(
     Writes sweep.json, sweep.png, comparison.png, curves.png, index.html and each result. Run again, it goes on where
     it stopped.
     """
-    variants = sweep_variants(recipe.options(), parse_list(components), parse_list(thresholds))
+    variants = sweep_variants(recipe.options(content), parse_list(components), parse_list(thresholds))
     comparison = _prepare("sweep-components", recipe, content, styles, output, variants, "sweep.json")
     _run(comparison)
     rows = sweep_table(comparison)

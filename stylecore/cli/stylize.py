@@ -15,6 +15,7 @@ import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
+from stylecore.cli.plan import say_plan
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import device_in_words, peak_memory_mib
@@ -27,6 +28,9 @@ from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
+from stylecore.regions import Region
+
+OWN_STYLE = "-"  # of a region: that of the job
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
@@ -42,6 +46,13 @@ def stylize_command(
     start: Annotated[str | None, typer.Option(help="A picture to begin with, instead of --set init=.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Make the evaluations that a PNG saved by Ctrl-C lacks, into the same file.")
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MASK,STYLE,WEIGHT",
+            help="Where MASK is white: STYLE (-: the job's own), times WEIGHT (0 keeps the photo). May be repeated.",
+        ),
     ] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", help="Run a saved PNG's settings again; options typed here win.")
@@ -61,15 +72,17 @@ def stylize_command(
     check_writable(output)
     fitted_paths = {"basis": basis, "gram_weights": gram_weights}
     if resume is not None:
-        _check_alone(recipe, from_, start)
+        _check_alone(recipe, from_, start, region)
         plan = _resumed_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(resume))
     elif from_ is None:
         plan = _typed_plan(recipe, content, styles or [], fitted_paths)
     else:
         plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
+    if region:
+        plan = replace(plan, job=replace(plan.job, regions=tuple(map(_parse_region, region))))
     if start is not None:
         plan = replace(plan, start=load_image(start))
-    _check_overwriting(output, [*plan.job.names, from_, start], overwrite)
+    _check_overwriting(output, [*plan.job.names, *plan.job.region_names, from_, start], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -85,7 +98,7 @@ def texture_command(
     """Make a texture of STYLE from noise, without any content (Gatys et al. 2015), of the first picture's shape."""
     started = _process_started()
     check_writable(output)
-    config = make_config(**{"init": "noise", **recipe.options(), "content_weight": 0.0})
+    config = make_config(**{"init": "noise", **recipe.options(styles[0]), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
     _check_overwriting(output, job.names, overwrite)
     record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
@@ -114,7 +127,7 @@ def _typed_plan(
     recipe: Recipe, content: str | None, styles: Sequence[str], fitted_paths: Mapping[str, Path | None]
 ) -> _Plan:
     """Check everything that can be checked before the slow part: options, files, images."""
-    options = recipe.options()
+    options = recipe.options(content)
     config = make_config(**options | options_of_files(fitted_paths, options))
     check_fitted(config, fitted_paths)
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, recipe.weights_file)
@@ -128,22 +141,33 @@ def _saved_plan(
     saved: SavedSettings,
 ) -> _Plan:
     """The same for `--from`: what is typed wins over what the PNG says."""
-    options = recipe.options()
-    if "preset" in options:
-        raise OptionError("--from brings its own recipe: leave out --preset.")
     if content is None and saved.sources:
         content, *styles = map(str, saved.find_pictures())
+    options = recipe.options(content)
+    if "preset" in options:
+        raise OptionError("--from brings its own recipe: leave out --preset.")
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
     config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
-    return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
+    job = replace(load_job(content, styles, config, "stylize"), regions=tuple(saved.find_regions()))
+    return _Plan(job, fitted_paths, weights)
 
 
-def _check_alone(recipe: Recipe, from_: Path | None, start: str | None) -> None:
+def _check_alone(recipe: Recipe, *others: object) -> None:
     """A run that goes on is the same run."""
-    if from_ is not None or start is not None or recipe.options():
+    if any(others) or recipe.options():
         raise OptionError("--resume goes on as the run was begun: leave out all other options, or use --from --start.")
+
+
+def _parse_region(text: str) -> Region:
+    """`mask.png,style.jpg,1.5`, or `mask.png,-,0`."""
+    try:
+        mask, style, weight = (part.strip() for part in text.split(","))
+        number = float(weight)
+    except ValueError:
+        raise OptionError(f"--region takes MASK,STYLE,WEIGHT, such as face.png,-,0, not '{text}'.") from None
+    return Region.load(mask, None if style == OWN_STYLE else style, number)
 
 
 def _resumed_plan(
@@ -188,6 +212,7 @@ def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
     seconds_setup = time.time() - started
     began = time.perf_counter()
     job = replace(plan.job, files=_files(plan, fitted, encoder))
+    say_plan(job, encoder, plan.num_made)
     run = MeasuredRun(job, encoder=encoder, start=plan.start, num_made=plan.num_made, fitted=fitted.loaded)
     _follow(run, output)
     seconds = time.perf_counter() - began
