@@ -112,6 +112,10 @@ class BaseConfig(SeedOptions):
         Literal["none", "luminance", "match"],
         about("luminance: the photo's chroma; match: the style recoloured to the photo first.", common=True),
     ] = "none"
+    alpha: Annotated[
+        Literal["keep", "flatten"],
+        about("A cut-out photo stays one, or its holes are painted as white.", common=True),
+    ] = "keep"
     optimizer: Annotated[
         Literal["lbfgs", "adam", "projected"],
         about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),

@@ -97,7 +97,7 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG with the settings inside. Raises an OutputError where that is impossible."""
-        return save_image(self.image, path, self.job.settings())
+        return save_image(self.image, path, self.job.settings(), self.job.result_alpha())
 
 
 def stylize(
@@ -245,7 +245,7 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
     """What measures a job's results."""
-    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device, job.regions)
+    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device, job.all_regions)
 
 
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
@@ -293,7 +293,7 @@ class _Run:
         """One stage from `image`, of any size; returns the stage's own."""
         job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
         began, device = self.clock.read(), encoder.device
-        images = stage_images(job.content, self.styles, job.config, stage.size, device, job.regions)
+        images = stage_images(job.content, self.styles, job.config, stage.size, device, job.all_regions)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         given, memory = self.given if is_last else {}, self.stages[number].memory
         objective = make_objective(
@@ -338,7 +338,7 @@ class _Run:
         """Where the config says the optimisation starts, each region with its own style."""
         job, size = self.job, self.plan[0].size
         shares = job.config.style_shares(len(self.styles))
-        regions = styled_regions(job.regions, size, self.styles, shares)
+        regions = styled_regions(job.all_regions, size, self.styles, shares)
         return blended(regions, lambda part: initial_image(job.content, part.styles, job.config, size, part.shares))
 
     def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor, images: StageImages) -> ImageTensor:

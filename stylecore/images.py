@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, decode_file, decode_image
+from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, alpha_of, decode_file, decode_image
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
@@ -38,6 +38,7 @@ __all__ = [
     "fit_image",
     "fit_size",
     "image_size",
+    "load_alpha",
     "load_image",
     "load_images",
     "load_result",
@@ -88,6 +89,23 @@ def load_image(source: ImageSource) -> ImageTensor:
     raise ImageError(
         f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
     )
+
+
+def load_alpha(source: ImageSource) -> Float[Tensor, "1 1 _ _"] | None:
+    """How opaque a picture is, in [0, 1], of what `load_image` has loaded; None: everywhere, or it cannot be told, as
+    of arrays and formats that Pillow does not open."""
+    if isinstance(source, Tensor | np.ndarray):
+        return None
+    try:
+        if isinstance(source, Image.Image):
+            alpha = alpha_of(source)
+        else:
+            file: Any = source if isinstance(source, str | os.PathLike | io.IOBase) else io.BytesIO(bytes(source))
+            with Image.open(file, formats=FORMATS) as image:
+                alpha = alpha_of(image)
+    except UnidentifiedImageError:
+        return None
+    return None if alpha is None else torch.from_numpy(alpha.copy())[None, None].float() / LEVELS
 
 
 def _read(file: io.IOBase) -> bytes:
@@ -193,8 +211,14 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
-def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
-    """Write a PNG, with `settings` as JSON inside; an old file is replaced only by a complete new one.
+def save_image(
+    image: ImageSource,
+    path: str | os.PathLike[str],
+    settings: dict[str, Any] | None = None,
+    alpha: Float[Tensor, "1 1 H W"] | None = None,
+) -> Path:
+    """Write a PNG, with `settings` as JSON inside and `alpha` in [0, 1], if any; an old file is replaced only by
+    a complete new one.
 
     Raises:
         OutputError: the name is not .png, or the place cannot be written to.
@@ -206,7 +230,10 @@ def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[
         text.add_text(SETTINGS_KEY, json.dumps(settings))
     try:
         with replacing(target) as file:
-            Image.fromarray(to_uint8(image)).save(file, format="PNG", pnginfo=text)
+            picture = Image.fromarray(to_uint8(image))
+            if alpha is not None:
+                picture.putalpha(Image.fromarray(to_uint8(alpha.expand(-1, 3, -1, -1))[..., 0]))
+            picture.save(file, format="PNG", pnginfo=text)
     except OSError as error:
         raise OutputError(f"The output '{target}' could not be written: {reason(error)}.") from error
     return target

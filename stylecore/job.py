@@ -21,13 +21,14 @@ from stylecore.images import (
     fit_size,
     image_size,
     list_sources,
+    load_alpha,
     load_image,
     load_images,
     read_settings,
     to_uint8,
 )
 from stylecore.metrics import check_sizes, check_weights
-from stylecore.regions import Region, styled_regions
+from stylecore.regions import Mask, Region, resized_mask, styled_regions
 from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
@@ -81,6 +82,7 @@ class Job:
     config: StylizeConfig
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
     regions: tuple[Region, ...] = ()  # parts of the photo with styles of their own; the rest has the job's
+    alpha: Mask | None = None  # of a cut-out photo, of its size: what is not opaque is not painted, and comes back so
     files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
@@ -94,7 +96,7 @@ class Job:
         check_sizes(image_size(self.content), [image_size(style) for style in self.all_styles], self.config.size)
         for region in self.regions:
             region.check(image_size(self.content))
-        if not styled_regions(self.regions, self.size, self.styles, ()):
+        if not styled_regions(self.all_regions, self.size, self.styles, ()):
             raise OptionError("The regions keep all of the photo: leave some of it to be painted.")
 
     @classmethod
@@ -104,7 +106,8 @@ class Job:
         """A job of what `load_image` takes, one style or several; it remembers the paths."""
         sources = [content, *list_sources(style)]
         images = [load_image(source) for source in sources]
-        return cls(images[0], tuple(images[1:]), config, tuple(sources), **more)
+        alpha = load_alpha(content) if config.alpha == "keep" else None
+        return cls(images[0], tuple(images[1:]), config, tuple(sources), alpha=alpha, **more)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -112,6 +115,17 @@ class Job:
         images = (self.content, *self.styles)
         names = self.names or (None,) * len(images)
         return tuple(Source.of(image, name) for image, name in zip(images, names, strict=True))
+
+    @property
+    def all_regions(self) -> tuple[Region, ...]:
+        """The regions, and the holes of a cut-out, where the photo stays."""
+        if self.alpha is None:
+            return self.regions
+        return (*self.regions, Region((1 - self.alpha).expand(-1, 3, -1, -1), weight=0.0))
+
+    def result_alpha(self) -> Mask | None:
+        """Of the result, at its size."""
+        return None if self.alpha is None else resized_mask(self.alpha, self.size)
 
     @property
     def region_names(self) -> list[object]:

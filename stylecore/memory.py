@@ -25,7 +25,7 @@ RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
 STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
 RECOMPUTE_FROM_PX = 1200 * 1200
 COMFORTABLE = 0.8  # of the free memory: estimates waver, and other programs want some
-TILES = {1024: 100, 768: 20, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them
+TILES = {768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them
 # What is as large as the image in float32: variable, gradient, photo, the last good one, what an L-BFGS step makes.
 WHOLE_IMAGES = 16
 # torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors.

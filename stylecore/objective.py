@@ -27,7 +27,7 @@ from stylecore.losses import (
 from stylecore.losses.statistics import Features, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
 from stylecore.regions import StyledRegion
-from stylecore.tiles import Tile, TiledFeatures, encode, layer_features, plan_tiles
+from stylecore.tiles import Box, Tile, TiledFeatures, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
 
@@ -75,16 +75,20 @@ class StyleTerm:
     unit: Tensor | float = 1.0  # what the distance is divided by
     region: PositionWeights | None = None  # a soft mask over the layer's positions; None: all of them
 
+    box: Box | None = None  # of positions, outside of which the region has none
+
     @property
     def key(self) -> SummaryKey:
         """Terms of one loss and region share a summary."""
         return id(self.loss), id(self.region)
 
-    def weights_in(self, tile: Tile | None) -> PositionWeights | None:
-        """The region's part in a tile."""
-        if self.region is None or tile is None:
-            return self.region
-        return tile.inner.at(Layer.parse(self.layer).stride).of(self.region)
+    def seen(self, features: Features, tile: Tile | None = None) -> tuple[Features, PositionWeights | None]:
+        """Which of the features, and how much of each: all of a tile's, of an image's those in the region's box."""
+        if self.region is None:
+            return features, None
+        if tile is not None:
+            return features, tile.inner.at(Layer.parse(self.layer).stride).of(self.region)
+        return (features, self.region) if self.box is None else (self.box.of(features), self.box.of(self.region))
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class Objective:
         found: dict[SummaryKey, Summary] = {}
         for term in self.style_terms:
             if term.key not in found:
-                found[term.key] = term.loss.summarize(features[term.layer], term.weights_in(tile))
+                found[term.key] = term.loss.summarize(*term.seen(features[term.layer], tile))
         return found
 
     def _style_distances(self, summaries: Mapping[SummaryKey, Summary]) -> Iterable[Scalar]:
@@ -190,7 +194,7 @@ class Objective:
         """Let the style losses that are due adapt to the features; whether the objective is then another one."""
         adapting = self._adapting()
         for term in adapting:
-            term.loss.refresh(term.loss.survey(features[term.layer].detach(), term.region))
+            term.loss.refresh(term.loss.survey(*term.seen(features[term.layer].detach())))
         return any(term.loss.restarts_optimizer for term in adapting)
 
     def _adapting(self) -> list[StyleTerm]:
@@ -266,7 +270,7 @@ class TiledObjective(Objective):
         for tile in tiles if adapting else ():
             features = tile.features(self.encoder, tile.outer.of(image), [term.layer for term in adapting])
             for number, term in enumerate(adapting):
-                survey = term.loss.survey(features[term.layer], term.weights_in(tile))
+                survey = term.loss.survey(*term.seen(features[term.layer], tile))
                 surveys[number] = surveys[number] + survey if number in surveys else survey
         for number, term in enumerate(adapting):
             term.loss.refresh(surveys[number])
@@ -337,7 +341,8 @@ def make_objective(
             layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), (given or {}).get(layer, {}))
             terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
             region = part.mask_at(Layer.parse(layer).stride)
-            style_terms += [replace(term, region=region) for term in terms]
+            box = None if region is None else _box_of(region)
+            style_terms += [replace(term, region=region, box=box) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
         _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers
@@ -346,6 +351,12 @@ def make_objective(
         return TiledObjective(encoder, content_terms, style_terms, config, tile_px=tile_px)
     recompute = needs_recomputing(*image_size(content))
     return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+
+
+def _box_of(region: PositionWeights) -> Box:
+    """The smallest that holds all positions of a region."""
+    rows, columns = ((region > 0).any(side)[0, 0].nonzero() for side in (3, 2))
+    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
 
 def _photo_features(

@@ -20,6 +20,7 @@ from stylecore.errors import ImageError, OptionError
 from stylecore.images import ImageNote, ImageSource, ImageTensor, check_aspect, image_size, load_image
 
 Mask = Float[Tensor, "1 1 _ _"]  # in [0, 1]: 0 outside the region, 1 inside
+DEEPEST_STRIDE = 16  # of relu5_1
 SMALLEST_AREA = 1e-4  # of an image: less is no region
 
 
@@ -80,6 +81,12 @@ class StyledRegion:
         """Of the image, in [0, 1]."""
         return 1.0 if self.mask is None else float(self.mask.mean())
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether the deepest layer has positions in it, beside which nothing can be compared."""
+        deepest = self.mask_at(DEEPEST_STRIDE)
+        return deepest is None or float(deepest.sum()) / deepest.numel() > SMALLEST_AREA
+
     def mask_at(self, stride: int) -> Mask | None:
         """At a layer's positions: how much of what each stands for is in the region."""
         return self.mask if self.mask is None or stride == 1 else F.avg_pool2d(self.mask, stride)
@@ -87,12 +94,13 @@ class StyledRegion:
 
 def masks_at(regions: Sequence[Region], size: tuple[int, int]) -> tuple[list[Mask], Mask]:
     """Each region's mask at (height, width) px, and that of what no region has. Where regions overlap, they share."""
-    masks = [_resized(region.mask.mean(1, keepdim=True), size) for region in regions]
+    masks = [resized_mask(region.mask.mean(1, keepdim=True), size) for region in regions]
     total = torch.stack(masks).sum(0)
     return [mask / total.clamp_min(1) for mask in masks], (1 - total).clamp_min(0)
 
 
-def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
+def resized_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """At (height, width) px."""
     return F.interpolate(mask, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
@@ -113,7 +121,7 @@ def styled_regions(
         for region, mask in zip(regions, masks, strict=True)
         if region.weight
     ]
-    return [each for each in (*found, StyledRegion(rest, *own, 1.0)) if each.area > SMALLEST_AREA]
+    return [each for each in (*found, StyledRegion(rest, *own, 1.0)) if each.is_seen]
 
 
 def blended(parts: Sequence[StyledRegion], paint: Callable[[StyledRegion], ImageTensor]) -> ImageTensor:

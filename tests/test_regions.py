@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stylecore import ImageError, ImageNote, Job, OptionError, Region, Yardstick, make_config, style_distance
@@ -68,6 +70,19 @@ def test_a_region_that_is_half_white_counts_twice_what_is_quarter_grey(
     assert float(first.losses.style) == pytest.approx(4 * float(second.losses.style), rel=1e-3)
 
 
+def test_only_a_regions_box_is_looked_at(tiny_encoder: Encoder, make_image: MakeImage) -> None:
+    """Three small regions do not cost three whole images; what is outside has weight 0 anyway."""
+    config, mask = make_config("gatys"), half()[:, :1]
+    part = StyledRegion(mask, [make_image(seed=1)], [1.0], 1.0)
+    objective = make_objective(tiny_encoder, make_image(), [], config, regions=[part])
+    features = objective.features(make_image())["relu1_1"]
+    term = objective.style_terms[0]
+    seen, weights = term.seen(features)
+    assert (seen.shape[3], weights.shape[3]) == (32, 32)
+    whole = term.loss.summarize(features, mask)
+    torch.testing.assert_close(term.loss.summarize(seen, weights).gram, whole.gram)
+
+
 def test_each_side_comes_nearer_to_its_own_style(vgg16: Encoder, astronaut: Tensor, flow_strokes: Tensor) -> None:
     from stylecore.sample_images import load_style
 
@@ -118,10 +133,56 @@ def test_tiles_have_the_regions_gradient(tiny_encoder: Encoder, make_image: Make
     assert float((gradients[1] - gradients[0]).norm() / gradients[0].norm()) < 1e-3
 
 
+def test_a_region_that_the_deepest_layer_does_not_see_is_left_out(make_image: MakeImage) -> None:
+    """Poolings drop the last rows of an image whose height is no multiple of 16."""
+    edge = torch.zeros(1, 3, 60, 64)
+    edge[:, :, 50:] = 1
+    parts = styled_regions([Region(edge, make_image())], (60, 64), [make_image()], [1.0])
+    assert len(parts) == 1
+
+
 def test_without_regions_nothing_is_masked(make_image: MakeImage) -> None:
     (part,) = styled_regions([], SIZE, [make_image()], [1.0])
     assert (part.mask, part.area, part.weight) == (None, 1.0, 1.0)
     assert kept_mask([], SIZE) is None
+
+
+# ---- cut-outs
+
+
+def cut_out(photo: Tensor, path: Path) -> str:
+    """A PNG of the photo whose left half is a hole."""
+    alpha = half(*photo.shape[2:], right=True)[:, :1]
+    return str(save_image(photo, path, alpha=alpha))
+
+
+def test_a_cut_out_stays_a_cut_out_unless_it_is_flattened(make_image: MakeImage, tmp_path: Path) -> None:
+    photo, style = (
+        cut_out(make_image(), tmp_path / "photo.png"),
+        str(save_image(make_image(seed=1), tmp_path / "s.png")),
+    )
+    out = tmp_path / "out.png"
+    typed = ["stylize", photo, style, "-o", str(out), "--size", "64", "--steps", "2"]
+    assert main(typed) == 0
+    with Image.open(out) as image:
+        assert image.mode == "RGBA"
+        alpha = np.asarray(image.getchannel("A"))
+    assert (int(alpha[:, :30].max()), int(alpha[:, 34:].min())) == (0, 255)
+    assert main([*typed, "--alpha", "flatten"]) == 0
+    with Image.open(out) as image:
+        assert image.mode == "RGB"
+
+
+def test_what_is_cut_out_has_no_say(tiny_encoder: Encoder, make_image: MakeImage, tmp_path: Path) -> None:
+    """Whatever stands in the hole: neither the picture nor its distances differ."""
+    config, style = make_config("gatys", size=64, num_steps=3), make_image(seed=1)
+    alpha = half(right=True)[:, :1]
+    jobs = [Job(torch.lerp(torch.full((1, 3, *SIZE), grey), make_image(), alpha), (style,), config, alpha=alpha)
+            for grey in (0.0, 1.0)]  # fmt: skip
+    first, second = (run(job, tiny_encoder)[..., 50:] for job in jobs)
+    assert float((first - second).abs().mean()) < 0.02
+    assert Job.load(cut_out(make_image(), tmp_path / "a.png"), style, config).result_alpha() is not None
+    assert Job.load(cut_out(make_image(), tmp_path / "a.png"), style, config.replace(alpha="flatten")).alpha is None
 
 
 # ---- what is refused

@@ -239,12 +239,12 @@ def _follow(run: MeasuredRun, output: Path) -> None:
     except KeyboardInterrupt:
         if run.step is None:
             raise
-        save_image(run.image, output, run.settings())
+        save_image(run.image, output, run.settings(), run.job.result_alpha())
         raise InterruptedRunError(
             f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far, and "
             f"--resume goes on with it."
         ) from None
-    save_image(run.image, output, run.settings())
+    save_image(run.image, output, run.settings(), run.job.result_alpha())
     if run.trouble:
         raise DivergenceError(run.trouble, run.image)
 
