@@ -154,7 +154,7 @@ def test_the_size_may_be_the_photos_own(
     assert main(["stylize", photo, style, "-o", str(out), "--size", "original", "--steps", "1"]) == 0
     assert load_image(out).shape == (1, 3, 70, 100)
     assert main(["stylize", photo, style, "-o", str(out), "--size", "huge", "--steps", "1"]) == 2
-    assert "size cannot be 'huge': a whole number is expected" in capsys.readouterr().err
+    assert "--size takes a whole number of pixels, or original, not 'huge'" in capsys.readouterr().err
 
 
 def test_a_projected_history_may_be_rounded_too() -> None:

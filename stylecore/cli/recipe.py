@@ -45,6 +45,11 @@ class Recipe:
         """The encoder's weights, where they are not bundled."""
         return self.weights or self.encoder_file
 
+    @property
+    def names_preset(self) -> bool:
+        """Whether a preset was typed, in whatever way."""
+        return self.typed.get("preset") is not None or any(text.startswith("preset=") for text in self.assignments)
+
     def options(self, photo: str | None = None) -> dict[str, Any]:
         """As fields of `StylizeConfig`, and the preset. The size may be that of `photo`, the content's file."""
         options = {name: value for name, value in self.typed.items() if value is not None}
@@ -56,6 +61,8 @@ class Recipe:
             if photo is None:
                 raise OptionError("--size original is that of the content image: name it.")
             options["size"] = str(max(image_size(load_image(photo))))
+        if "size" in options and not options["size"].strip().isdecimal():
+            raise OptionError(f"--size takes a whole number of pixels, or {ORIGINAL}, not '{options['size']}'.")
         for name, value in options.items():
             if name == "size" or typing.get_origin(SETTINGS[name].kind) is tuple:
                 options[name] = parse_field(name, value)

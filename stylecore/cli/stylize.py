@@ -141,11 +141,11 @@ def _saved_plan(
     saved: SavedSettings,
 ) -> _Plan:
     """The same for `--from`: what is typed wins over what the PNG says."""
+    if recipe.names_preset:
+        raise OptionError("--from brings its own recipe: leave out --preset.")
     if content is None and saved.sources:
         content, *styles = map(str, saved.find_pictures())
     options = recipe.options(content)
-    if "preset" in options:
-        raise OptionError("--from brings its own recipe: leave out --preset.")
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
     config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
