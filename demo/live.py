@@ -85,10 +85,7 @@ def run_job(job: Job, image: ImageTensor | None = None) -> Iterator[Frame]:
         OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
             `stylize_steps` raises on the way.
     """
-    if image is None:
-        shown = initial_image(job_images(job), job.config, job.size)
-    else:
-        shown = resize_image(image, *job.size)
+    shown = initial_image(job_images(job), job.config, job.size) if image is None else resize_image(image, *job.size)
     return _frames(Frame(job, shown), MeasuredRun(job, start=image))
 
 

@@ -13,7 +13,7 @@ from stylecore.encoders import Encoder
 from stylecore.images import LEVELS
 from stylecore.objective import make_objective
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
-from stylecore.start import Images, initial_image, stage_images
+from stylecore.start import JobImages, initial_image, stage_images
 
 from .convolutions import Int8Encoder, convolutions, weight_steps
 from .quantize import channel_statistics, fitting_images
@@ -34,9 +34,10 @@ def _gains(encoder: Encoder, config: StylizeConfig) -> dict[str, float]:
     with _watched(encoder, gains):
         for photo, style in islice(zip(FITTING, cycle(FITTING_STYLES), strict=False), PAIRS):
             size = (PAIR_PX, PAIR_PX)
-            images = stage_images(Images(load_photo(photo), (load_style(style),)), size)
+            pictures = JobImages(load_photo(photo), (load_style(style),))
+            images = stage_images(pictures, config, size)
             objective = make_objective(encoder, images.content, images.styles, config)
-            objective.evaluate(initial_image(images, config, size) * LEVELS)
+            objective.evaluate(initial_image(pictures, config, size) * LEVELS)
     return gains
 
 

@@ -65,8 +65,10 @@ class Recipe(TypedDict):
     loss: Literal["gram", "pca"]
     terms: Literal["absolute", "relative"]
     init: Literal["content", "noise", "style_statistics"]
-    size: Annotated[int, between(64, 4096)]
+    size: Annotated[int, between(64, 8192)]
     num_steps: Annotated[int, between(1, MAX_STEPS)]
+    style_scale: Annotated[float, between(0.25, 4)]
+    style_size: Annotated[int, between(0, 32768)]  # 0: by scale
     stages: Annotated[list[StageFields], Rule("a list of stages", lambda stages: len(stages) > 0)]
     content_layers: Layers
     style_layers: Layers

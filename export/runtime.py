@@ -218,7 +218,7 @@ class Bundle:
         index = 0
         for side, number in stages:
             content_here = fit(content, side)
-            style_here = fit(style, max(content_here.shape), MIN_SIDE_PX)
+            style_here = fit(style, round(max(content_here.shape) * self._style_scale), MIN_SIDE_PX)
             fixed = self._targets(content_here, style_here, style_weight)
             state = self._first_state(resize(image, *content_here.shape[2:]) * np.float32(LEVELS))
             for _ in range(number):
@@ -227,6 +227,12 @@ class Bundle:
                 index += 1
                 image = state["image"].clip(0, LEVELS) / np.float32(LEVELS)
                 yield Step(index, total, image, float(values["loss"]))
+
+    @property
+    def _style_scale(self) -> float:
+        """The style's longer side over the result's."""
+        config = self.config
+        return config["style_size"] / config["size"] if config["style_size"] else config["style_scale"]
 
     def _first_image(self, content: Array, style: Array, seed: int) -> Array:
         if self.config["init"] == "style_statistics":

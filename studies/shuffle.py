@@ -17,7 +17,7 @@ from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 from stylecore.metrics import CONTENT_LAYER, style_distance
 from stylecore.objective import Objective, make_objective
 from stylecore.optimizers import make_optimizer
-from stylecore.start import Images, initial_image
+from stylecore.start import JobImages, initial_image
 
 NAME = "shuffle"
 STYLE = "stained_glass"
@@ -94,7 +94,7 @@ def synthesise(settings: Settings, picture: ImageTensor, network: Encoder, *, sh
             for term, summary in zip(objective.style_terms, summaries, strict=True)
         ]
         objective = Objective(network, objective.content_terms, terms, config)
-    variable = initial_image(Images(picture, (picture,)), config, image_size(picture)) * LEVELS
+    variable = initial_image(JobImages(picture, (picture,)), config, image_size(picture)) * LEVELS
     optimizer = make_optimizer(config, config.num_steps)
     for _ in range(config.num_steps):
         variable = optimizer.step(variable, objective.evaluate(variable).gradient)

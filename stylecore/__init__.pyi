@@ -16,6 +16,7 @@ from .job import Job
 from .measured_run import MeasuredRun
 from .metrics import Distances, Yardstick, content_distance, style_distance
 from .presets import PRESETS, make_config
+from .regions import Region
 
 __version__: str
 
@@ -31,6 +32,7 @@ __all__ = [
     "NotEnoughMemoryError",
     "OptionError",
     "OutputError",
+    "Region",
     "Result",
     "Stage",
     "Step",

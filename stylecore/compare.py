@@ -77,9 +77,10 @@ def make_variants(
     losses: str | Sequence[str] = (),
     presets: str | Sequence[str] = (),
     components: str | Sequence[str] = (),
+    style_scales: Sequence[float] = (),
 ) -> list[Variant]:
-    """The product losses x presets x components over `options` (fields of `StylizeConfig`); empty lists take theirs,
-    and a text is a list of one.
+    """The product losses x presets x components x style scales over `options` (fields of `StylizeConfig`); empty lists
+    take theirs, and a text is a list of one.
 
     A loss without components comes once, whatever the list. All variants get the `init` of the first, so that they
     share a start as well as a seed. A name tells what differs: `pca 12.5%`, or `gatys pca 12.5%` of several presets.
@@ -87,18 +88,23 @@ def make_variants(
     Raises:
         OptionError: an unknown name (the nearest is suggested) or a value out of range.
     """
-    base = {key: value for key, value in options.items() if key not in ("loss", "preset", "components")}
+    listed = {"loss", "preset", "components", "style_scale"}
+    base = {key: value for key, value in options.items() if key not in listed}
+    if style_scales and options.get("style_size"):
+        raise OptionError("style_size fixes the styles' size: leave it out to compare style scales.")
+    scales = list(dict.fromkeys(style_scales)) or [options.get("style_scale", StylizeConfig.style_scale)]
     losses = _names(losses) or [options.get("loss", StylizeConfig.loss)]
     presets = _names(presets) or [options.get("preset", DEFAULT_PRESET)]
     components = _names(components) or [options.get("components", StylizeConfig.components)]
     variants: list[Variant] = []
     for preset, loss in itertools.product(presets, losses):
         has_components = "components" in option_names(loss)
-        for kept in components if has_components else components[:1]:
-            config = make_config(preset, **base, loss=loss, components=kept)
+        for kept, scale in itertools.product(components if has_components else components[:1], scales):
+            config = make_config(preset, **base, loss=loss, components=kept, style_scale=scale)
             check_components(config)
             words = [preset] * (len(presets) > 1) + [loss]
             words += [str(kept)] * (has_components and len(components) > 1)
+            words += [f"scale {config.style_scale:g}"] * (len(scales) > 1)
             variants.append(Variant(" ".join(words), config))
     return same_start(variants)
 

@@ -20,7 +20,8 @@ from stylecore.losses.base import SeedOptions
 from stylecore.strength import strength_of
 
 # Sizes below leave relu5_1 a handful of positions; above, one evaluation takes minutes and tens of GiB.
-MIN_SIZE_PX, MAX_SIZE_PX = 64, 4096
+MIN_SIZE_PX, MAX_SIZE_PX = 64, 8192
+MIN_STYLE_SCALE, MAX_STYLE_SCALE = 0.25, 4.0
 MAX_STEPS = 100_000
 MAX_WEIGHT = 1e12
 
@@ -87,6 +88,25 @@ class BaseConfig(SeedOptions):
     style_weights: Annotated[
         tuple[float, ...], about("Of several styles, such as 0.7,0.3; none given: all alike.", common=True)
     ] = ()
+    style_scale: Annotated[
+        Number,
+        about(
+            "Stroke size: the styles' longer side over the result's, at every stage.",
+            low=MIN_STYLE_SCALE,
+            high=MAX_STYLE_SCALE,
+            common=True,
+        ),
+    ] = 1.0
+    style_size: Annotated[
+        Whole,
+        about(
+            "The styles' longer side in pixels of the result, instead of style_scale; 0: by the scale.",
+            low=0,
+            high=int(MAX_STYLE_SCALE * MAX_SIZE_PX),
+            unit="px",
+            common=True,
+        ),
+    ] = 0
     init: Annotated[Literal["content", "noise", "style_statistics"], about("Where the optimisation starts.")] = (
         "content"
     )
@@ -98,6 +118,10 @@ class BaseConfig(SeedOptions):
         Literal["none", "luminance", "match"],
         about("luminance: the photo's chroma; match: the style recoloured to the photo first.", common=True),
     ] = "none"
+    alpha: Annotated[
+        Literal["keep", "flatten"],
+        about("A cut-out photo stays one, or its holes are painted as white.", common=True),
+    ] = "keep"
     optimizer: Annotated[
         Literal["lbfgs", "adam", "projected"],
         about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),
@@ -174,6 +198,11 @@ class StylizeConfig(*LOSS_OPTIONS, BaseConfig):  # type: ignore[misc]
     def strength(self) -> float:
         """The style weight from photo (0) to painting (100), on the scale of `stylecore.strength`."""
         return strength_of(self.style_weight)
+
+    def style_side(self, longer_side: int) -> int:
+        """Longer side of the styles in px at a stage of that longer side: strokes keep their size relative to the
+        whole."""
+        return round(longer_side * (self.style_size / self.size if self.style_size else self.style_scale))
 
     def style_shares(self, num_styles: int) -> tuple[float, ...]:
         """The styles' weights, normalised to sum 1; all alike where the config gives none."""

@@ -204,6 +204,15 @@ def decode_image(image: Image.Image, name: str = "The image") -> ImageTensor:
     return pixels
 
 
+def alpha_of(image: Image.Image) -> np.ndarray | None:
+    """(H, W) of uint8, turned upright, of an image that `decode_image` has accepted; None for one without holes."""
+    if not image.has_transparency_data:
+        return None
+    upright = _upright(image)
+    alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+    return alpha if alpha.min() < 255 else None
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says. Nothing is written into the EXIF: not all that is read can be written again."""
     try:

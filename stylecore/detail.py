@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder, Layer
@@ -24,6 +24,7 @@ from stylecore.images import ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses.basis import Components, fit_basis, project
 from stylecore.losses.statistics import Features, all_moments
 from stylecore.metrics import LEAST_SIDE_PX
+from stylecore.tiles import encode, tile_px_of
 
 LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
 STRIDE = Layer.parse(LAYER).stride
@@ -32,6 +33,7 @@ NUM_COMPONENTS = 64  # of 256 channels; 32 and 128 find as good patches
 MAX_CANDIDATES = 4096  # places of the styles that are compared with: more than a style of 256 px has
 SHARPNESS = 8  # power of the window that blends neighbours: their mean alone would blur what is to be sharp
 CHUNK = 4096  # places of the image compared at a time
+MAX_FOLDED = 1 << 16  # and painted at a time
 SMALLEST = 1e-5  # standard deviation of a channel
 
 
@@ -45,7 +47,12 @@ class Examples:
 
 @torch.no_grad()
 def add_detail(
-    image: ImageTensor, styles: Sequence[ImageTensor], shares: Sequence[float], encoder: Encoder, size: tuple[int, int]
+    image: ImageTensor,
+    styles: Sequence[ImageTensor],
+    shares: Sequence[float],
+    encoder: Encoder,
+    size: tuple[int, int],
+    style_side: int | None = None,
 ) -> ImageTensor:
     """`image` enlarged, with the styles' own detail above the resolution that it has.
 
@@ -56,6 +63,7 @@ def add_detail(
         encoder: compares places, on its device and in its dtype.
         size: (H, W) in px of the result, with the image's aspect. Where it is no whole multiple of the image's, the
             image is enlarged to the next one and resampled.
+        style_side: longer side of the styles in px beside a result of `size`; None: the result's.
 
     Returns:
         (1, 3, H, W) in [0, 1] on the encoder's device; only resampled where `size` is not larger.
@@ -68,7 +76,9 @@ def add_detail(
     is_whole = all(abs(side - wanted) <= factor for side, wanted in zip(multiple, size, strict=True))
     enlarged = resize_image(image, *(size if is_whole else multiple))
     chosen = [(style, share) for style, share in zip(styles, shares, strict=True) if share]
-    examples = [_examples(style.to(encoder.device), encoder, max(image_size(enlarged)), factor) for style, _ in chosen]
+    longer = max(image_size(enlarged))
+    side = longer if style_side is None else round(longer * style_side / max(size))
+    examples = [_examples(style.to(encoder.device), encoder, side, factor) for style, _ in chosen]
     painted = _painted(_features(encoder, image), examples, [share for _, share in chosen], factor * STRIDE)
     height, width = image_size(enlarged)
     painted = F.pad(painted, (0, max(0, width - painted.shape[3]), 0, max(0, height - painted.shape[2])))
@@ -90,7 +100,7 @@ def _features(encoder: Encoder, image: ImageTensor) -> Features:
     """At `LAYER`, of every place: (1, N, ceil(h / stride), ceil(w / stride)), each channel of mean 0 and variance 1."""
     height, width = image_size(image)
     whole = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    features = encoder(whole, [LAYER])[LAYER].float()
+    features = encode(encoder, whole, [LAYER], tile_px_of(image))[LAYER].float()
     mean, deviation = features.mean((2, 3), keepdim=True), features.std((2, 3), keepdim=True, correction=0)
     return (features - mean) / (deviation + SMALLEST)
 
@@ -111,10 +121,28 @@ def _painted(
     side = SIDE * cell
     window = torch.hann_window(side + 2, dtype=torch.float32, device=features.device)[1:-1] ** SHARPNESS
     window = window[:, None] * window
-    size = (features.shape[2] * cell, features.shape[3] * cell)
-    layout = {"kernel_size": side, "padding": cell * (SIDE // 2), "stride": cell}
-    total = F.fold(window.flatten()[None, :, None].expand(1, -1, len(nearest)).contiguous(), size, **layout)
-    return F.fold((pieces * window)[nearest].flatten(1).mT[None], size, **layout) / total
+    rows, columns = features.shape[2:]
+    band = max(1, MAX_FOLDED // columns)
+    bands = ((start, min(rows, start + band)) for start in range(0, rows, band))
+    nearest = nearest.view(rows, columns)
+    return torch.cat([_folded(pieces, window, nearest, rows_here, cell) for rows_here in bands], 2)
+
+
+def _folded(
+    pieces: Float[Tensor, "P 3 S S"],
+    window: Float[Tensor, "S S"],
+    nearest: Int[Tensor, "h w"],
+    rows: tuple[int, int],
+    cell: int,
+) -> Float[Tensor, "1 3 H W"]:
+    """A band of rows of `nearest`, painted with their pieces and those of the rows around that reach into it."""
+    start, stop = max(0, rows[0] - SIDE // 2), min(len(nearest), rows[1] + SIDE // 2)
+    numbers = nearest[start:stop].flatten()
+    size = ((stop - start) * cell, nearest.shape[1] * cell)
+    layout = {"kernel_size": SIDE * cell, "padding": cell * (SIDE // 2), "stride": cell}
+    total = F.fold(window.flatten()[None, :, None].expand(1, -1, len(numbers)).contiguous(), size, **layout)
+    painted = F.fold((pieces * window)[numbers].flatten(1).mT[None], size, **layout) / total
+    return painted[:, :, (rows[0] - start) * cell : (rows[1] - start) * cell]
 
 
 def _spread(features: Features, share: float) -> Tensor:

@@ -19,17 +19,27 @@ from stylecore.detail import add_detail
 from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
-from stylecore.images import LEVELS, ImageSource, ImageTensor, image_size, load_image, resize_image, save_image
+from stylecore.images import (
+    LEVELS,
+    ImageSource,
+    ImageTensor,
+    check_aspect,
+    image_size,
+    load_image,
+    resize_image,
+    save_image,
+)
 from stylecore.isolation import isolated, isolated_steps
 from stylecore.job import Job
 from stylecore.loop import optimize
-from stylecore.memory import answering_full_memory, check_memory
+from stylecore.memory import MemoryPlan, answering_full_memory, plan_memory
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted, Losses, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
-from stylecore.schedule import PlannedStage, TimeBudget, plan_stages
-from stylecore.start import Images, initial_image, job_images, stage_images
+from stylecore.regions import blended
+from stylecore.schedule import PlannedStage, TimeBudget, plan_stages, resume_plan
+from stylecore.start import JobImages, StageImages, initial_image, job_images, stage_images
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG with the settings inside. Raises an OutputError where that is impossible."""
-        return save_image(self.image, path, self.job.settings())
+        return save_image(self.image, path, self.job.settings(), self.job.result_alpha())
 
 
 def stylize(
@@ -130,6 +140,7 @@ def stylize_steps(
     *,
     encoder: Encoder | None = None,
     start: ImageSource | None = None,
+    num_made: int = 0,
     fitted: Fitted | None = None,
     **options: Any,
 ) -> Steps:
@@ -141,7 +152,8 @@ def stylize_steps(
         config: a finished config; or give its fields as options, e.g. `preset="gatys", size=256`.
         encoder: a loaded one, to share between jobs; default: loaded as the config says. Stages that name another
             encoder get a bundled one on the same device and in the same dtype.
-        start: an image to go on from instead of `config.init`, of any size.
+        start: an image to go on from instead of `config.init`, of any size and the content's aspect.
+        num_made: evaluations that an earlier run of this job made until `start`; this one makes the others.
         fitted: bases and weights to be used as they are, by layer and name, as `fitted.load_fitted` reads them or
             `Ending.fitted` of another job holds them.
 
@@ -151,22 +163,55 @@ def stylize_steps(
         DivergenceError: the loss left the finite numbers or grew beyond reason; carries the last good image.
     """
     job = Job.load(content, style, _resolve(config, options, encoder))
-    return job_steps(job, encoder=encoder, start=start, fitted=fitted)
+    return job_steps(job, encoder=encoder, start=start, num_made=num_made, fitted=fitted)
 
 
 @isolated()
 def job_steps(
-    job: Job, *, encoder: Encoder | None = None, start: ImageSource | None = None, fitted: Fitted | None = None
+    job: Job,
+    *,
+    encoder: Encoder | None = None,
+    start: ImageSource | None = None,
+    num_made: int = 0,
+    fitted: Fitted | None = None,
 ) -> Steps:
     """`stylize_steps` of a job."""
     config = job.config
-    plan = plan_stages(config, image_size(job.content))
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
-    check_memory(plan[-1].size, [image_size(style) for style in job.styles], config, encoder)
-    encoders = [_stage_encoder(stage.encoder, encoder) for stage in plan]
-    image = None if start is None else load_image(start)
-    return answering_full_memory(_Run(job, plan, encoders, fitted or {}).steps(image), plan[-1].size)
+    stages = plan_job(job, encoder, num_made)
+    image = None if start is None else _start_image(start, stages)
+    return answering_full_memory(_Run(job, stages, fitted or {}).steps(image), stages[-1].planned.size)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage, and what it is computed with."""
+
+    planned: PlannedStage
+    encoder: Encoder
+    memory: MemoryPlan
+
+
+def plan_job(job: Job, encoder: Encoder, num_made: int = 0) -> list[StagePlan]:
+    """A job's stages. Raises an OptionError if `num_made` evaluations are all, a NotEnoughMemoryError if one of the
+    stages does not fit."""
+    sizes = [image_size(style) for style in job.all_styles]
+    stages = []
+    plan = resume_plan(plan_stages(job.config, image_size(job.content)), num_made)
+    for planned in reversed(plan):  # what does not fit is the result, before any coarser stage
+        here = _stage_encoder(planned.encoder, encoder)
+        config = job.config.replace(num_steps=max(1, planned.num_left))
+        stages.append(StagePlan(planned, here, plan_memory(planned.size, sizes, config, here)))
+    return stages[::-1]
+
+
+def _start_image(start: ImageSource, stages: Sequence[StagePlan]) -> ImageTensor:
+    """Of a run that goes on, brought to the size at which its last evaluation was made."""
+    image = load_image(start)
+    check_aspect(image_size(image), stages[-1].planned.size, "The start image")
+    reached = [stage.planned.size for stage in stages if stage.planned.num_made]
+    return resize_image(image, *reached[-1]) if reached else image
 
 
 def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
@@ -200,7 +245,7 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
     """What measures a job's results."""
-    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device)
+    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device, job.all_regions)
 
 
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
@@ -227,42 +272,54 @@ def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
 class _Run:
     """One run of a job: what lasts from stage to stage."""
 
-    def __init__(self, job: Job, plan: Sequence[PlannedStage], encoders: Sequence[Encoder], given: Fitted) -> None:
-        self.job, self.plan, self.encoders, self.given = job, plan, encoders, given
+    def __init__(self, job: Job, stages: Sequence[StagePlan], given: Fitted) -> None:
+        self.job, self.stages, self.given = job, stages, given
+        self.plan = [stage.planned for stage in stages]
         self.clock = _Clock()
-        self.budget = TimeBudget(job.config.time_budget, plan)
-        self.index = 0
+        self.budget = TimeBudget(job.config.time_budget, self.plan)
+        self.index = sum(stage.num_made for stage in self.plan)
         self.ending = Ending()
 
     @cached_property
-    def images(self) -> Images:
+    def images(self) -> JobImages:
         """On the device, once for all stages."""
-        return job_images(self.job, self.encoders[0].device)
+        return job_images(self.job, self.stages[0].encoder.device)
 
     @isolated_steps
     def steps(self, start: ImageTensor | None) -> Steps:
         image = initial_image(self.images, self.job.config, self.plan[0].size) if start is None else start
-        for number, encoder in enumerate(self.encoders):
-            image = yield from self._stage_steps(number, encoder, image)
+        for number, stage in enumerate(self.plan):
+            if stage.num_left:
+                image = yield from self._stage_steps(number, self.stages[number].encoder, image)
         return self.ending
 
     def _stage_steps(self, number: int, encoder: Encoder, image: ImageTensor) -> Generator[Step, None, ImageTensor]:
         """One stage from `image`, of any size; returns the stage's own."""
         job, stage, is_last = self.job, self.plan[number], number == len(self.plan) - 1
         began, device = self.clock.read(), encoder.device
-        images = stage_images(self.images, stage.size)
+        images = stage_images(self.images, job.config, stage.size)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
-        objective = make_objective(encoder, images.content, images.styles, job.config, self.given if is_last else {})
+        given, memory = self.given if is_last else {}, self.stages[number].memory
+        objective = make_objective(
+            encoder, images.content, images.styles, job.config, given, memory.tile_px, images.regions
+        )
         goal = _Goal(job, stage, device) if is_last else None
-        variable = self._enlarged(number, encoder, image.to(device)) * LEVELS
+        variable = _with_photo(self._enlarged(number, encoder, image.to(device), images), images) * LEVELS
         reason = self.ending.reason
         try:
             is_detailed = self._adds_detail(number)
-            new_optimizer = partial(make_optimizer, job.config, stage.num_steps, is_detailed=is_detailed)
-            evaluated = optimize(objective, variable, new_optimizer, stage.num_steps)
+            new_optimizer = partial(
+                make_optimizer,
+                job.config,
+                stage.num_left,
+                is_detailed=is_detailed,
+                max_pairs=memory.num_pairs,
+                history_dtype=memory.history_dtype,
+            )
+            evaluated = optimize(objective, variable, new_optimizer, stage.num_left)
             for made, (losses, variable) in enumerate(evaluated, 1):
                 self.index += 1
-                shown = _displayed(variable, images.content, job.config)
+                shown = _displayed(variable, images, job.config)
                 reached = goal is not None and goal.is_reached(shown, made)
                 spent = self._is_spent(number, made, began, device)
                 yield Step(self.index, job.config.num_steps, stage.scale, shown, losses, self.clock.pause())
@@ -271,7 +328,7 @@ class _Run:
                     reason = "target" if reached else "budget"
                     break
         except DivergenceError as error:
-            error.last_good = _displayed(error.last_good, images.content, job.config)
+            error.last_good = _displayed(error.last_good, images, job.config)
             raise
         self.ending = Ending(reason, objective.fitted())
         return (variable / LEVELS).clamp(0, 1)
@@ -281,13 +338,16 @@ class _Run:
         is_finer = number > 0 and self.plan[number].scale > self.plan[number - 1].scale
         return is_finer and self.job.config.enlarge == "detail"
 
-    def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor) -> ImageTensor:
+    def _enlarged(self, number: int, encoder: Encoder, image: ImageTensor, images: StageImages) -> ImageTensor:
         """What a stage begins with: an image of any size brought to the stage's."""
         size = self.plan[number].size
-        if not self._adds_detail(number):
+        if self.plan[number].num_made or not self._adds_detail(number):
             return resize_image(image, *size)
-        styles = self.images.styles
-        return add_detail(image, styles, self.job.config.style_shares(len(styles)), encoder, size)
+        side = self.job.config.style_side(max(size))
+        if not images.regions:
+            styles = self.images.styles
+            return add_detail(image, styles, self.job.config.style_shares(len(styles)), encoder, size, side)
+        return blended(images.regions, lambda part: add_detail(image, part.styles, part.shares, encoder, size, side))
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:
@@ -307,7 +367,7 @@ class _Goal:
         device: torch.device,
     ) -> None:
         self.distance = job.config.target_distance
-        self.every = math.ceil(stage.num_steps / self.LOOKS)
+        self.every = math.ceil(stage.num_left / self.LOOKS)
         if self.distance:
             self.yardstick = job_yardstick(job, device)
 
@@ -317,10 +377,16 @@ class _Goal:
         return self.yardstick.measure(image).style <= self.distance
 
 
-def _displayed(variable: Tensor, content: ImageTensor, config: StylizeConfig) -> ImageTensor:
-    """The image that a variable stands for, with the photo's chroma if it is to be kept."""
+def _displayed(variable: Tensor, images: StageImages, config: StylizeConfig) -> ImageTensor:
+    """The image that a variable stands for, with what is to be kept of the photo: its chroma, regions."""
     image = (variable / LEVELS).clamp(0, 1)
-    return transfer_luminance(image, content) if config.keep_colors == "luminance" else image
+    image = transfer_luminance(image, images.content) if config.keep_colors == "luminance" else image
+    return _with_photo(image, images)
+
+
+def _with_photo(image: ImageTensor, images: StageImages) -> ImageTensor:
+    """The image, and the photo where that stays."""
+    return image if images.kept is None else torch.lerp(image, images.content, images.kept)
 
 
 class _Clock:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, decode_file, decode_image
+from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, alpha_of, decode_file, decode_image
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
@@ -35,9 +35,11 @@ __all__ = [
     "ImageNote",
     "ImageSource",
     "ImageTensor",
+    "check_aspect",
     "fit_image",
     "fit_size",
     "image_size",
+    "load_alpha",
     "load_image",
     "load_images",
     "load_result",
@@ -50,6 +52,7 @@ __all__ = [
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 SETTINGS_KEY = "stylecore"
+ASPECT_TOLERANCE = 0.02  # of a picture that goes with another: more would be seen as a stretch
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | io.IOBase | Image.Image | np.ndarray | Tensor
 # As `isinstance` wants them; some can be iterated, over what is no image.
@@ -87,6 +90,23 @@ def load_image(source: ImageSource) -> ImageTensor:
     raise ImageError(
         f"An image is a path, the bytes of a file, a PIL image, a NumPy array or a tensor, not {_described(source)}."
     )
+
+
+def load_alpha(source: ImageSource) -> Float[Tensor, "1 1 _ _"] | None:
+    """How opaque a picture is, in [0, 1], of what `load_image` has loaded; None: everywhere, or it cannot be told, as
+    of arrays and formats that Pillow does not open."""
+    if isinstance(source, Tensor | np.ndarray):
+        return None
+    try:
+        if isinstance(source, Image.Image):
+            alpha = alpha_of(source)
+        else:
+            file: Any = source if isinstance(source, str | os.PathLike | io.IOBase) else io.BytesIO(bytes(source))
+            with Image.open(file, formats=FORMATS) as image:
+                alpha = alpha_of(image)
+    except UnidentifiedImageError:
+        return None
+    return None if alpha is None else torch.from_numpy(alpha.copy())[None, None].float() / LEVELS
 
 
 def _read(file: io.IOBase) -> bytes:
@@ -156,6 +176,17 @@ def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 0) -> tu
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
+def check_aspect(size: tuple[int, int], wanted: tuple[int, int], what: str) -> None:
+    """Raise an ImageError if a picture of `size`, (height, width) in px, would be stretched by being brought to
+    `wanted`. `what` begins the sentence."""
+    height, width = size
+    fitted = fit_size(size, max(wanted))
+    if any(abs(a - b) > max(1, ASPECT_TOLERANCE * b) for a, b in zip(fitted, wanted, strict=True)):
+        raise ImageError(
+            f"{what} of {width}x{height} px has another aspect than the result of {wanted[1]}x{wanted[0]} px: crop it."
+        )
+
+
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
     """Lanczos resampling in float32 to height x width px, on the image's device; the same tensor if it fits."""
     if image.shape[2:] == (height, width):
@@ -183,8 +214,14 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
-def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> Path:
-    """Write a PNG, with `settings` as JSON inside; an old file is replaced only by a complete new one.
+def save_image(
+    image: ImageSource,
+    path: str | os.PathLike[str],
+    settings: dict[str, Any] | None = None,
+    alpha: Float[Tensor, "1 1 H W"] | None = None,
+) -> Path:
+    """Write a PNG, with `settings` as JSON inside and `alpha` in [0, 1], if any; an old file is replaced only by
+    a complete new one.
 
     Raises:
         OutputError: the name is not .png, or the place cannot be written to.
@@ -196,7 +233,10 @@ def save_image(image: ImageSource, path: str | os.PathLike[str], settings: dict[
         text.add_text(SETTINGS_KEY, json.dumps(settings))
     try:
         with replacing(target) as file:
-            Image.fromarray(to_uint8(image)).save(file, format="PNG", pnginfo=text)
+            picture = Image.fromarray(to_uint8(image))
+            if alpha is not None:
+                picture.putalpha(Image.fromarray(to_uint8(alpha.expand(-1, 3, -1, -1))[..., 0]))
+            picture.save(file, format="PNG", pnginfo=text)
     except OSError as error:
         raise OutputError(f"The output '{target}' could not be written: {reason(error)}.") from error
     return target

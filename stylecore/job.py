@@ -21,13 +21,17 @@ from stylecore.images import (
     fit_size,
     image_size,
     list_sources,
+    load_alpha,
     load_image,
     load_images,
     read_settings,
     to_uint8,
 )
 from stylecore.metrics import check_sizes, check_weights
+from stylecore.regions import Mask, Region, resized_mask, styled_regions
 from stylecore.version import VERSION
+
+NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Job:
     styles: tuple[ImageTensor, ...]  # each such an image of its own size
     config: StylizeConfig
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
+    regions: tuple[Region, ...] = ()  # parts of the photo with styles of their own; the rest has the job's
+    alpha: Mask | None = None  # of a cut-out photo, of its size: what is not opaque is not painted, and comes back so
     files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
@@ -87,7 +93,11 @@ class Job:
         if not self.styles:
             raise OptionError("At least one style image is needed.")
         check_weights(self.config.style_weights, len(self.styles))
-        check_sizes(image_size(self.content), [image_size(style) for style in self.styles], self.config.size)
+        check_sizes(image_size(self.content), [image_size(style) for style in self.all_styles], self.config.size)
+        for region in self.regions:
+            region.check(image_size(self.content))
+        if not styled_regions(self.all_regions, self.size, self.styles, ()):
+            raise OptionError("The regions keep all of the photo: leave some of it to be painted.")
 
     @classmethod
     def load(
@@ -96,7 +106,8 @@ class Job:
         """A job of what `load_image` takes, one style or several; it remembers the paths."""
         sources = [content, *list_sources(style)]
         images = [load_image(source) for source in sources]
-        return cls(images[0], tuple(images[1:]), config, tuple(sources), **more)
+        alpha = load_alpha(content) if config.alpha == "keep" else None
+        return cls(images[0], tuple(images[1:]), config, tuple(sources), alpha=alpha, **more)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
@@ -104,6 +115,27 @@ class Job:
         images = (self.content, *self.styles)
         names = self.names or (None,) * len(images)
         return tuple(Source.of(image, name) for image, name in zip(images, names, strict=True))
+
+    @property
+    def all_regions(self) -> tuple[Region, ...]:
+        """The regions, and the holes of a cut-out, where the photo stays."""
+        if self.alpha is None:
+            return self.regions
+        return (*self.regions, Region((1 - self.alpha).expand(-1, 3, -1, -1), weight=0.0))
+
+    def result_alpha(self) -> Mask | None:
+        """Of the result, at its size."""
+        return None if self.alpha is None else resized_mask(self.alpha, self.size)
+
+    @property
+    def region_names(self) -> list[object]:
+        """What the regions' masks and styles were loaded from."""
+        return [name for region in self.regions for name in region.names]
+
+    @property
+    def all_styles(self) -> list[ImageTensor]:
+        """The job's own and its regions'."""
+        return [*self.styles, *(region.style for region in self.regions if region.style is not None)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,7 +157,15 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """What travels inside the PNG, JSON-ready: enough to run the job again where its pictures are."""
-        return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **self.files}
+        regions = {"regions": [_region_settings(region) for region in self.regions]} if self.regions else {}
+        return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **regions, **self.files}
+
+
+def _region_settings(region: Region) -> dict[str, Any]:
+    """JSON-ready: mask and style by name and checksum."""
+    mask, style = region.names
+    of_style = None if region.style is None else vars(Source.of(region.style, style))
+    return {"mask": vars(Source.of(region.mask, mask)), "style": of_style, "weight": region.weight}
 
 
 @dataclass(frozen=True)
@@ -136,6 +176,8 @@ class SavedSettings:
     config: dict[str, Any]
     sources: tuple[Source, ...]
     files: dict[str, str]
+    regions: tuple[tuple[Source, Source | None, float], ...] = ()  # mask, style, weight
+    num_made: int = 0  # evaluations, of a run that was stopped
 
     @classmethod
     def read(cls, path: Path) -> SavedSettings:
@@ -144,16 +186,33 @@ class SavedSettings:
         try:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
             config = dict(saved.pop("config", {}))
+            regions = tuple(map(_saved_region, saved.pop("regions", [])))
+            num_made = int(saved.pop(NUM_MADE_KEY, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
                 f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
             ) from error
         saved.pop("version", None)
-        return cls(path, config, sources, saved)
+        return cls(path, config, sources, saved, regions, num_made)
 
     def find_pictures(self) -> list[Path]:
         """The files of content and styles. Raises an ImageError for one that is gone or has changed."""
         return [source.find(self.path.parent) for source in self.sources]
+
+    def find_regions(self) -> list[Region]:
+        """The regions, their pictures loaded. Raises what `find_pictures` raises."""
+        folder = self.path.parent
+        return [
+            Region.load(mask.find(folder), None if style is None else style.find(folder), weight)
+            for mask, style, weight in self.regions
+        ]
+
+
+def _saved_region(saved: dict[str, Any]) -> tuple[Source, Source | None, float]:
+    mask, style = (None if saved[key] is None else Source(**saved[key]) for key in ("mask", "style"))
+    if mask is None:
+        raise ValueError("a region has a mask")
+    return mask, style, float(saved["weight"])
 
 
 def portable(path: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from stylecore.devices import find_device, synchronize
 from stylecore.encoders import Encoder
 from stylecore.engine import Ending, Step, Steps, job_steps, job_yardstick
 from stylecore.errors import DivergenceError
 from stylecore.images import ImageTensor, resize_image
-from stylecore.job import Job
+from stylecore.job import NUM_MADE_KEY, Job
 from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted
 
@@ -34,7 +34,7 @@ class MeasuredRun:
 
     Args:
         job: what is run.
-        encoder, start, fitted: as `stylize_steps` has them.
+        encoder, start, num_made, fitted: as `stylize_steps` has them.
         marks: steps to measure as they come.
 
     Raises:
@@ -47,6 +47,7 @@ class MeasuredRun:
         *,
         encoder: Encoder | None = None,
         start: ImageTensor | None = None,
+        num_made: int = 0,
         fitted: Fitted | None = None,
         marks: Collection[int] = (),
         yardstick: Yardstick | None = None,
@@ -58,7 +59,7 @@ class MeasuredRun:
         self.reason: Literal["finished", "target", "budget", "diverged", "stopped"] = "stopped"
         self.trouble = ""  # why it ended early, for the user
         self.fitted: Fitted = {}
-        self._steps: Steps = job_steps(job, encoder=encoder, start=start, fitted=fitted)
+        self._steps: Steps = job_steps(job, encoder=encoder, start=start, num_made=num_made, fitted=fitted)
         self._waited = 0.0
         self._last_good: ImageTensor | None = None
         self._yardstick = yardstick
@@ -108,6 +109,11 @@ class MeasuredRun:
     def yardstick(self) -> Yardstick:
         """On the job's device."""
         return self._yardstick or job_yardstick(self.job, find_device(self.job.config.device))
+
+    def settings(self) -> dict[str, Any]:
+        """The job's, and where there are evaluations to be made yet, how many were made: what `--resume` asks for."""
+        is_stopped = self.reason == "stopped" and self.step is not None and self.step.index < self.step.total
+        return self.job.settings() | ({NUM_MADE_KEY: self.num_steps} if is_stopped else {})
 
     def wait(self) -> None:
         """Until the device has made the last step: the wait is the engine's time, not the consumer's."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
 from stylecore.config import MIN_SIZE_PX, StylizeConfig
 from stylecore.devices import available_memory_mib
-from stylecore.encoders.vgg import Encoder
+from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.errors import NotEnoughMemoryError
 from stylecore.images import fit_size
+from stylecore.losses import find_loss
+from stylecore.tiles import margin_px
 
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
 # with everything kept for the backward pass, and with only the blocks' results kept.
@@ -21,6 +24,10 @@ BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
 RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
 STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
 RECOMPUTE_FROM_PX = 1200 * 1200
+COMFORTABLE = 0.8  # of the free memory: estimates waver, and other programs want some
+TILES = {768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them
+# What is as large as the image in float32: variable, gradient, photo, the last good one, what an L-BFGS step makes.
+WHOLE_IMAGES = 16
 # torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors.
 MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
 
@@ -33,43 +40,114 @@ def needs_recomputing(height: int, width: int) -> bool:
     return height * width >= RECOMPUTE_FROM_PX
 
 
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How a stage is computed in the memory there is."""
+
+    mib: float  # that it takes, estimated
+    tile_px: int = 0  # side of the tiles that images are encoded in; 0: in one piece
+    num_pairs: int = 0  # that L-BFGS remembers at most
+    history_dtype: torch.dtype = torch.float32  # of these pairs
+
+
+def plan_memory(
+    size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
+) -> MemoryPlan:
+    """In one piece where that leaves some of the free memory, else in tiles, with the pairs of L-BFGS in bfloat16; in
+    smaller tiles with fewer pairs, the less memory there is.
+
+    Args:
+        size: (height, width) of the stage in px.
+        style_sizes, config, encoder: as `estimate_memory_mib` has them.
+
+    Raises:
+        NotEnoughMemoryError: names the size that would fit, if this one would not.
+    """
+    available = available_memory_mib(encoder.device)
+    plan = _fitting_plan(size, style_sizes, config, encoder, available)
+    if plan.mib > available:
+        raise _not_enough(plan, available, size, style_sizes, config, encoder)
+    return plan
+
+
+def _fitting_plan(
+    size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    config: StylizeConfig,
+    encoder: Encoder,
+    available: float,
+) -> MemoryPlan:
+    """The first that leaves some of the memory, or the last there is."""
+    pairs = _num_pairs(config)
+    whole = MemoryPlan(estimate_memory_mib(size, style_sizes, config, encoder), num_pairs=pairs)
+    tiled = find_loss(config.loss).adds_up(config)
+    plans = [whole, *(_tiled_plan(size, config, encoder, side) for side in TILES if tiled)]
+    return next((plan for plan in plans if plan.mib <= COMFORTABLE * available), plans[-1])
+
+
+def _tiled_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int) -> MemoryPlan:
+    pairs = min(_num_pairs(config), TILES[tile_px])
+    return MemoryPlan(_tiled_mib(size, config, encoder, tile_px, pairs), tile_px, pairs, torch.bfloat16)
+
+
+def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> MemoryPlan:
+    """That in the largest tiles, whatever memory there is."""
+    return _tiled_plan(size, config, encoder, max(TILES))
+
+
+def _num_pairs(config: StylizeConfig) -> int:
+    return min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
+
+
+def _tiled_mib(size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int, num_pairs: int) -> float:
+    """Peak memory in tiles: one tile's evaluation, and what there is of the whole image."""
+    layers = (*config.content_layers, *config.style_layers)
+    side = tile_px + 2 * margin_px(encoder, layers)
+    tile = min(side, size[0]) * min(side, size[1]) * BYTES_PER_PIXEL[encoder.dtype]
+    targets = sum(Layer.parse(layer).num_channels / Layer.parse(layer).stride ** 2 for layer in config.content_layers)
+    history = 2 * 3 * num_pairs * torch.bfloat16.itemsize
+    style = 3 * torch.float32.itemsize * config.style_side(max(size)) ** 2 / max(size) ** 2
+    a_pixel = WHOLE_IMAGES * 3 * torch.float32.itemsize + targets * encoder.dtype.itemsize + history + style
+    return (tile + math.prod(size) * a_pixel) / 2**20
+
+
 def estimate_memory_mib(
     size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
 ) -> float:
-    """Peak memory of a job beyond what the process holds already, in MiB.
+    """Peak memory of a stage in one piece beyond what the process holds already, in MiB.
 
     Args:
         size: (height, width) of the result in px.
-        style_sizes: of the styles as they are given; the job brings their longer sides to the result's.
-        config: optimiser and number of evaluations.
+        style_sizes: of the styles as they are given; the job brings their longer sides to what the config says.
+        config: size of the styles, optimiser and number of evaluations.
         encoder: its dtype.
     """
     pixels = math.prod(size)
     table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(*size) else BYTES_PER_PIXEL
     evaluation = pixels * table[encoder.dtype]
-    style_pixels = sum(math.prod(fit_size(style, max(size))) for style in style_sizes)
+    side = config.style_side(max(size))
+    style_pixels = sum(math.prod(fit_size(style, side)) for style in style_sizes)
     targets = STYLE_SHARE * style_pixels * BYTES_PER_PIXEL[encoder.dtype]
-    pairs = min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
-    history = pixels * 2 * pairs * 3 * torch.float32.itemsize
+    history = pixels * 2 * _num_pairs(config) * 3 * torch.float32.itemsize
     return (max(evaluation, targets) + history) / 2**20
 
 
-def check_memory(
-    size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
-) -> None:
-    """Raise a NotEnoughMemoryError that names the size that would fit, if this one would not."""
-    needed = estimate_memory_mib(size, style_sizes, config, encoder)
-    available = available_memory_mib(encoder.device)
-    if needed <= available:
-        return
+def _not_enough(
+    plan: MemoryPlan,
+    available: float,
+    size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    config: StylizeConfig,
+    encoder: Encoder,
+) -> NotEnoughMemoryError:
     fitting = 0
     for longer in range(MIN_SIZE_PX, max(size), 16):
-        if estimate_memory_mib(fit_size(size, longer), style_sizes, config, encoder) <= available:
+        if _fitting_plan(fit_size(size, longer), style_sizes, config, encoder, available).mib <= available:
             fitting = longer
     advice = f"choose --size {fitting}" if fitting else "free some memory"
     height, width = size
-    raise NotEnoughMemoryError(
-        f"{width}x{height} px needs about {needed / 1024:.1f} GiB, and {available / 1024:.1f} GiB are free: {advice}."
+    return NotEnoughMemoryError(
+        f"{width}x{height} px needs about {plan.mib / 1024:.1f} GiB, and {available / 1024:.1f} GiB are free: {advice}."
     )
 
 

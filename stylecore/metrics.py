@@ -7,7 +7,7 @@ optimises another network, layers or loss is judged by the same distances as all
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,7 +31,9 @@ from stylecore.images import (
     resize_image,
 )
 from stylecore.isolation import isolated
-from stylecore.losses.statistics import gram_matrix
+from stylecore.losses.statistics import Moments, second_moments
+from stylecore.regions import Region, StyledRegion, styled_regions
+from stylecore.tiles import Tile, joined, plan_tiles, tile_px_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
 CONTENT_LAYER = "relu4_2"
@@ -94,6 +96,7 @@ class Yardstick:
         size: (height, width) in px of the images to be measured.
         style_weights: of the mean over several styles, any positive scale; None: all alike.
         device: where to measure.
+        regions: of the photo; the style distance is then the mean of the regions' by area, each of its own statistics.
 
     Raises:
         ImageError: a picture is none.
@@ -108,6 +111,7 @@ class Yardstick:
         size: tuple[int, int],
         style_weights: Sequence[float] | None = None,
         device: torch.device | None = None,
+        regions: Sequence[Region] = (),
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
@@ -115,10 +119,13 @@ class Yardstick:
         check_sizes(size, [image_size(picture) for picture in pictures], max(size))
         check_weights(style_weights, len(pictures))
         weights = style_weights or (1.0,) * len(pictures)
-        self.style_weights = [weight / sum(weights) for weight in weights]
-        self.content = self._features(resize_image(photo, *size))[CONTENT_LAYER]
-        resized = [fit_image(picture, max(size)) for picture in pictures]
-        self.grams = [_grams(self._features(style)) for style in resized]
+        shares = [weight / sum(weights) for weight in weights]
+        whole = StyledRegion(None, pictures, shares, 1.0)
+        self.parts = styled_regions(regions, size, pictures, shares)
+        self.content = self._encode(resize_image(photo, *size), ())[1]
+        self.targets = [
+            [self._encode(fit_image(style, max(size)), [whole])[0][0] for style in part.styles] for part in self.parts
+        ]
 
     @isolated()
     def measure(self, image: ImageSource) -> Distances:
@@ -126,29 +133,47 @@ class Yardstick:
         picture = load_result(image)
         if image_size(picture) != self.size:
             raise ImageError(f"This yardstick measures images of {self.size} px, not {image_size(picture)}.")
-        features = self._features(quantize(picture))
-        grams = _grams(features)
+        grams, content = self._encode(quantize(picture), self.parts)
         return Distances(
             style=self._gram_distance(grams, STYLE_LAYERS),
-            content=_relative(features[CONTENT_LAYER], self.content),
+            content=_relative(content, self.content),
             witness=self._gram_distance(grams, WITNESS_LAYERS),
         )
 
-    def _features(self, image: ImageTensor) -> dict[str, Tensor]:
+    def _encode(self, image: ImageTensor, parts: Sequence[StyledRegion]) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """Grams of each part by layer, and the features of the content's layer; of a large image tile by tile."""
+        encoder, image = yardstick_encoder(self.device), image.to(self.device, torch.float32)
+        tiles = plan_tiles(image_size(image), tile_px_of(image), encoder, LAYERS)
         # cuDNN would round float32 convolutions to TF32's ten bits.
         with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return yardstick_encoder(self.device)(image.to(self.device, torch.float32), LAYERS)
+            totals: list[dict[str, Moments]] = [{} for _ in parts]
+            contents = []
+            for tile in tiles:
+                features = tile.features(encoder, tile.outer.of(image), LAYERS)
+                contents.append(features[CONTENT_LAYER].clone())
+                for part, total in zip(parts, totals, strict=True):
+                    for layer, moments in _moments(features, part, tile).items():
+                        total[layer] = total[layer] + moments if layer in total else moments
+        return [{layer: moments.gram for layer, moments in total.items()} for total in totals], joined(contents, tiles)
 
-    def _gram_distance(self, grams: dict[str, Tensor], layers: Sequence[str]) -> float:
-        """Mean over layers of |G - A|_F / |A|_F, then over styles by their weights."""
-        distances = [
-            sum(_relative(grams[layer], target[layer]) for layer in layers) / len(layers) for target in self.grams
-        ]
-        return sum(weight * distance for weight, distance in zip(self.style_weights, distances, strict=True))
+    def _gram_distance(self, grams: Sequence[dict[str, Tensor]], layers: Sequence[str]) -> float:
+        """Mean over layers of |G - A|_F / |A|_F, then over styles by their weights and over regions by their areas."""
+        total = 0.0
+        for part, found, targets in zip(self.parts, grams, self.targets, strict=True):
+            for share, target in zip(part.shares, targets, strict=True):
+                distance = sum(_relative(found[layer], target[layer]) for layer in layers) / len(layers)
+                total += part.area * share * distance
+        return total / sum(part.area for part in self.parts)
 
 
-def _grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {layer: gram_matrix(features[layer]) for layer in (*STYLE_LAYERS, *WITNESS_LAYERS)}
+def _moments(features: Mapping[str, Tensor], part: StyledRegion, tile: Tile) -> dict[str, Moments]:
+    found = {}
+    for layer in (*STYLE_LAYERS, *WITNESS_LAYERS):
+        stride = Layer.parse(layer).stride
+        mask = part.mask_at(stride)
+        weights = None if mask is None else tile.inner.at(stride).of(mask).to(features[layer])
+        found[layer] = second_moments(features[layer], weights)
+    return found
 
 
 def _relative(value: Float[Tensor, ...], target: Float[Tensor, ...]) -> float:

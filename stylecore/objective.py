@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stylecore.config import StylizeConfig
-from stylecore.encoders import Encoder
+from stylecore.encoders import Encoder, Layer
+from stylecore.errors import OptionError
 from stylecore.images import LEVELS, ImageTensor, image_size
-from stylecore.losses import LayerStyles, Scalar, StyleLoss, Target, content_loss, find_loss, total_variation
+from stylecore.losses import (
+    LayerStyles,
+    Scalar,
+    StyleLoss,
+    Target,
+    content_loss,
+    find_loss,
+    summary_gradient,
+    total_variation,
+)
 from stylecore.losses.statistics import Features, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
+from stylecore.regions import StyledRegion
+from stylecore.tiles import Box, Tile, TiledFeatures, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
 
 # What was fitted to images, by layer and then by name: bases and trained weights.
 Fitted = Mapping[str, Mapping[str, Tensor]]
+SummaryKey = tuple[int, int]  # a loss and a region
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,21 @@ class StyleTerm:
     unit: Tensor | float = 1.0  # what the distance is divided by
     region: PositionWeights | None = None  # a soft mask over the layer's positions; None: all of them
 
+    box: Box | None = None  # of positions, outside of which the region has none
+
+    @property
+    def key(self) -> SummaryKey:
+        """Terms of one loss and region share a summary."""
+        return id(self.loss), id(self.region)
+
+    def seen(self, features: Features, tile: Tile | None = None) -> tuple[Features, PositionWeights | None]:
+        """Which of the features, and how much of each: all of a tile's, of an image's those in the region's box."""
+        if self.region is None:
+            return features, None
+        if tile is not None:
+            return features, tile.inner.at(Layer.parse(self.layer).stride).of(self.region)
+        return (features, self.region) if self.box is None else (self.box.of(features), self.box.of(self.region))
+
 
 @dataclass(frozen=True)
 class ContentTerm:
@@ -75,6 +105,12 @@ class ContentTerm:
         """Of features (1, N, H, W) of the target's size."""
         mean = content_loss(features, self.target)
         return 0.5 * features.numel() * mean if self.is_half_sum else mean
+
+    def part(self, features: Features, target: Features) -> Scalar:
+        """What some of the positions, and those of the target there, add to the distance."""
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        squares = (features.to(dtype) - target.to(dtype)).square().sum()
+        return squares * (0.5 if self.is_half_sum else 1 / self.target.numel())
 
 
 class Objective:
@@ -119,19 +155,24 @@ class Objective:
         config, zero = self.config, image.new_zeros(())
         contents = (term.weight / term.unit * term.distance(features[term.layer]) for term in self.content_terms)
         content = sum(contents, start=zero)
-        style = sum(self._style_losses(features), start=zero)
+        summaries = self.summaries(features)
+        style = sum(self._style_distances(summaries), start=zero)
         content, style = config.content_weight * content, config.style_weight * style
         tv = config.tv_weight * total_variation(image) if config.tv_weight else zero
         return Losses(content + style + tv, content, style, tv)
 
-    def _style_losses(self, features: Mapping[str, Features]) -> Iterable[Scalar]:
-        """Of each term; those of one loss and region share a summary."""
-        summaries: dict[tuple[int, int], Summary] = {}
+    def summaries(self, features: Mapping[str, Features], tile: Tile | None = None) -> dict[SummaryKey, Summary]:
+        """What the style terms' losses keep of the features, which may be a tile's."""
+        found: dict[SummaryKey, Summary] = {}
         for term in self.style_terms:
-            key = (id(term.loss), id(term.region))
-            if key not in summaries:
-                summaries[key] = term.loss.summarize(features[term.layer], term.region)
-            yield term.weight / term.unit * term.loss.distance(summaries[key], term.target.summary)
+            if term.key not in found:
+                found[term.key] = term.loss.summarize(*term.seen(features[term.layer], tile))
+        return found
+
+    def _style_distances(self, summaries: Mapping[SummaryKey, Summary]) -> Iterable[Scalar]:
+        """Of each term."""
+        for term in self.style_terms:
+            yield term.weight / term.unit * term.loss.distance(summaries[term.key], term.target.summary)
 
     def evaluate(self, variable: Tensor) -> Evaluation:
         """Losses of the image `variable` / 255 and the gradient of their total with respect to `variable`.
@@ -151,19 +192,111 @@ class Objective:
     @torch.no_grad()
     def refresh(self, features: Mapping[str, Features]) -> bool:
         """Let the style losses that are due adapt to the features; whether the objective is then another one."""
-        due = self.num_evaluations % self.config.refresh_every == 0
-        adapting = {id(term.loss): term for term in self.style_terms if self._adapts(term.loss, due)}.values()
+        adapting = self._adapting()
         for term in adapting:
-            term.loss.refresh(term.loss.survey(features[term.layer].detach(), term.region))
+            term.loss.refresh(term.loss.survey(*term.seen(features[term.layer].detach())))
         return any(term.loss.restarts_optimizer for term in adapting)
 
-    @staticmethod
-    def _adapts(loss: StyleLoss, due: bool) -> bool:
-        return loss.refreshes_always or (loss.refreshes and due)
+    def _adapting(self) -> list[StyleTerm]:
+        """A term of each loss that is due."""
+        due = self.num_evaluations % self.config.refresh_every == 0
+        losses = {id(term.loss): term for term in self.style_terms}
+        return [term for term in losses.values() if term.loss.refreshes_always or (term.loss.refreshes and due)]
 
     def fitted(self) -> dict[str, dict[str, Tensor]]:
         """Bases and weights in use, which `given` of another job takes."""
         return {term.layer: found for term in self.style_terms if (found := term.loss.fitted())}
+
+
+class TiledObjective(Objective):
+    """The same losses and gradient of an image that is encoded tile by tile, in the memory that one tile takes.
+
+    In two passes: the tiles' summaries are added up without a graph; the distances' gradient with respect to the sum is
+    then pulled back through each tile. That is exact, for the loss depends on the image through sums over positions.
+
+    Args:
+        tile_px: side of a tile without its margin.
+    """
+
+    def __init__(self, *args: Any, tile_px: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tile_px = tile_px
+
+    def evaluate(self, variable: Tensor) -> Evaluation:
+        image = variable.detach() / LEVELS
+        tiles = plan_tiles(image_size(image), self.tile_px, self.encoder, self.layers)
+        changed = self._refresh_tiled(image, tiles)
+        summaries = self._summed(image, tiles)
+        distances: list[Scalar] = []
+        pulls: dict[SummaryKey, Mapping[str, Tensor]] = {}
+        for key, summary in summaries.items():
+            distance, pulls[key] = summary_gradient(partial(self._weighted_distance, key), summary)
+            distances.append(distance)
+        gradient, zero = torch.zeros_like(image), image.new_zeros(())
+        content = zero.clone()
+        for tile in tiles:
+            piece = tile.outer.of(image).clone().requires_grad_(True)
+            features = tile.features(self.encoder, piece, self.layers)
+            of_content = sum(self._content_parts(features, tile), start=zero)
+            pulled = sum(self._pulled(features, tile, pulls), start=zero)
+            (found,) = torch.autograd.grad(of_content + pulled, piece)
+            tile.outer.of(gradient).add_(found)
+            content += of_content.detach()
+        tv, of_tv = self._total_variation(image)
+        style = torch.stack(distances).sum() if distances else zero
+        self.num_evaluations += 1
+        return Evaluation(Losses(content + style + tv, content, style, tv), (gradient + of_tv) / LEVELS, changed)
+
+    def _weighted_distance(self, key: SummaryKey, summary: Summary) -> Scalar:
+        """Of all terms that share a summary."""
+        terms = (term for term in self.style_terms if term.key == key)
+        distances = (term.weight / term.unit * term.loss.distance(summary, term.target.summary) for term in terms)
+        return self.config.style_weight * torch.stack(list(distances)).sum()
+
+    @torch.no_grad()
+    def _summed(self, image: ImageTensor, tiles: Sequence[Tile]) -> dict[SummaryKey, Summary]:
+        total: dict[SummaryKey, Summary] = {}
+        layers = list(dict.fromkeys(term.layer for term in self.style_terms))
+        for tile in tiles if layers else ():
+            features = tile.features(self.encoder, tile.outer.of(image), layers)
+            for key, summary in self.summaries(features, tile).items():
+                total[key] = total[key] + summary if key in total else summary
+        return total
+
+    @torch.no_grad()
+    def _refresh_tiled(self, image: ImageTensor, tiles: Sequence[Tile]) -> bool:
+        adapting = self._adapting()
+        surveys: dict[int, Summary] = {}
+        for tile in tiles if adapting else ():
+            features = tile.features(self.encoder, tile.outer.of(image), [term.layer for term in adapting])
+            for number, term in enumerate(adapting):
+                survey = term.loss.survey(*term.seen(features[term.layer], tile))
+                surveys[number] = surveys[number] + survey if number in surveys else survey
+        for number, term in enumerate(adapting):
+            term.loss.refresh(surveys[number])
+        return any(term.loss.restarts_optimizer for term in adapting)
+
+    def _content_parts(self, features: Mapping[str, Features], tile: Tile) -> Iterable[Scalar]:
+        for term in self.content_terms:
+            target = tile.inner.at(Layer.parse(term.layer).stride).of(term.target)
+            yield self.config.content_weight * term.weight / term.unit * term.part(features[term.layer], target)
+
+    def _pulled(
+        self, features: Mapping[str, Features], tile: Tile, pulls: Mapping[SummaryKey, Mapping[str, Tensor]]
+    ) -> Iterable[Scalar]:
+        """What has the style distances' gradient with respect to the tile's features, with the sum held fixed."""
+        for key, summary in self.summaries(features, tile).items():
+            tensors = summary.tensors()
+            yield from ((pull * tensors[name]).sum() for name, pull in pulls[key].items())
+
+    def _total_variation(self, image: ImageTensor) -> tuple[Scalar, Tensor]:
+        """Weighted, and its gradient with respect to the image: a few images' memory."""
+        if not self.config.tv_weight:
+            return image.new_zeros(()), image.new_zeros(())
+        image = image.detach().requires_grad_(True)
+        tv = self.config.tv_weight * total_variation(image)
+        (gradient,) = torch.autograd.grad(tv, image)
+        return tv.detach(), gradient
 
 
 @torch.no_grad()
@@ -173,6 +306,8 @@ def make_objective(
     styles: Sequence[ImageTensor],
     config: StylizeConfig,
     given: Fitted | None = None,
+    tile_px: int = 0,
+    regions: Sequence[StyledRegion] = (),
 ) -> Objective:
     """The objective of a config: one loss on every style layer, and the photo's features.
 
@@ -182,24 +317,58 @@ def make_objective(
         styles: (1, 3, H_i, W_i) in [0, 1]; their own sizes.
         config: layers, weights, the style loss's name and options.
         given: bases and weights fitted earlier, to be used as they are.
+        tile_px: side of the tiles that images are encoded in; 0: in one piece.
+        regions: what is painted, instead of the styles on all of the image; a region's terms count by its area.
+
+    Raises:
+        OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
     """
     content_layers = config.content_layers if config.content_weight else ()
     loss = find_loss(config.loss)
-    asked = (*content_layers, *config.style_layers) if loss.needs_content(config) else content_layers
-    of_content = encoder(content, asked) if asked else {}
-    of_styles = [encoder(style, config.style_layers) for style in styles]
-    shares = config.style_shares(len(styles))
+    if tile_px and not loss.adds_up(config):
+        raise OptionError(
+            f"{config.loss} looks at all positions at once, and the image does not fit into memory so: choose a "
+            "smaller --size or --loss gram."
+        )
+    fitted_layers = config.style_layers if loss.needs_content(config) else ()
+    of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)
+    parts = regions or [StyledRegion(None, styles, config.style_shares(len(styles)), 1.0)]
     style_terms: list[StyleTerm] = []
-    for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
-        features = [of_style[layer] for of_style in of_styles]
-        layer_styles = LayerStyles(layer, features, shares, of_content.get(layer), (given or {}).get(layer, {}))
-        style_terms += _style_terms(loss(layer_styles, config), layer_styles, weight, config)
+    for part in parts:
+        of_styles = [layer_features(encoder, style, config.style_layers, tile_px) for style in part.styles]
+        for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
+            features = [of_style[layer] for of_style in of_styles]
+            layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), (given or {}).get(layer, {}))
+            terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
+            region = part.mask_at(Layer.parse(layer).stride)
+            box = None if region is None else _box_of(region)
+            style_terms += [replace(term, region=region, box=box) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
         _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers
     ]
+    if tile_px:
+        return TiledObjective(encoder, content_terms, style_terms, config, tile_px=tile_px)
     recompute = needs_recomputing(*image_size(content))
     return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+
+
+def _box_of(region: PositionWeights) -> Box:
+    """The smallest that holds all positions of a region."""
+    rows, columns = ((region > 0).any(side)[0, 0].nonzero() for side in (3, 2))
+    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+
+
+def _photo_features(
+    encoder: Encoder, content: ImageTensor, content_layers: Sequence[str], fitted_layers: Sequence[str], tile_px: int
+) -> tuple[Mapping[str, Features], Mapping[str, Features | TiledFeatures]]:
+    """The content terms' targets, and what losses are fitted to; of an image in one piece, from one pass."""
+    if tile_px:
+        targets = encode(encoder, content, content_layers, tile_px) if content_layers else {}
+        return targets, layer_features(encoder, content, fitted_layers, tile_px)
+    asked = (*content_layers, *fitted_layers)
+    found = encoder(content, asked) if asked else {}
+    return found, found
 
 
 def _style_terms(loss: StyleLoss, styles: LayerStyles, weight: float, config: StylizeConfig) -> list[StyleTerm]:

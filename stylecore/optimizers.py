@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.config import StylizeConfig
+from stylecore.config import MAX_STEPS, StylizeConfig
 from stylecore.images import LEVELS
 
+CONVERTED_LENGTH = 1 << 20  # values of rounded pairs that are made float32 at a time
 SMALLEST_COSINE = 1e-8  # between a step and the change of gradient along it, for their curvature to be believed
 DECAY_AFTER_DETAIL = 0.5  # of the preconditioner with frequency; 0, 0.25, 0.75 and 1 are no better on fitting pairs
 SMALLEST = 1e-30  # mean of a gradient that a step is divided by: it is 0 where content and style are one picture
@@ -53,9 +54,12 @@ class LBFGS(Optimizer):
     FIRST_STEP = 1.0  # levels on average
     MAX_STEP = 16.0  # levels on average; undisturbed runs stay under half of it
 
-    def __init__(self, learning_rate: float = 1.0, history_size: int = 100) -> None:
+    def __init__(
+        self, learning_rate: float = 1.0, history_size: int = 100, history_dtype: torch.dtype | None = None
+    ) -> None:
         self.learning_rate = learning_rate
         self.history_size = history_size
+        self.history_dtype = history_dtype  # None: the variable's
         self.history: History | None = None  # made by the first step, which knows the image's size
 
     def fix_shapes(self) -> None:
@@ -65,7 +69,7 @@ class LBFGS(Optimizer):
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
         x, g = variable.detach(), gradient.contiguous()
         if self.history is None:
-            self.history = RingHistory(self.history_size, x, g)
+            self.history = RingHistory(self.history_size, x, g, self.history_dtype)
         else:
             s, y = self.history.advance(x, g)
             self.history.remember(s, y, self._precondition(y))
@@ -137,14 +141,17 @@ class RingHistory(History):
     Args:
         size: pairs at most.
         x, g: the first variable and its gradient.
+        dtype: of the pairs; None: the variable's. In bfloat16 they take half the memory, and the H that they make is
+            that of the rounded pairs: products are float32 or better.
     """
 
-    def __init__(self, size: int, x: Tensor, g: Tensor) -> None:
+    def __init__(self, size: int, x: Tensor, g: Tensor, dtype: torch.dtype | None = None) -> None:
         self.x, self.g = x.clone(), g.clone()
-        length = min(block_length(x.device), x.numel()) or x.numel()
+        is_rounded = dtype not in (None, x.dtype)
+        length = min(CONVERTED_LENGTH if is_rounded else block_length(x.device), x.numel()) or x.numel()
         blocks = math.ceil(x.numel() / length)
         self.padding = blocks * length - x.numel()
-        self.s = x.new_zeros(blocks, size, length)
+        self.s = x.new_zeros(blocks, size, length, dtype=dtype or x.dtype)
         self.py = torch.zeros_like(self.s)
         self.sy = _exact_zeros(x.device, size, size)  # row j, column i: s_i . y_j
         self.ypy = torch.zeros_like(self.sy)  # y_i . P y_j
@@ -171,8 +178,8 @@ class RingHistory(History):
         usable = is_usable(curvature, _dot(s, s), _dot(y, y))
         self.scale.copy_(torch.where(usable, curvature / of_py, self.scale))
         self.usable.index_copy_(0, self.newest, usable[None].to(self.usable))
-        self.s.index_copy_(1, self.newest, self._blocks(s)[:, None])
-        self.py.index_copy_(1, self.newest, self._blocks(py)[:, None])
+        self.s.index_copy_(1, self.newest, self._blocks(s)[:, None].to(self.s))
+        self.py.index_copy_(1, self.newest, self._blocks(py)[:, None].to(self.py))
         self.sy.index_copy_(0, self.newest, _products(self.s, vector)[None].to(self.sy))
         products = _products(self.py, vector).to(self.ypy)
         self.ypy.index_copy_(0, self.newest, products[None])
@@ -212,11 +219,15 @@ def block_length(device: torch.device) -> int:
 
 def _products(rows: Float[Tensor, "blocks pairs length"], vector: Float[Tensor, "blocks length"]) -> Tensor:
     """Of each pair's row with the vector, (pairs,)."""
+    if rows.dtype != vector.dtype:
+        return torch.stack([block.to(v) @ v for block, v in zip(rows, vector, strict=True)]).sum(0)
     return rows[0] @ vector[0] if len(rows) == 1 else (rows @ vector[:, :, None])[:, :, 0].sum(0)
 
 
 def _combination(rows: Float[Tensor, "blocks pairs length"], weights: Float[Tensor, " pairs"]) -> Tensor:
     """The sum of the rows by weights, (blocks, length)."""
+    if rows.dtype != weights.dtype:
+        return torch.stack([weights @ block.to(weights) for block in rows])
     return (weights @ rows[0])[None] if len(rows) == 1 else (rows.mT @ weights[:, None])[:, :, 0]
 
 
@@ -237,8 +248,14 @@ class ProjectedLBFGS(LBFGS):
 
     FIRST_STEP = 10.0  # the best of 1, 4, 6, 8 and 10 on fitting photos
 
-    def __init__(self, learning_rate: float = 1.0, history_size: int = 100, decay: float = 1.0) -> None:
-        super().__init__(learning_rate, history_size)
+    def __init__(
+        self,
+        learning_rate: float = 1.0,
+        history_size: int = 100,
+        decay: float = 1.0,
+        history_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(learning_rate, history_size, history_dtype)
         self.decay = decay  # d of 1 / frequency^d
 
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
@@ -300,17 +317,25 @@ class Adam(Optimizer):
         return variable.detach() - self.learning_rate * mean / spread
 
 
-def make_optimizer(config: StylizeConfig, num_steps: int, *, is_detailed: bool = False) -> Optimizer:
+def make_optimizer(
+    config: StylizeConfig,
+    num_steps: int,
+    *,
+    is_detailed: bool = False,
+    max_pairs: int | None = None,
+    history_dtype: torch.dtype | None = None,
+) -> Optimizer:
     """A fresh optimiser of the config's kind.
 
     Args:
         num_steps: that it will make at most: it needs no more memory.
         is_detailed: for a start that was painted coarsely and given detail.
+        max_pairs, history_dtype: what there is memory for, as `RingHistory` has them.
     """
     if config.optimizer == "adam":
         return Adam(config.learning_rate)
-    history_size = max(1, min(config.history_size, num_steps - 1))
+    history_size = max(1, min(config.history_size, num_steps - 1, max_pairs or MAX_STEPS))
     if config.optimizer == "projected":
         decay = DECAY_AFTER_DETAIL if is_detailed else 1.0
-        return ProjectedLBFGS(config.learning_rate, history_size, decay)
-    return LBFGS(config.learning_rate, history_size)
+        return ProjectedLBFGS(config.learning_rate, history_size, decay, history_dtype)
+    return LBFGS(config.learning_rate, history_size, history_dtype)

@@ -24,16 +24,32 @@ from stylecore.start import job_images, stage_images
 
 # "refresh" is what losses do between evaluations: projectors, trained weights, sampled positions.
 STAGES = ("encoder_forward", "refresh", "loss_forward", "loss_backward", "encoder_backward", "optimizer")
+PACE_PX = 384  # of an image whose evaluation tells the time of larger ones
 
 
 def warm_up(encoder: Encoder, config: StylizeConfig) -> None:
     """An evaluation a stage of a small image, so that the timed run meets encoders and kernels that are loaded."""
     stages = tuple(dataclasses.replace(stage, scale=1.0, share=1.0) for stage in config.stages)
-    plain = {"loss": "gram", "style_weights": (), "time_budget": 0.0, "target_distance": 0.0}
+    plain = {"loss": "gram", "style_weights": (), "style_size": 0, "time_budget": 0.0, "target_distance": 0.0}
     small = config.replace(**plain, size=MIN_SIZE_PX, stages=stages, num_steps=len(stages))
     image = torch.rand(1, 3, MIN_SIZE_PX, MIN_SIZE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     for _ in job_steps(Job(image, (image,), small), encoder=encoder):
         pass
+
+
+@isolated()
+def seconds_per_pixel(encoder: Encoder, config: StylizeConfig) -> float:
+    """Of one evaluation in one piece, measured at `PACE_PX`: the second of two, as a run has them."""
+    side = {"size": PACE_PX, "style_size": 0, "style_scale": 1.0, "loss": "gram", "style_weights": ()}
+    image = torch.rand(1, 3, PACE_PX, PACE_PX, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    image = image.to(encoder.device)
+    objective = make_objective(encoder, image, [image], config.replace(**side))
+    for _ in range(2):
+        synchronize(encoder.device)
+        started = time.perf_counter()
+        objective.evaluate(image * LEVELS)
+        synchronize(encoder.device)
+    return (time.perf_counter() - started) / PACE_PX**2
 
 
 @isolated()
@@ -45,7 +61,7 @@ def seconds_by_stage(image: ImageTensor, job: Job, encoder: Encoder, num_repeats
     memory that it has in the mean over a run.
     """
     config, device = job.config, encoder.device
-    images = stage_images(job_images(job, device), image_size(image))
+    images = stage_images(job_images(job, device), config, image_size(image))
     objective = make_objective(encoder, images.content, images.styles, config)
     variable = image.to(device) * LEVELS
     optimizer = _experienced_optimizer(config, variable, _steps_between_resets(objective, config))

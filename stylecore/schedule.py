@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stylecore.config import StylizeConfig
+from stylecore.errors import OptionError
 from stylecore.images import fit_size
 
 # What the last steps, the saving of the image and a pace that wavers may take of a budget.
@@ -25,6 +26,12 @@ class PlannedStage:
     size: tuple[int, int]  # (height, width) in px
     num_steps: int  # evaluations planned
     encoder: str  # a key of encoder.ENCODERS, or empty: the job's own
+    num_made: int = 0  # of its evaluations, before the run was stopped that now goes on
+
+    @property
+    def num_left(self) -> int:
+        """Evaluations to make."""
+        return self.num_steps - self.num_made
 
 
 def plan_stages(config: StylizeConfig, content_size: tuple[int, int]) -> list[PlannedStage]:
@@ -44,6 +51,23 @@ def plan_stages(config: StylizeConfig, content_size: tuple[int, int]) -> list[Pl
         for i, number in zip(used, steps, strict=True)
         if number
     ]
+
+
+def resume_plan(plan: Sequence[PlannedStage], num_made: int) -> list[PlannedStage]:
+    """The plan of which `num_made` evaluations were made already.
+
+    Raises:
+        OptionError: none would be left.
+    """
+    total = sum(stage.num_steps for stage in plan)
+    if not 0 <= num_made < total:
+        raise OptionError(f"{num_made} of {total} evaluations are made: nothing is left to resume.")
+    resumed = []
+    for stage in plan:
+        here = min(stage.num_steps, num_made)
+        resumed.append(replace(stage, num_made=here))
+        num_made -= here
+    return resumed
 
 
 def plan_steps(num_steps: int, shares: Sequence[float]) -> list[int]:
@@ -66,7 +90,7 @@ class TimeBudget:
 
     def __init__(self, seconds: float, plan: Sequence[PlannedStage]) -> None:
         self.seconds = seconds * (1 - RESERVE)
-        self.work = [stage.num_steps * math.prod(stage.size) for stage in plan]  # pixels to evaluate
+        self.work = [stage.num_left * math.prod(stage.size) for stage in plan]  # pixels to evaluate
 
     def is_spent(self, stage: int, steps_made: int, stage_began: float, now: float) -> bool:
         """Whether the stage should end after `steps_made` of its evaluations.

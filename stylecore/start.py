@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,36 +13,70 @@ from stylecore.devices import send, send_image
 from stylecore.images import ImageTensor, fit_image, resize_image
 from stylecore.job import Job
 from stylecore.metrics import LEAST_SIDE_PX
+from stylecore.regions import Mask, Region, StyledRegion, blended, kept_mask, styled_regions
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Images:
-    """A job's pictures, at sizes of their own or at a stage's, on one device."""
+class JobImages:
+    """A job's pictures, at sizes of their own, on one device but for the regions'."""
 
     content: ImageTensor  # (1, 3, height, width)
     styles: tuple[ImageTensor, ...]
+    regions: tuple[Region, ...] = ()
 
 
-def job_images(job: Job, device: torch.device = CPU) -> Images:
+@dataclass(frozen=True)
+class StageImages:
+    """A job's pictures at one size, on the device."""
+
+    content: ImageTensor  # (1, 3, height, width)
+    styles: tuple[ImageTensor, ...]  # all with the same longer side, which decides how large their strokes are
+    regions: tuple[StyledRegion, ...]  # with their own styles resized as the others; none: the image is one
+    kept: Mask | None  # where the photo stays
+
+
+def job_images(job: Job, device: torch.device = CPU) -> JobImages:
     """The pictures as they were given, the styles in the colours that the result shall have."""
     content = send_image(job.content, device)
     styles = tuple(send_image(style, device) for style in job.styles)
     if job.config.keep_colors == "match":
         styles = tuple(match_colors(style, content) for style in styles)
-    return Images(content, styles)
+    return JobImages(content, styles, tuple(job.all_regions))
 
 
-def stage_images(images: Images, size: tuple[int, int]) -> Images:
-    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are the stage's, or
-    longer where a thin one would leave the deepest layer without a position."""
-    fitted = tuple(fit_image(style, max(size), LEAST_SIDE_PX) for style in images.styles)
-    return Images(resize_image(images.content, *size), fitted)
+def stage_images(images: JobImages, config: StylizeConfig, size: tuple[int, int]) -> StageImages:
+    """The pictures resized for a stage of (height, width) px: the styles so that their longer sides are what the config
+    says, or longer where a thin one would leave the deepest layer without a position."""
+    side, device = config.style_side(max(size)), images.content.device
+    fitted = [fit_image(style, side, LEAST_SIDE_PX) for style in images.styles]
+    own = [_with_style(region, side) for region in images.regions]
+    styled = styled_regions(own, size, fitted, config.style_shares(len(fitted))) if own else []
+    kept = kept_mask(images.regions, size)
+    return StageImages(
+        resize_image(images.content, *size),
+        tuple(fitted),
+        tuple(_on(region, device) for region in styled),
+        None if kept is None else kept.to(device),
+    )
 
 
-def initial_image(images: Images, config: StylizeConfig, size: tuple[int, int]) -> ImageTensor:
-    """Where `config.init` says the optimisation starts, (1, 3, height, width) on the images' device."""
+def _with_style(region: Region, side: int) -> Region:
+    return region if region.style is None else replace(region, style=fit_image(region.style, side, LEAST_SIDE_PX))
+
+
+def _on(region: StyledRegion, device: torch.device) -> StyledRegion:
+    return replace(
+        region,
+        mask=None if region.mask is None else region.mask.to(device),
+        styles=[style.to(device) for style in region.styles],
+    )
+
+
+def initial_image(images: JobImages, config: StylizeConfig, size: tuple[int, int]) -> ImageTensor:
+    """Where `config.init` says the optimisation starts, (1, 3, height, width) on the content's device, each region with
+    its own style."""
     content = resize_image(images.content, *size)
     if config.init == "content":
         return content
@@ -50,8 +84,12 @@ def initial_image(images: Images, config: StylizeConfig, size: tuple[int, int]) 
         # Drawn on the CPU, so that a seed means the same image on every device.
         noise = torch.randn(content.shape, dtype=torch.float32, generator=torch.Generator().manual_seed(config.seed))
         return (0.5 + 0.25 * send(noise, content.device)).clamp(0, 1)
-    shares = config.style_shares(len(images.styles))
-    weighted = [pair for pair in zip(images.styles, shares, strict=True) if pair[1]]
+    parts = styled_regions(images.regions, size, images.styles, config.style_shares(len(images.styles)))
+    return blended(parts, lambda part: _in_colors_of(part, content))
+
+
+def _in_colors_of(part: StyledRegion, content: ImageTensor) -> ImageTensor:
+    weighted = [pair for pair in zip(part.styles, part.shares, strict=True) if pair[1]]
     return match_colors(content, weighted[0][0] if len(weighted) == 1 else _mosaic(weighted))
 
 

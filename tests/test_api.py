@@ -31,6 +31,8 @@ ORDER = (
     "color",
     "losses",
     "encoders",
+    "regions",
+    "tiles",
     "fitted",
     "metrics",
     "strength",

@@ -136,7 +136,7 @@ def test_devices_and_version_and_help(capsys: pytest.CaptureFixture[str]) -> Non
         (["stylise"], "stylize"),
         (["stylize", "--sise", "3"], "--size"),
         (["stylize", "PHOTO", "STYLE", "--size", "big"], "--size"),
-        (["stylize", "PHOTO", "STYLE", "--size", "5"], "size must be between 64 and 4096"),
+        (["stylize", "PHOTO", "STYLE", "--size", "5"], "size must be between 64 and 8192"),
         (["stylize", "PHOTO"], "at least one style image"),
         (["stylize", "PHOTO", "nowhere.jpg"], "There is no file 'nowhere.jpg'"),
         (["stylize", "PHOTO", "STYLE", "--preset", "gatis"], "did you mean 'gatys'"),

@@ -111,7 +111,7 @@ def test_a_config_cannot_be_changed() -> None:
 def test_a_config_with_other_values_is_checked_again() -> None:
     config = make_config("gatys")
     assert config.replace(size=300, components="25%") == make_config("gatys", size=300, components="25%")
-    with pytest.raises(OptionError, match="size must be between 64 and 4096, not 3"):
+    with pytest.raises(OptionError, match="size must be between 64 and 8192, not 3"):
         config.replace(size=3)
     with pytest.raises(OptionError, match="'sise': did you mean 'size'"):
         config.replace(sise=300)

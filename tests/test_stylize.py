@@ -26,7 +26,7 @@ from stylecore.engine import prepare_encoder
 from stylecore.images import resize_image
 from stylecore.objective import make_objective
 from stylecore.schedule import plan_stages
-from stylecore.start import Images, initial_image
+from stylecore.start import JobImages, initial_image
 
 MakeImage = Callable[..., Tensor]
 SMALL = {"size": 64, "num_steps": 6}
@@ -109,11 +109,11 @@ def test_luminance_keeps_the_photos_chroma(tiny_encoder: Encoder, make_image: Ma
 def test_starts_are_what_they_say(make_image: MakeImage) -> None:
     content, style = 0.4 + 0.2 * make_image(), 0.3 + 0.3 * make_image(seed=1)
     size = (48, 64)
-    assert torch.equal(initial_image(Images(content, (style,)), make_config(init="content"), size), content)
-    start = initial_image(Images(content, (style,)), make_config(init="style_statistics"), size)
+    assert torch.equal(initial_image(JobImages(content, (style,)), make_config(init="content"), size), content)
+    start = initial_image(JobImages(content, (style,)), make_config(init="style_statistics"), size)
     torch.testing.assert_close(start.mean((2, 3)), style.mean((2, 3)), atol=1e-3, rtol=0)
     torch.testing.assert_close(start, match_colors(content, style))
-    noise = initial_image(Images(content, (style,)), make_config(init="noise"), size)
+    noise = initial_image(JobImages(content, (style,)), make_config(init="noise"), size)
     assert 0.2 < float(noise.std()) < 0.3
 
 

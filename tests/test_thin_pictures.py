@@ -13,7 +13,7 @@ from stylecore.images import fit_size, image_size
 from stylecore.job import Job
 from stylecore.metrics import LAYERS, LEAST_SIDE_PX, Yardstick, check_sizes, style_distance
 from stylecore.presets import make_config
-from stylecore.start import Images, stage_images
+from stylecore.start import JobImages, stage_images
 
 MakeImage = Callable[..., Tensor]
 SHALLOW = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",)}
@@ -72,7 +72,7 @@ def test_a_coarse_stage_fits_a_thin_style_so_that_every_layer_sees_it(
     """At half of 256 px the style would be 14 px high."""
     thin = make_image(20, 180)
     assert fit_size(image_size(thin), 128) == (14, 128)
-    (style,) = stage_images(Images(make_image(), (thin,)), (96, 128)).styles
+    (style,) = stage_images(JobImages(make_image(), (thin,)), make_config(), (96, 128)).styles
     assert image_size(style) == (LEAST_SIDE_PX, 144)
     stages = ({"scale": 0.5, "share": 1}, {"scale": 1.0, "share": 1})
     config = make_config("gatys", size=256, num_steps=2, stages=stages)
@@ -80,5 +80,5 @@ def test_a_coarse_stage_fits_a_thin_style_so_that_every_layer_sees_it(
 
 
 def test_a_style_that_is_wide_enough_keeps_the_stages_longer_side(make_image: MakeImage) -> None:
-    (style,) = stage_images(Images(make_image(), (make_image(20, 100),)), (96, 128)).styles
+    (style,) = stage_images(JobImages(make_image(), (make_image(20, 100),)), make_config(), (96, 128)).styles
     assert image_size(style) == (26, 128)

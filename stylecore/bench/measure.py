@@ -31,7 +31,7 @@ from stylecore.objective import make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import make_config
 from stylecore.profiling import seconds_by_stage, warm_up
-from stylecore.start import Images, job_images, stage_images
+from stylecore.start import StageImages, job_images, stage_images
 
 REFERENCE = "gatys"
 BASELINE = "baseline"  # the reference as anybody would write it with torch alone
@@ -184,7 +184,7 @@ def interleaved_evaluations(
     config = configs[REFERENCE]
     device = find_device(config.device)
     job = Job(pair.content, (pair.style,), config)
-    images = stage_images(job_images(job, device), job.size)
+    images = stage_images(job_images(job, device), config, job.size)
     full = load_encoder(device=device)
     steppers = [_Stepper(images, each) for each in configs.values()]
     samples: dict[str, list[float]] = {name: [] for name in (BASELINE, *configs)}
@@ -199,7 +199,7 @@ def interleaved_evaluations(
 class _Stepper:
     """A recipe's evaluation and optimiser step at the final size; called again and again, it goes on."""
 
-    def __init__(self, images: Images, config: StylizeConfig) -> None:
+    def __init__(self, images: StageImages, config: StylizeConfig) -> None:
         self.objective = make_objective(prepare_encoder(config), images.content, images.styles, config)
         self.optimizer = make_optimizer(config, config.num_steps)
         self.variable = images.content * LEVELS

@@ -14,6 +14,7 @@ from stylecore.cli.console import InterruptedRunError, messages, progress
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.cli.stylize import load_job
 from stylecore.compare import Comparison, Record, Variant, make_variants
+from stylecore.config import parse_field
 from stylecore.errors import OutputError
 from stylecore.files import check_writable, is_file, is_folder, is_one_of
 from stylecore.losses import STYLE_LOSSES
@@ -46,15 +47,19 @@ def compare_command(
     ] = None,
     presets: Annotated[str | None, typer.Option(help="Presets (default --preset).")] = None,
     components: Annotated[str | None, typer.Option(help="Kept by pca, e.g. 64,12.5%,var:0.95 (default 12.5%).")] = None,
+    style_scales: Annotated[
+        str | None, typer.Option(help="Stroke sizes, e.g. 0.5,1,2 (default --style-scale).")
+    ] = None,
 ) -> None:
     """Do one job in several ways, the product of the lists, from the same start; a list wins over its single option.
 
     Writes results.json, comparison.png, curves.png, index.html and each result. Run again, it goes on where it stopped.
     """
-    options = recipe.options()
+    options = recipe.options(content)
     names = parse_list(losses) or ([options["loss"]] if "loss" in options else list(DEFAULT_LOSSES))
     names = list(STYLE_LOSSES) if names == ["all"] else names
-    variants = make_variants(options, names, parse_list(presets), parse_list(components))
+    scales = [parse_field("style_scale", scale) for scale in parse_list(style_scales)]
+    variants = make_variants(options, names, parse_list(presets), parse_list(components), scales)
     comparison = _prepare("compare", recipe, content, styles, output, variants, "results.json")
     _run(comparison)
     write_report(comparison)
@@ -76,7 +81,7 @@ def sweep_command(
     Writes sweep.json, sweep.png, comparison.png, curves.png, index.html and each result. Run again, it goes on where
     it stopped.
     """
-    variants = sweep_variants(recipe.options(), parse_list(components), parse_list(thresholds))
+    variants = sweep_variants(recipe.options(content), parse_list(components), parse_list(thresholds))
     comparison = _prepare("sweep-components", recipe, content, styles, output, variants, "sweep.json")
     _run(comparison)
     rows = sweep_table(comparison)

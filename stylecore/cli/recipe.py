@@ -17,9 +17,11 @@ from stylecore.encoders import weights_architecture
 from stylecore.encoders.weights import SUFFIXES
 from stylecore.errors import OptionError
 from stylecore.fields import Setting
+from stylecore.images import image_size, load_image
 from stylecore.presets import DEFAULT_PRESET, PRESETS
 from stylecore.strength import with_weight
 
+ORIGINAL = "original"
 # Names of an option beside its field's, shown in the help or (of an earlier release) not.
 SHORT = {"num_steps": "--steps"}
 EARLIER = {"refresh_every": "--svd-every"}
@@ -44,15 +46,26 @@ class Recipe:
         """The encoder's weights, where they are not bundled."""
         return self.weights or self.encoder_file
 
-    def options(self) -> dict[str, Any]:
-        """As fields of `StylizeConfig`, and the preset."""
+    @property
+    def names_preset(self) -> bool:
+        """Whether a preset was typed, in whatever way."""
+        return self.typed.get("preset") is not None or any(text.startswith("preset=") for text in self.assignments)
+
+    def options(self, photo: str | None = None) -> dict[str, Any]:
+        """As fields of `StylizeConfig`, and the preset. The size may be that of `photo`, the content's file."""
         options = with_weight({name: value for name, value in self.typed.items() if value is not None})
         if self.encoder_file is not None and self.weights is not None:
             raise OptionError("Two files of weights were given: leave out --weights, or name an encoder.")
         if self.weights_file is not None and ("encoder" not in options or self.encoder_file is not None):
             options["encoder"] = weights_architecture(self.weights_file)
+        if options.get("size") == ORIGINAL:
+            if photo is None:
+                raise OptionError("--size original is that of the content image: name it.")
+            options["size"] = str(max(image_size(load_image(photo))))
+        if "size" in options and not options["size"].strip().isdecimal():
+            raise OptionError(f"--size takes a whole number of pixels, or {ORIGINAL}, not '{options['size']}'.")
         for name, value in options.items():
-            if typing.get_origin(SETTINGS[name].kind) is tuple:
+            if name == "size" or typing.get_origin(SETTINGS[name].kind) is tuple:
                 options[name] = parse_field(name, value)
         return options | dict(map(_assigned, self.assignments))
 
@@ -123,7 +136,9 @@ def _earlier(name: str) -> str:
 
 
 def _type_of(setting: Setting) -> type:
-    """Numbers as numbers; all else is text, which the config parses."""
+    """Numbers as numbers; all else is text, which the config parses; and so is the size, which may be `original`."""
+    if setting.name == "size":
+        return str
     return setting.kind if setting.kind in (int, float) else str
 
 
@@ -131,6 +146,7 @@ def _help(setting: Setting) -> str:
     """The field's sentence with its unit, choices and default."""
     words = setting.help.rstrip(".")
     words += f", in {setting.unit}" if setting.unit else ""
+    words += f", or {ORIGINAL}: the content image's" if setting.name == "size" else ""
     words += f": {', '.join(setting.choices)}" if setting.choices else ""
     is_recipes = any(setting.name in recipe for recipe in PRESETS.values())
     default = "the preset's" if is_recipes else setting.default

@@ -15,6 +15,7 @@ import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
+from stylecore.cli.plan import say_plan
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import device_in_words, peak_memory_mib
@@ -22,11 +23,14 @@ from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
 from stylecore.files import check_writable, is_file, is_one_of
-from stylecore.images import save_image
+from stylecore.images import ImageTensor, load_image, save_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
+from stylecore.regions import Region
+
+OWN_STYLE = "-"  # of a region: that of the job
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
@@ -36,7 +40,20 @@ def stylize_command(
     recipe: Recipe,
     content: Annotated[str | None, typer.Argument(metavar="CONTENT", help="The photo.")] = None,
     styles: Annotated[list[str] | None, typer.Argument(metavar="STYLE...", help="One or more pictures.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("stylized.png"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The PNG to write (default stylized.png).")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="A picture to begin with, instead of --set init=.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Make the evaluations that a PNG saved by Ctrl-C lacks, into the same file.")
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MASK,STYLE,WEIGHT",
+            help="Where MASK is white: STYLE (-: the job's own), times WEIGHT (0 keeps the photo). May be repeated.",
+        ),
+    ] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", help="Run a saved PNG's settings again; options typed here win.")
     ] = None,
@@ -51,13 +68,21 @@ def stylize_command(
 ) -> None:
     """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
     started = _process_started()
+    output = output or resume or Path("stylized.png")
     check_writable(output)
     fitted_paths = {"basis": basis, "gram_weights": gram_weights}
-    if from_ is None:
+    if resume is not None:
+        _check_alone(recipe, from_, start, region)
+        plan = _resumed_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(resume))
+    elif from_ is None:
         plan = _typed_plan(recipe, content, styles or [], fitted_paths)
     else:
         plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
-    _check_overwriting(output, [*plan.job.names, from_], overwrite)
+    if region:
+        plan = replace(plan, job=replace(plan.job, regions=tuple(map(_parse_region, region))))
+    if start is not None:
+        plan = replace(plan, start=load_image(start))
+    _check_overwriting(output, [*plan.job.names, *plan.job.region_names, from_, start], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -73,7 +98,7 @@ def texture_command(
     """Make a texture of STYLE from noise, without any content (Gatys et al. 2015), of the first picture's shape."""
     started = _process_started()
     check_writable(output)
-    config = make_config(**{"init": "noise", **recipe.options(), "content_weight": 0.0})
+    config = make_config(**{"init": "noise", **recipe.options(styles[0]), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
     _check_overwriting(output, job.names, overwrite)
     record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
@@ -94,13 +119,15 @@ class _Plan:
     job: Job
     fitted_paths: Mapping[str, Path | None] = field(default_factory=dict)  # by option: basis, gram_weights
     weights: Path | None = None  # of the encoder, where they are not bundled
+    start: ImageTensor | None = None
+    num_made: int = 0  # evaluations until the start
 
 
 def _typed_plan(
     recipe: Recipe, content: str | None, styles: Sequence[str], fitted_paths: Mapping[str, Path | None]
 ) -> _Plan:
     """Check everything that can be checked before the slow part: options, files, images."""
-    options = recipe.options()
+    options = recipe.options(content)
     config = make_config(**options | options_of_files(fitted_paths, options))
     check_fitted(config, fitted_paths)
     return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, recipe.weights_file)
@@ -114,16 +141,47 @@ def _saved_plan(
     saved: SavedSettings,
 ) -> _Plan:
     """The same for `--from`: what is typed wins over what the PNG says."""
-    options = recipe.options()
-    if "preset" in options:
+    if recipe.names_preset:
         raise OptionError("--from brings its own recipe: leave out --preset.")
     if content is None and saved.sources:
         content, *styles = map(str, saved.find_pictures())
+    options = recipe.options(content)
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
     config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
-    return _Plan(load_job(content, styles, config, "stylize"), fitted_paths, weights)
+    job = replace(load_job(content, styles, config, "stylize"), regions=tuple(saved.find_regions()))
+    return _Plan(job, fitted_paths, weights)
+
+
+def _check_alone(recipe: Recipe, *others: object) -> None:
+    """A run that goes on is the same run."""
+    if any(others) or recipe.options():
+        raise OptionError("--resume goes on as the run was begun: leave out all other options, or use --from --start.")
+
+
+def _parse_region(text: str) -> Region:
+    """`mask.png,style.jpg,1.5`, or `mask.png,-,0`."""
+    try:
+        mask, style, weight = (part.strip() for part in text.split(","))
+        number = float(weight)
+    except ValueError:
+        raise OptionError(f"--region takes MASK,STYLE,WEIGHT, such as face.png,-,0, not '{text}'.") from None
+    return Region.load(mask, None if style == OWN_STYLE else style, number)
+
+
+def _resumed_plan(
+    recipe: Recipe,
+    content: str | None,
+    styles: Sequence[str],
+    fitted_paths: Mapping[str, Path | None],
+    saved: SavedSettings,
+) -> _Plan:
+    """The rest of a run whose image so far Ctrl-C saved."""
+    if not saved.num_made:
+        raise OptionError(f"'{saved.path}' is no stopped run: use --from to run it again, --start to go on from it.")
+    plan = _saved_plan(recipe, content, styles, fitted_paths, saved)
+    return replace(plan, start=load_image(saved.path), num_made=saved.num_made)
 
 
 def load_job(content: str | None, styles: Sequence[str], config: StylizeConfig, command: str) -> Job:
@@ -153,7 +211,9 @@ def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
     warm_up(encoder, config)
     seconds_setup = time.time() - started
     began = time.perf_counter()
-    run = MeasuredRun(replace(plan.job, files=_files(plan, fitted, encoder)), encoder=encoder, fitted=fitted.loaded)
+    job = replace(plan.job, files=_files(plan, fitted, encoder))
+    say_plan(job, encoder, plan.num_made)
+    run = MeasuredRun(job, encoder=encoder, start=plan.start, num_made=plan.num_made, fitted=fitted.loaded)
     _follow(run, output)
     seconds = time.perf_counter() - began
     fitted.save(run.fitted, encoder, config)
@@ -179,11 +239,12 @@ def _follow(run: MeasuredRun, output: Path) -> None:
     except KeyboardInterrupt:
         if run.step is None:
             raise
-        save_image(run.image, output, run.job.settings())
+        save_image(run.image, output, run.settings(), run.job.result_alpha())
         raise InterruptedRunError(
-            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far."
+            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far, and "
+            f"--resume goes on with it."
         ) from None
-    save_image(run.image, output, run.job.settings())
+    save_image(run.image, output, run.settings(), run.job.result_alpha())
     if run.trouble:
         raise DivergenceError(run.trouble, run.image)
 

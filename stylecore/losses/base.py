@@ -7,10 +7,10 @@ are partial summaries, regions weighted ones, several styles several targets: no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import pydantic
 import torch
@@ -29,6 +29,7 @@ from stylecore.losses.statistics import (
     all_moments,
     blend,
     flatten_positions,
+    summed,
 )
 
 Scalar = Float[Tensor, ""]
@@ -57,25 +58,34 @@ class SeedOptions(Options):
 
 @dataclass(frozen=True)
 class LayerStyles:
-    """What one layer's style loss is fitted to."""
+    """What one layer's style loss is fitted to. Features of a large image may come as an iterable of its tiles'."""
 
     layer: str
-    features: Sequence[Features]  # of each style, (1, N, H_i, W_i); sizes may differ
+    features: Sequence[Features | Iterable[Features]]  # of each style, (1, N, H_i, W_i); sizes may differ
     shares: Sequence[float]  # one a style, summing to 1
-    content: Features | None = None  # of the photo
+    content: Features | Iterable[Features] | None = None  # of the photo
     given: Mapping[str, Tensor] = field(default_factory=dict)  # fitted earlier, by the names of `StyleLoss.fitted`
 
     @cached_property
     def moments(self) -> list[Moments]:
         """Of each style, first and second."""
-        return [all_moments(features) for features in self.features]
+        return self.summaries(all_moments)
 
     @cached_property
     def exact_moments(self) -> list[Moments]:
         """The same of float32 features: of bfloat16 its rounding would be all that the weakest directions show."""
-        if all(features.dtype != torch.bfloat16 for features in self.features):
+        if all(features.dtype != torch.bfloat16 for features in self.features):  # type: ignore[union-attr]
             return self.moments
-        return [all_moments(features.float()) for features in self.features]
+        return self.summaries(lambda features: all_moments(features.float()))
+
+    @property
+    def whole(self) -> list[Features]:
+        """The features, for losses that do not add up: their images never come in tiles."""
+        return [cast(Tensor, features) for features in self.features]
+
+    def summaries(self, summarize: Callable[[Features], AnySummary]) -> list[AnySummary]:
+        """Of each style."""
+        return [summed(summarize, features) for features in self.features]
 
     @property
     def gram(self) -> Float[Tensor, "1 N N"]:
@@ -127,6 +137,11 @@ class StyleLoss(ABC):
         """Whether it is fitted to the photo's features too."""
         return False
 
+    @classmethod
+    def adds_up(cls, options: Any) -> bool:  # noqa: ARG003 - most losses do in any case
+        """Whether all that it asks of an image is a sum over positions, so that the image may come in tiles."""
+        return True
+
     @abstractmethod
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Summary:
         """What `distance` needs of features (1, N, H, W), or of part of them; `weights` (1, 1, H, W) is a soft mask."""
@@ -164,6 +179,11 @@ class SampledStyleLoss(StyleLoss):
     num_samples: int
     generator: torch.Generator
     drawn: Tensor | None = None
+
+    @classmethod
+    def adds_up(cls, options: Any) -> bool:  # noqa: ARG003
+        """It draws from all positions at once."""
+        return False
 
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Sample:
         if self.drawn is None:

@@ -46,7 +46,7 @@ class MomentsLoss(StyleLoss):
     when its features change by as much."""
 
     def __init__(self, styles: LayerStyles, options: Any) -> None:  # noqa: ARG002 - there are none
-        summaries = [self.summarize(features) for features in styles.features]
+        summaries = styles.summaries(self.summarize)
         pairs = list(zip(styles.shares, summaries, strict=True))
         mean = torch.stack([share * each.mean for share, each in pairs]).sum(0)
         # Each style's own spread: a mixture's would count the distance of the means as spread.
@@ -96,7 +96,7 @@ class KernelMMDLoss(SampledStyleLoss):
         self.num_samples = options.num_samples
         self.generator = torch.Generator().manual_seed(options.seed)
         samples = []
-        for features in styles.features:
+        for features in styles.whole:
             samples.append(self.summarize(features))
             self.drawn = None  # the next image has positions of its own
         self.targets = [Target(sample, share) for sample, share in zip(samples, styles.shares, strict=True)]

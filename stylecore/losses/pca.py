@@ -114,7 +114,7 @@ class PCACovarianceLoss(StyleLoss):
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
-        summaries = [self.summarize(features) for features in styles.features]
+        summaries = styles.summaries(self.summarize)
         pairs = list(zip(styles.shares, summaries, strict=True))
         # Each style's spread about its own mean: a mixture's would count the distance of the means as spread.
         mean = torch.stack([share * each.mean for share, each in pairs]).sum(0)

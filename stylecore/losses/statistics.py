@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any, TypeVar
 
 import torch
@@ -105,6 +107,11 @@ class Sample(Summary):
 
     def __add__(self, other: Sample) -> Sample:
         return Sample(torch.cat([self.points, other.points], 1))
+
+
+def summed(summarize: Callable[[Features], AnySummary], features: Features | Iterable[Features]) -> AnySummary:
+    """The summary of an image's features, or the sum of its tiles'."""
+    return summarize(features) if isinstance(features, Tensor) else reduce(add, map(summarize, features))
 
 
 def count_positions(features: Features, weights: PositionWeights | None = None) -> Count:

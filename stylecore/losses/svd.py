@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
@@ -15,7 +16,7 @@ from stylecore.errors import OptionError
 from stylecore.fields import CONFIG, about, parsed_by
 from stylecore.losses.base import LayerStyles, RefreshOptions, Scalar, StyleLoss, Target, style_loss
 from stylecore.losses.pca import projected_moments
-from stylecore.losses.statistics import Features, Moments, PositionWeights, second_moments
+from stylecore.losses.statistics import Features, Moments, PositionWeights, second_moments, summed
 
 OVERSAMPLING = 8
 SUBSPACE_ITERATIONS = 2
@@ -103,12 +104,13 @@ class SVDLoss(StyleLoss):
         self.projector: Float[Tensor, "N K"] | None = None
         truncated = []
         for features, share in zip(styles.features, styles.shares, strict=True):
-            kept = self._truncate(*left_singular(self.survey(features)))
+            kept = self._truncate(*left_singular(summed(self.survey, features)))
             if not kept.shape[1]:
                 raise OptionError(
                     f"threshold {self.threshold} drops every singular value of the style at {styles.layer}: lower it."
                 )
-            truncated.append(share * kept @ projected_moments(features, kept).gram[0] @ kept.mT)
+            inside = summed(functools.partial(projected_moments, components=kept), features)
+            truncated.append(share * kept @ inside.gram[0] @ kept.mT)
         self.targets = [Target(Moments(1.0, second=torch.stack(truncated).sum(0, keepdim=True)))]
 
     def survey(self, features: Features, weights: PositionWeights | None = None) -> Moments:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import pydantic
 import torch
@@ -61,6 +61,11 @@ class WeightedGramLoss(StyleLoss):
     def needs_content(cls, options: WeightedOptions) -> bool:
         return options.weights_from == "fisher"
 
+    @classmethod
+    def adds_up(cls, options: WeightedOptions) -> bool:
+        """Fisher's weights come from crops of the style."""
+        return options.weights_from != "fisher"
+
     def __init__(self, styles: LayerStyles, options: WeightedOptions) -> None:
         self.target = styles.gram
         self.targets = [Target(Moments(1.0, second=self.target))]
@@ -82,11 +87,11 @@ class WeightedGramLoss(StyleLoss):
 
     def fisher_weights(self, styles: LayerStyles) -> Tensor:
         """Fisher's ratio of each row: squared distance of the class means over the scatter within the classes."""
-        crops = torch.cat([_crop_grams(style) for style in styles.features])
+        crops = torch.cat([_crop_grams(style) for style in styles.whole])
         others, scatter = (statistic.to(crops) for statistic in photo_statistics(styles.layer))
         if styles.content is not None:
             # The photo itself counts as much as all the others together.
-            others = (others + gram_matrix(styles.content)[0]) / 2
+            others = (others + gram_matrix(cast(Tensor, styles.content))[0]) / 2
         between = self._pooled((crops.mean(0) - others).square())
         within = self._pooled(crops.var(0, correction=0) + scatter)
         return normalize_weights(between / within.clamp_min(1e-12 * float(within.max()) + 1e-30))

@@ -32,7 +32,7 @@ from stylecore.losses.basis import Components, fit_basis
 from stylecore.losses.statistics import all_moments
 from stylecore.sample_images import style_path
 from stylecore.schedule import plan_stages
-from stylecore.start import Images, initial_image
+from stylecore.start import JobImages, initial_image
 
 Refused = Callable[..., str]
 RunWithout = Callable[..., Any]
@@ -276,7 +276,7 @@ def test_the_runtime_starts_where_the_library_does(
     ours.config["init"] = init
     config = bundle_config(init=init)
     for content, style in ((astronaut, flow_strokes), (torch.full_like(astronaut, 0.5), astronaut[..., :3, :2])):
-        library = initial_image(Images(content, (style,)), config, (48, 48))
+        library = initial_image(JobImages(content, (style,)), config, (48, 48))
         found = ours._first_image(runtime.fit(content.numpy(), 48), style.numpy(), seed=0)
         assert np.abs(found - library.numpy()).max() < 1e-4
 

@@ -105,7 +105,7 @@ def test_every_output_is_tried_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ("extractor -o x.onnx --size 99999", "at most 4096"),
+        ("extractor -o x.onnx --size 99999", "at most 8192"),
         ("extractor -o x.onnx --layers ,", "--layers"),
         ("bench x.onnx --threads ,", "--threads"),
         ("bench x.onnx --threads 0", "--threads"),
