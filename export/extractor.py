@@ -180,8 +180,8 @@ def export_extractor(options: ExtractorOptions, path: Path) -> Path:
 def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelProto:
     """The extractor with its metadata."""
     precision = PRECISIONS[options.precision]
-    model = _trace(options, precision.prepare(encoder))
-    model = precision.finish(model, lambda image: options.feeds(_resized(options, image)))
+    prepared = precision.prepare(encoder)
+    model = precision.finish(_trace(options, prepared), prepared, lambda image: options.feeds(_resized(options, image)))
     tidy(model)
     add_metadata(model, encoder, options.to_metadata())
     return model

@@ -25,14 +25,14 @@ class Precision:
             which `verify` passes a file.
         marker: in the bench's picture, one of Matplotlib's that can be filled.
         prepare: `Encoder` -> the encoder to trace, with the same signature.
-        finish: (traced `ModelProto`, function image -> arrays by input name) -> the model to write.
+        finish: (traced `ModelProto`, what was traced, function image -> arrays by input name) -> the model to write.
     """
 
     summary: str
     tolerance: float
     marker: str
     prepare: Callable[[Any], Any] = _unchanged
-    finish: Callable[[Any, Any], Any] = _unchanged
+    finish: Callable[[Any, Any, Any], Any] = _unchanged
 
 
 def _half_precision(encoder: Any) -> Any:
@@ -47,10 +47,10 @@ def _rounded_to_int8(encoder: Any) -> Any:
     return rounded_to_int8(encoder)
 
 
-def _with_int8_nodes(model: Any, feeds: Any) -> Any:
+def _with_int8_nodes(model: Any, encoder: Any, feeds: Any) -> Any:
     from .quantize import quantize_nodes
 
-    return quantize_nodes(model, feeds)
+    return quantize_nodes(model, encoder, feeds)
 
 
 PRECISIONS = {

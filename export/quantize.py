@@ -74,6 +74,7 @@ class RescaledEncoder(nn.Module):
     def __init__(self, encoder: Encoder, scales: Scales) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
+        self.reaching: list[ImageTensor] = []  # those of the fitting images that fill a layer's range
         self.scales: dict[str, Float[Tensor, "N 1 1"]] = {}  # by layer
         scale_below = torch.ones(3, dtype=torch.float32)
         for name, conv in convolutions(self.encoder):
@@ -104,10 +105,13 @@ def half_precision(encoder: Encoder) -> RescaledEncoder:
 
 def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
     """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
-    maxima, moments = _ranges(encoder, fitting_images())
+    images = fitting_images()
+    largest, moments = _ranges(encoder, images)
     floors = _floors(encoder)
-    scales = {name: _relative(values).clamp_min(floors[name]) for name, values in maxima.items()}
+    scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in largest.items()}
     balanced = RescaledEncoder(encoder, scales)
+    farthest = {int((rows / scales[name]).amax(1).argmax()) for name, rows in largest.items()}
+    balanced.reaching = [images[number] for number in sorted(farthest)]
     scale_below = torch.ones(3, dtype=torch.float32)
     for name, conv in convolutions(balanced.encoder):
         of_inputs = scale_below.repeat_interleave(conv.kernel_size[0] ** 2)
@@ -161,24 +165,23 @@ def _activations(name: str, output: Float[Tensor, "1 N_out H W"]) -> Float[Tenso
 
 def _ranges(
     encoder: Encoder, images: Sequence[ImageTensor]
-) -> tuple[dict[str, Float[Tensor, " N_out"]], dict[str, Float[Tensor, "D D"]]]:
-    """Of each convolution the largest activation of each channel, and the sum of x x^T over sampled positions, x the
-    D = N_in * side^2 inputs under its kernel."""
+) -> tuple[dict[str, Float[Tensor, "images N_out"]], dict[str, Float[Tensor, "D D"]]]:
+    """Of each convolution the largest activation of each channel, a row for each image, and the sum of x x^T over
+    sampled positions, x the D = N_in * side^2 inputs under its kernel."""
     sides = {name: conv.kernel_size[0] for name, conv in convolutions(encoder)}
-    maxima: dict[str, Tensor] = {}
+    rows: dict[str, list[Tensor]] = {name: [] for name in sides}
     moments: dict[str, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
 
     def add(name: str, x: Tensor, output: Tensor) -> None:
-        largest = _activations(name, output).amax(1)
-        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
+        rows[name].append(_activations(name, output).amax(1))
         patches = _sample_patches(x[0], sides[name], generator)
         if name not in moments:
             moments[name] = torch.zeros(patches.shape[1], patches.shape[1], dtype=torch.float32)
         moments[name].addmm_(patches.mT, patches)
 
     _run_with_hook(encoder, images, add)
-    return maxima, moments
+    return {name: torch.stack(of_images) for name, of_images in rows.items()}, moments
 
 
 def _sample_patches(
@@ -237,7 +240,7 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
     return rounded.float()
 
 
-def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+def quantize_nodes(model: onnx.ModelProto, encoder: RescaledEncoder, feeds: Feeds) -> onnx.ModelProto:
     """int8 weights and uint8 activations, static, as QDQ, by onnxruntime's quantiser.
 
     The first and the last convolution compute in float32, unless it is factorised. The first one's features come out
@@ -245,14 +248,15 @@ def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     Its weights are stored in 8 bits all the same, which hold them exactly.
 
     Args:
-        model: of an encoder that is `rounded_to_int8`: its weights are kept as they are.
+        model: of `encoder`: its weights are kept as they are.
+        encoder: as `rounded_to_int8` gives it.
         feeds: the model's inputs for an image, to calibrate the activations' ranges with.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class FittingImages(CalibrationDataReader):
+    class Reaching(CalibrationDataReader):
         def __init__(self) -> None:
-            self.remaining = iter(fitting_images())
+            self.remaining = iter(encoder.reaching)
 
         def get_next(self) -> Values | None:
             image = next(self.remaining, None)
@@ -266,7 +270,7 @@ def quantize_nodes(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
         quantize_static(
             model,
             path,
-            FittingImages(),
+            Reaching(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

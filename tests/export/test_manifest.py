@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from stylecore_export import runtime
-from stylecore_export.manifest import Manifest, Recipe, find_fault
+from stylecore_export.manifest import FORMAT, Manifest, Recipe, find_fault
 from stylecore_export.runtime import Bundle, ModelError
 
 Refused = Callable[..., str]
@@ -109,7 +109,9 @@ def test_nonsense_in_any_field_is_no_traceback(
             Bundle(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"format": 2}', "[" * 100_000, '"\\ud800"', "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "null", f'{{"format": {FORMAT}}}', "[" * 100_000, '"\\ud800"', "1" * 5000]
+)
 def test_a_file_that_is_no_manifest_is_refused_by_the_command(text: str, folder: Path, refused: Refused) -> None:
     (folder / "manifest.json").write_text(text)
     for picture in ("photo.png", "style.png"):
