@@ -1,6 +1,7 @@
-"""The bundle beside torch: the same recipe by onnxruntime and by torch float32, in turns on the same threads.
+"""The bundle beside torch: the same recipe by onnxruntime, in bytes and in float32, and by torch float32, in turns on
+the same threads.
 
-python -m benchmarks.bundle [CONTENT STYLE] [--size 256] [--threads 2]     # five minutes or so on a quiet machine
+python -m benchmarks.bundle [CONTENT STYLE] [--size 256] [--threads 2]     # five minutes or so
 
 Writes bundle.json, the record, and bundle.md, a view of it. The pictures must be ones that nothing was fitted to.
 """
@@ -10,14 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from stylecore_export.bundle import bundle_config, export_bundle
+from stylecore_export.bundle import DEFAULT_PRECISION, bundle_config, export_bundle
 from stylecore_export.record import Latency
 from stylecore_export.runtime import Bundle
 from stylecore_export.sessions import session_environment
@@ -80,22 +82,30 @@ def peak_memory_mib(bundle: Path, content: Path, style: Path, size: int, threads
     return int(json.loads(done.stdout)["peak_memory_mib"])
 
 
-def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: int, threads: int, repeats: int) -> Any:
-    """The record, ready for JSON: milliseconds of every step of the result's own size, the run's seconds, distances."""
+def run_bench(
+    folders: Mapping[str, Path], content_path: Path, style_path: Path, size: int, threads: int, repeats: int
+) -> Any:
+    """The record, ready for JSON: milliseconds of every step of the result's own size, the run's seconds, distances.
+
+    Args:
+        folders: of bundles with one recipe, by precision; the first is the one that is told of.
+    """
     torch.set_num_threads(threads)
     content, style = load_image(content_path), load_image(style_path)
-    bundle = Bundle(bundle_folder, threads)
-    config = StylizeConfig.from_dict(bundle.config | {"size": size, "dtype": "float32", "device": "cpu"})
+    bundles = {precision: Bundle(folder, threads) for precision, folder in folders.items()}
+    told = next(iter(folders))
+    config = StylizeConfig.from_dict(bundles[told].config | {"size": size, "dtype": "float32", "device": "cpu"})
     job, encoder = Job(content, (style,), config), prepare_encoder(config)
 
-    def by_bundle() -> Iterator[ImageTensor]:
+    def by_bundle(bundle: Bundle) -> Iterator[ImageTensor]:
         steps = bundle.stylize_steps(content.numpy(), style.numpy(), size=size)
         return (torch.from_numpy(step.image) for step in steps)
 
     def by_torch() -> Iterator[ImageTensor]:
         return (step.image for step in job_steps(job, encoder=encoder))
 
-    runs = {"onnxruntime": Runs(by_bundle), "torch": Runs(by_torch)}
+    runs = {f"onnxruntime {name}": Runs(partial(by_bundle, bundle)) for name, bundle in bundles.items()}
+    runs["torch float32"] = Runs(by_torch)
     seconds = in_turns([each.run for each in runs.values()], min_runs=repeats)
     yardstick = job_yardstick(job)
     rows = {name: each.row(took, yardstick) for (name, each), took in zip(runs.items(), seconds, strict=True)}
@@ -106,8 +116,8 @@ def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: i
         "style": style_path.name,
         "threads": threads,
         "config": config.to_dict(),
-        "bundle_bytes": sum(file.stat().st_size for file in bundle_folder.iterdir() if file.is_file()),
-        "peak_memory_mib": peak_memory_mib(bundle_folder, content_path, style_path, size, threads),
+        "bundle_bytes": sum(file.stat().st_size for file in folders[told].iterdir() if file.is_file()),
+        "peak_memory_mib": peak_memory_mib(folders[told], content_path, style_path, size, threads),
         "rows": rows,
     }
 
@@ -115,13 +125,15 @@ def run_bench(bundle_folder: Path, content_path: Path, style_path: Path, size: i
 def to_markdown(record: dict[str, Any]) -> str:
     """The record as a table, with where and how it was measured."""
     where, config = record["environment"], record["config"]
-    height, width = record["rows"]["torch"]["size_px"]
-    runs = len(record["rows"]["torch"]["seconds"])
-    columns = {"": "{} float32", "ms a step": "{}", "seconds": "{:.1f}"}
+    rows_by_name = record["rows"]
+    first = next(iter(rows_by_name.values()))
+    height, width = first["size_px"]
+    runs = len(first["seconds"])
+    columns = {"": "{}", "ms a step": "{}", "seconds": "{:.1f}"}
     columns |= {"style distance": "{:.3f}", "content distance": "{:.2f}"}
     rows = [
         (name, str(Latency(row["step_ms"])), np.median(row["seconds"]), row["style_distance"], row["content_distance"])
-        for name, row in record["rows"].items()
+        for name, row in rows_by_name.items()
     ]
     return document(
         f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}, "
@@ -130,7 +142,7 @@ def to_markdown(record: dict[str, Any]) -> str:
         "turns. `ms a step`: median (and 10th to 90th percentile) over the steps of the result's own size; `seconds`: "
         "median of whole runs, targets included.",
         Table.of(columns, rows),
-        f"The bundle is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
+        f"The bundle of the first row is {record['bundle_bytes'] / 1e6:.1f} MB; a fresh process that runs it holds "
         f"{record['peak_memory_mib']} MiB at most.",
     )
 
@@ -141,16 +153,16 @@ def main(
     size: Annotated[int, typer.Option(help="Longer side of the result in px.", min=64)] = 256,
     threads: Annotated[int, typer.Option(help="Of both.", min=1)] = 2,
     repeats: Annotated[int, typer.Option(help="Runs of each that count, after one that warms up.", min=1)] = 5,
-    models: Annotated[
-        Path | None, typer.Option(help="A folder that bundle wrote; default: the default bundle.")
-    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for bundle.json and bundle.md.")] = FOLDER,
 ) -> None:
     """Measure, write the record and its view, and print the view."""
     pictures = (content or photo_path("astronaut"), style or style_path("flow_strokes"))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = models or export_bundle(bundle_config(), Path(temporary) / "bundle")
-        record = run_bench(folder, *pictures, size, threads, repeats)
+        folders = {
+            precision: export_bundle(bundle_config(), Path(temporary) / precision, precision)
+            for precision in (DEFAULT_PRECISION, "fp32")
+        }
+        record = run_bench(folders, *pictures, size, threads, repeats)
     view = to_markdown(record)
     write_json(output / "bundle.json", record, indent=None)
     write_file(output / "bundle.md", view.encode())
