@@ -68,6 +68,11 @@ def _pictures(folders: Iterable[Path]) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
 
 
+def _check_config(config: object) -> None:
+    if not isinstance(config, StylizeConfig):
+        raise OptionError("A job's config is a StylizeConfig: make one with make_config().")
+
+
 @dataclass(frozen=True)
 class Job:
     """A photo, one or several styles, and how to stylize.
@@ -86,8 +91,7 @@ class Job:
     files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
-        if not isinstance(self.config, StylizeConfig):
-            raise OptionError("A job's config is a StylizeConfig: make one with make_config().")
+        _check_config(self.config)
         object.__setattr__(self, "content", load_image(self.content))
         object.__setattr__(self, "styles", tuple(load_images(self.styles)))
         if not self.styles:
@@ -104,6 +108,7 @@ class Job:
         cls, content: ImageSource, style: ImageSource | Iterable[ImageSource], config: StylizeConfig, **more: Any
     ) -> Job:
         """A job of what `load_image` takes, one style or several; it remembers the paths."""
+        _check_config(config)
         sources = [content, *list_sources(style)]
         images = [load_image(source) for source in sources]
         alpha = load_alpha(content) if config.alpha == "keep" else None

@@ -74,7 +74,11 @@ def paint_without_torch(page: Page) -> None:
 
 
 def wait(_: Page) -> None:
-    """Nothing to do: the tab is there to be read."""
+    """Nothing to do: the page is there to be read."""
+
+
+def read(page: Page) -> None:
+    page.get_by_text("The style losses").first.wait_for()
 
 
 # name -> query, what is done, width in px, colour scheme
@@ -89,7 +93,7 @@ SHOTS: dict[str, tuple[str, Callable[[Page], None], int, Any]] = {
     "demo-refresh": (f"?{PICTURES}&preset=full", refresh_in_the_middle, PHONE_PX, "light"),
     "demo-compare": (COMPARED, compare, WIDTH_PX, "light"),
     "demo-edge": (f"?tab=edge&{PICTURES}", paint_without_torch, WIDTH_PX, "light"),
-    "demo-how": ("?tab=how", wait, WIDTH_PX, "light"),
+    "demo-how": ("?tab=how", read, WIDTH_PX, "light"),
     "demo-phone": (f"?{PICTURES}", stylize, PHONE_PX, "light"),
     "demo-dark": (f"?{PICTURES}", stylize, WIDTH_PX, "dark"),
 }

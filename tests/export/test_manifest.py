@@ -55,7 +55,7 @@ def test_a_manifest_as_it_is_written_has_no_fault(manifest: dict[str, Any]) -> N
         ("files", {}, "names targets.onnx and step.onnx"),
         ("config", [], "'config' must be an object"),
         ("config.loss", "mmd", "'loss' must be one of gram, pca"),
-        ("config.size", 99_999_999, "'size' must be between 64 and 4096"),
+        ("config.size", 99_999_999, "'size' must be between 64 and 8192"),
         ("config.size", True, "'size' must be a whole number"),
         ("config.num_steps", 2.5, "'num_steps' must be a whole number"),
         ("config.stages", [], "a list of stages"),
