@@ -110,6 +110,16 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
         time.sleep(0.05)
 
 
+def test_a_page_with_settings_in_its_link_comes_to_rest(open_page: Callable[..., Any]) -> None:
+    """Events that answer each other would go on for ever."""
+    page = open_page("?size=96&num_steps=7&preset=draft&strength=30")
+    page.wait_for_timeout(2000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1500)
+    assert asked == []
+
+
 def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page("?size=64&num_steps=1000&preset=gatys")
     page.get_by_role("button", name="Rocket on its pad").first.click()

@@ -154,7 +154,8 @@ class JobInputs:
         preset, size = self.fields["preset"], self.fields["size"]
         self.detail.input(lambda stop: stop, self.detail, preset, **AT_ONCE)
         preset.change(lambda name: name if name in STOPS.values() else None, preset, self.detail, **AT_ONCE)
-        size.change(self.show_seconds, size, [self.detail, preset], trigger_mode="always_last", **AT_ONCE)
+        # Not "always_last", which the address has for the same changes: two of them call each other up without end.
+        size.change(self.show_seconds, size, [self.detail, preset], trigger_mode="multiple", **AT_ONCE)
         for picture, tiles in zip(self.pictures.values(), self._tiles, strict=True):
             on_click(tiles, _served, None, picture)
         loaded = [*self.by_name.values()]

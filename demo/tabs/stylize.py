@@ -104,7 +104,7 @@ class StylizeTab(Tab):
         changes = [each.change for each in (*self.inputs.components, self.made_of)]
         gr.on(
             changes, self._say_stale, {*self.inputs.components, self.made_of}, self.view.stale,
-            preprocess=False, trigger_mode="always_last", **AT_ONCE,
+            preprocess=False, trigger_mode="multiple", **AT_ONCE,
         )  # fmt: skip
         everything = list(dict.fromkeys([*self._shown_outputs, *self.inputs.by_name.values()]))
         on_click(self.wall, self._show_finished, None, everything)
