@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.app import build_app, launch
 from demo.server.settings import Settings
+from stylecore.presets import make_config
 from stylecore.sample_images import photo_path
 
 TARGET = Path(__file__).parent.parent / "docs" / "images"
@@ -123,6 +125,8 @@ def main() -> None:
         app = build_app(settings)
         url, _ = launch(app, settings, host="127.0.0.1", port=port)
         app.services.warm_up()
+        while app.services.timings.estimate(make_config("draft", size=384)) is None:
+            time.sleep(0.1)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             for name in sys.argv[1:] or SHOTS:
