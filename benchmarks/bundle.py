@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from stylecore_export.bundle import DEFAULT_PRECISION, bundle_config, export_bundle
+from stylecore_export.bundle import bundle_config, export_bundle
 from stylecore_export.record import Latency
 from stylecore_export.runtime import Bundle
 from stylecore_export.sessions import session_environment
@@ -160,7 +160,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         folders = {
             precision: export_bundle(bundle_config(), Path(temporary) / precision, precision)
-            for precision in (DEFAULT_PRECISION, "fp32")
+            for precision in ("int8", "fp32")
         }
         record = run_bench(folders, *pictures, size, threads, repeats)
     view = to_markdown(record)
