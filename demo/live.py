@@ -99,9 +99,10 @@ def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:
     if not run.num_steps:
         yield replace(start, trouble=run.trouble)
         return
-    yield _frame(run, run.num_steps, run.image, losses, run.curve)
+    image = run.image
+    yield _frame(run, run.num_steps, image, losses, run.curve)
     last = run.measure()
-    yield _frame(run, run.num_steps, run.image, losses, run.curve if last in run.curve else [*run.curve, last])
+    yield _frame(run, run.num_steps, image, losses, run.curve if last in run.curve else [*run.curve, last])
 
 
 def _seen(run: MeasuredRun, losses: _LossCurve) -> Iterator[tuple[Step, ImageTensor]]:

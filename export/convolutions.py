@@ -35,7 +35,7 @@ class StoredConv(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         exact = conv.weight.detach().float()
-        scale = exact.abs().amax((1, 2, 3), keepdim=True).clamp_min(SMALLEST_SCALE) / LARGEST_WEIGHT
+        scale = weight_steps(exact).view(-1, 1, 1, 1)
         self.register_buffer("scale", scale)
         self.register_buffer("weight", (exact / scale).round().to(torch.int8))
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float(), requires_grad=False)
@@ -119,7 +119,7 @@ class Int8Conv(nn.Module):
 
 
 def weight_steps(weight: Float[Tensor, "N_out N_in side side"]) -> Float[Tensor, " N_out"]:
-    """Of an `Int8Conv`'s weights."""
+    """Between two of the whole numbers that stand for each output channel's weights."""
     return weight.detach().abs().amax((1, 2, 3)).clamp_min(SMALLEST_SCALE) / LARGEST_WEIGHT
 
 

@@ -47,8 +47,8 @@ def rounded_to_own_range(
 
 
 def unpacked(
-    weight: Integer[Tensor, N * sides], steps: Float[Tensor, " N"] | Float[Tensor, ""]
-) -> Float[Tensor, N * sides]:
+    weight: Integer[Tensor, " N *sides"], steps: Float[Tensor, " N"] | Float[Tensor, ""]
+) -> Float[Tensor, " N *sides"]:
     """Whole numbers times the step of each row, or of all."""
     if torch.onnx.is_in_onnx_export():
         return _dequantized(weight, steps)

