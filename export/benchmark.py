@@ -36,6 +36,7 @@ from .energy import EnergyMeter
 from .extractor import ExtractorOptions, export_extractor, open_extractor
 from .graphs import Extractor
 from .precisions import variants
+from .progress import Track, untracked
 from .quantize import crops
 from .record import Record, Row
 from .runtime import Bundle, ModelError, load_image, run_session
@@ -255,9 +256,9 @@ def bench_files() -> dict[str, ExtractorOptions]:
     return files | cases
 
 
-def export_bench_files(folder: Path) -> list[Path]:
+def export_bench_files(folder: Path, track: Track = untracked) -> list[Path]:
     """All of `bench_files`, and the default bundle."""
-    files = [export_extractor(options, folder / f"{name}.onnx") for name, options in bench_files().items()]
+    files = [export_extractor(options, folder / f"{name}.onnx", track) for name, options in bench_files().items()]
     return [*files, export_bundle(bundle_config(), folder / "bundle")]
 
 

@@ -27,10 +27,11 @@ from stylecore.isolation import isolated
 from stylecore.presets import make_config
 
 from .calibration import calibrated
-from .convolutions import with_stored_weights
+from .convolutions import HalfConv, StoredConv, with_stored_weights
 from .graphs import StyleTargets, StylizeStep, check_exportable
 from .manifest import FORMAT
 from .optimizers import StepOptimizer, make_step_optimizer
+from .progress import Track, untracked
 from .tracing import TraceInputs, add_metadata, tidy, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
@@ -44,7 +45,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 # What the convolutions multiply, forward and back; the rest of a step is float32.
-STEP_PRECISIONS = {"fp32": "float32, weights of 8 bits", "int8": "bytes: several times faster on most CPUs"}
+STEP_PRECISIONS = {
+    "fp32": "float32, weights of 8 bits",
+    "fp16": "float16: for WebGPU and CUDA; CPUs compute it in float32, slower",
+    "int8": "bytes: several times faster on most CPUs",
+}
 DEFAULT_PRECISION = "fp32"  # the ranges of int8 are measured on the photos of an extra
 
 TRACED_PX = (96, 64)  # height, width: any at which every layer has several positions, and that differ
@@ -79,16 +84,16 @@ def state_slots(config: StylizeConfig) -> dict[str, dict[str, str]]:
 
 
 @isolated()
-def prepare(config: StylizeConfig, precision: str) -> Encoder:
+def prepare(config: StylizeConfig, precision: str, track: Track = untracked) -> Encoder:
     """The recipe's encoder with convolutions that know their adjoints. Raises what `load_encoder` raises, and an
     OptionError for an unknown precision."""
     if precision not in STEP_PRECISIONS:
         raise unknown("precision of a step", precision, STEP_PRECISIONS)
     encoder = load_encoder(config.encoder, pooling=config.pooling)
-    if precision == "fp32":
-        return with_stored_weights(encoder)
+    if precision != "int8":
+        return with_stored_weights(encoder, HalfConv if precision == "fp16" else StoredConv)
     check_exportable(config)  # before the calibration, which takes half a minute
-    return calibrated(encoder, config)
+    return calibrated(encoder, config, track)
 
 
 @isolated()
@@ -139,14 +144,18 @@ def _step_inputs(config: StylizeConfig, encoder: Encoder, optimizer: StepOptimiz
 
 
 @isolated()
-def export_step(config: StylizeConfig, path: Path, precision: str = DEFAULT_PRECISION) -> Path:
+def export_step(
+    config: StylizeConfig, path: Path, precision: str = DEFAULT_PRECISION, track: Track = untracked
+) -> Path:
     """Write the step's graph as one ONNX file. Raises what `prepare`, `StylizeStep` and `write_model` raise."""
     check_writable(path, ".onnx")
-    return write_model(build_step(config, prepare(config, precision)), path)
+    return write_model(build_step(config, prepare(config, precision, track)), path)
 
 
 @isolated()
-def export_bundle(config: StylizeConfig, folder: Path, precision: str = DEFAULT_PRECISION) -> Path:
+def export_bundle(
+    config: StylizeConfig, folder: Path, precision: str = DEFAULT_PRECISION, track: Track = untracked
+) -> Path:
     """Write a folder that stylizes by itself; an old bundle is replaced only by a complete new one.
 
     Args:
@@ -162,7 +171,7 @@ def export_bundle(config: StylizeConfig, folder: Path, precision: str = DEFAULT_
     folder = Path(os.path.realpath(folder))
     _check_target(folder)
     _check_recipe(config)
-    encoder = prepare(config, precision)
+    encoder = prepare(config, precision, track)
     counts = num_components(config, encoder)
     # The step first, because it refuses what it cannot do.
     models = {"step.onnx": build_step(config, encoder), "targets.onnx": build_targets(config, encoder)}

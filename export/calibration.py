@@ -16,23 +16,28 @@ from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_st
 from stylecore.start import JobImages, initial_image, stage_images
 
 from .convolutions import Int8Encoder, convolutions, weight_steps
+from .progress import Track, untracked
 from .quantize import channel_statistics, fitting_images
 
 EVERY = 3  # so many of the fitting images tell the ranges: all of them reach hardly farther
 PAIRS, PAIR_PX = 4, 128  # of photo and style, whose gradients are looked at where the optimisation starts
 
 
-def calibrated(encoder: Encoder, config: StylizeConfig) -> Int8Encoder:
+def calibrated(encoder: Encoder, config: StylizeConfig, track: Track = untracked) -> Int8Encoder:
     """The encoder in eight bits for such a recipe."""
-    largest = channel_statistics(encoder, fitting_images()[::EVERY], lambda values: values.amax(1))
-    return Int8Encoder(encoder, {name: float(rows.max()) for name, rows in largest.items()}, _gains(encoder, config))
+    images = track(fitting_images()[::EVERY], "Measuring features")
+    largest = channel_statistics(encoder, images, lambda values: values.amax(1))
+    return Int8Encoder(
+        encoder, {name: float(rows.max()) for name, rows in largest.items()}, _gains(encoder, config, track)
+    )
 
 
-def _gains(encoder: Encoder, config: StylizeConfig) -> dict[str, float]:
+def _gains(encoder: Encoder, config: StylizeConfig, track: Track) -> dict[str, float]:
     """The largest ratio of magnitudes behind and before each convolution's adjoint."""
     gains = {name: 0.0 for name, _ in convolutions(encoder)}
     with _watched(encoder, gains):
-        for photo, style in islice(zip(FITTING, cycle(FITTING_STYLES), strict=False), PAIRS):
+        pairs = list(islice(zip(FITTING, cycle(FITTING_STYLES), strict=False), PAIRS))
+        for photo, style in track(pairs, "Measuring gradients"):
             size = (PAIR_PX, PAIR_PX)
             pictures = JobImages(load_photo(photo), (load_style(style),))
             images = stage_images(pictures, config, size)

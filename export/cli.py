@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from .precisions import PRECISIONS
+from .progress import on_terminal
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXTRA = ("onnx", "onnxruntime", "onnxscript")  # what the extra `export` installs
@@ -132,7 +133,7 @@ def extractor(
         raise CommandError(f"Name the output '{output.with_suffix('.onnx')}': --ort writes '{output.name}' beside it.")
     if ort:
         check_writable(output.with_suffix(".ort"), ".ort")
-    _print_written(export_extractor(options, output))
+    _print_written(export_extractor(options, output, on_terminal))
     if ort:
         from .mobile import check_mobile
 
@@ -210,7 +211,7 @@ def bench(
     onnxruntime.set_default_logger_severity(4)  # a provider that is missing is said in our own words
     with TemporaryDirectory() as folder:
         record = run_bench(
-            files or export_bench_files(Path(folder)),
+            files or export_bench_files(Path(folder), on_terminal),
             providers=providers,
             threads=threads,
             rules=replace(QUICK if quick else Rules(), size_px=size, sustained_minutes=sustained),
@@ -259,7 +260,10 @@ Components = Annotated[str | None, typer.Option(help="Kept by pca: 64, or 12.5% 
 Optimizer = Annotated[str | None, typer.Option(help="projected or adam, each with a recipe of its own.")]
 Pooling = Annotated[str | None, typer.Option(help="max or average.")]
 StepPrecision = Annotated[
-    str, typer.Option(help="Of the convolutions, forward and back: fp32, or int8 for speed on CPUs.")
+    str,
+    typer.Option(
+        help="Of the convolutions, forward and back: fp32, int8 for speed on CPUs, or fp16 for WebGPU and CUDA."
+    ),
 ]
 
 
@@ -277,7 +281,7 @@ def step(
     from .bundle import bundle_config, export_step
 
     config = bundle_config(encoder=encoder, loss=loss, components=components, pooling=pooling, optimizer=optimizer)
-    _print_written(export_step(config, output, precision))
+    _print_written(export_step(config, output, precision, on_terminal))
 
 
 @app.command()
@@ -296,7 +300,7 @@ def bundle(
     from .bundle import bundle_config, export_bundle
 
     options = {"encoder": encoder, "loss": loss, "components": components, "pooling": pooling, "optimizer": optimizer}
-    folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output, precision)
+    folder = export_bundle(bundle_config(**options, num_steps=steps, size=size), output, precision, on_terminal)
     total = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {total / 1e6:.1f} MB.")
 

@@ -24,6 +24,7 @@ from stylecore.metrics import CONTENT_LAYER
 
 from .graphs import OUTPUTS, Extractor, FeatureMaps
 from .precisions import PRECISIONS
+from .progress import Track, untracked
 from .runtime import Array, ModelError, Values
 from .sessions import read_metadata, session_on
 from .tracing import TraceInputs, add_metadata, check_seal, tidy, trace, write_model
@@ -169,18 +170,18 @@ def _signature(session: ort.InferenceSession) -> Signature:
 
 
 @isolated()
-def export_extractor(options: ExtractorOptions, path: Path) -> Path:
+def export_extractor(options: ExtractorOptions, path: Path, track: Track = untracked) -> Path:
     """Write the extractor as one ONNX file. Raises what `load_encoder` raises, and an OutputError for the place."""
     check_writable(path, ".onnx")
     encoder = load_encoder(options.encoder)
-    return write_model(build_extractor(options, encoder), path)
+    return write_model(build_extractor(options, encoder, track), path)
 
 
 @isolated()
-def build_extractor(options: ExtractorOptions, encoder: Encoder) -> onnx.ModelProto:
+def build_extractor(options: ExtractorOptions, encoder: Encoder, track: Track = untracked) -> onnx.ModelProto:
     """The extractor with its metadata."""
     precision = PRECISIONS[options.precision]
-    prepared = precision.prepare(encoder)
+    prepared = precision.prepare(encoder, track)
     model = precision.finish(_trace(options, prepared), prepared, lambda image: options.feeds(_resized(options, image)))
     tidy(model)
     add_metadata(model, encoder, options.to_metadata())

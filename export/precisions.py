@@ -24,27 +24,27 @@ class Precision:
         tolerance: the largest relative error |F - F_ref|_F / |F_ref|_F, against the same encoder in torch float32, at
             which `verify` passes a file.
         marker: in the bench's picture, one of Matplotlib's that can be filled.
-        prepare: `Encoder` -> the encoder to trace, with the same signature.
+        prepare: (`Encoder`, `Track`) -> the encoder to trace, with the same signature.
         finish: (traced `ModelProto`, what was traced, function image -> arrays by input name) -> the model to write.
     """
 
     summary: str
     tolerance: float
     marker: str
-    prepare: Callable[[Any], Any] = _unchanged
+    prepare: Callable[[Any, Any], Any] = _unchanged
     finish: Callable[[Any, Any, Any], Any] = _unchanged
 
 
-def _half_precision(encoder: Any) -> Any:
+def _half_precision(encoder: Any, track: Any) -> Any:
     from .quantize import half_precision
 
-    return half_precision(encoder)
+    return half_precision(encoder, track)
 
 
-def _rounded_to_int8(encoder: Any) -> Any:
+def _rounded_to_int8(encoder: Any, track: Any) -> Any:
     from .quantize import rounded_to_int8
 
-    return rounded_to_int8(encoder)
+    return rounded_to_int8(encoder, track)
 
 
 def _with_int8_nodes(model: Any, encoder: Any, feeds: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from stylecore.losses.statistics import Features
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
 from .convolutions import convolutions, is_inner, layer_of
+from .progress import Track, untracked
 from .runtime import Values
 
 # By a convolution's name within `Encoder.convs`: one positive number for each of its N output channels.
@@ -92,28 +93,28 @@ class RescaledEncoder(nn.Module):
         return {layer: features[layer].float() * self.scales[layer] for layer in layers}
 
 
-def half_precision(encoder: Encoder) -> RescaledEncoder:
+def half_precision(encoder: Encoder, track: Track = untracked) -> RescaledEncoder:
     """The encoder in float16, each layer with mean activation 1: VGG's own reach the thousands, and sums of their
     squares pass float16's 65504."""
     wholes = [crops(load_photo(name))[0] for name in FITTING]
-    means = channel_statistics(encoder, wholes, lambda values: values.mean(1))
+    means = channel_statistics(encoder, track(wholes, "Measuring features"), lambda values: values.mean(1))
     scales = {name: rows.mean().clamp_min(1e-6).expand(rows.shape[1]) for name, rows in means.items()}
     rescaled = RescaledEncoder(encoder, scales)
     rescaled.encoder.convs.half()
     return rescaled
 
 
-def rounded_to_int8(encoder: Encoder) -> RescaledEncoder:
+def rounded_to_int8(encoder: Encoder, track: Track = untracked) -> RescaledEncoder:
     """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
     images = fitting_images()
-    largest, moments = _ranges(encoder, images)
+    largest, moments = _ranges(encoder, track(images, "Measuring features"))
     floors = _floors(encoder)
     scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in largest.items()}
     balanced = RescaledEncoder(encoder, scales)
     farthest = {int((rows / scales[name]).amax(1).argmax()) for name, rows in largest.items()}
     balanced.reaching = [images[number] for number in sorted(farthest)]
     scale_below = torch.ones(3, dtype=torch.float32)
-    for name, conv in convolutions(balanced.encoder):
+    for name, conv in track(convolutions(balanced.encoder), "Rounding weights"):
         of_inputs = scale_below.repeat_interleave(conv.kernel_size[0] ** 2)
         moment = moments[name] / of_inputs.outer(of_inputs)  # of the inputs that the balanced encoder has
         conv.weight.data = round_weights(conv.weight.data.flatten(1), moment).view_as(conv.weight)
@@ -143,7 +144,7 @@ def _floors(encoder: Encoder) -> dict[str, float]:
 
 def channel_statistics(
     encoder: Encoder,
-    images: Sequence[ImageTensor],
+    images: Iterable[ImageTensor],
     statistic: Callable[[Float[Tensor, "N_out M"]], Float[Tensor, " N_out"]],
 ) -> dict[str, Float[Tensor, "images N_out"]]:
     """`statistic` of each convolution's activations at M positions, a row for each image.
@@ -164,7 +165,7 @@ def _activations(name: str, output: Float[Tensor, "1 N_out H W"]) -> Float[Tenso
 
 
 def _ranges(
-    encoder: Encoder, images: Sequence[ImageTensor]
+    encoder: Encoder, images: Iterable[ImageTensor]
 ) -> tuple[dict[str, Float[Tensor, "images N_out"]], dict[str, Float[Tensor, "D D"]]]:
     """Of each convolution the largest activation of each channel, a row for each image, and the sum of x x^T over
     sampled positions, x the D = N_in * side^2 inputs under its kernel."""
@@ -195,7 +196,7 @@ def _sample_patches(
 
 
 def _run_with_hook(
-    encoder: Encoder, images: Sequence[ImageTensor], hook: Callable[[str, Tensor, Tensor], None]
+    encoder: Encoder, images: Iterable[ImageTensor], hook: Callable[[str, Tensor, Tensor], None]
 ) -> None:
     """Run the images through all convolutions; `hook` gets each one's name, input (1, N_in, H, W) and output
     (1, N_out, H, W)."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from stylecore_export.bundle import bundle_config
-from stylecore_export.convolutions import StoredConv, with_stored_weights
+from stylecore_export.bundle import build_step, bundle_config
+from stylecore_export.convolutions import HalfConv, StoredConv, convolutions, with_stored_weights
 from stylecore_export.graphs import Extractor, StyleTargets, StylizeStep
 from stylecore_export.optimizers import ProjectedStep, hartley_matrix
 from torch import Tensor, nn
@@ -59,6 +60,36 @@ def test_int8_weights_are_off_by_half_a_step_at_most() -> None:
     stored = StoredConv(exact)
     assert bool(((stored.float_weight - exact.weight).abs() <= 0.501 * stored.scale).all())
     assert torch.equal(stored.float_weight[0], torch.zeros(4, 3, 3))
+
+
+@pytest.mark.parametrize("magnitude", [1e6, 1.0, 1e-9, 0.0])
+def test_float16_neither_overflows_nor_vanishes(magnitude: float, make_image: MakeImage) -> None:
+    exact = nn.Conv2d(3, 7, 3, padding=1)
+    half, stored = HalfConv(exact), StoredConv(exact)
+    x, y = magnitude * make_image(8, 9), magnitude * torch.randn(1, 7, 8, 9)
+    for found, expected in ((half(x), stored(x)), (half.adjoint(y), stored.adjoint(y))):
+        torch.testing.assert_close(found, expected, rtol=0, atol=4e-3 * float(expected.abs().max()))
+        assert found.dtype == torch.float32
+
+
+def test_a_step_in_float16_is_that_in_float32_but_for_rounding(
+    factorised: Encoder, make_image: MakeImage, tmp_path: Path
+) -> None:
+    recipe = config(optimizer="projected", history_size=3)
+    half = build_step(recipe, with_stored_weights(factorised, HalfConv))
+    onnx.save(half, tmp_path / "step.onnx")
+    casts = [node.attribute[0].i for node in half.graph.node if node.op_type == "Cast"]
+    assert casts.count(onnx.TensorProto.FLOAT16) >= 2 * len(convolutions(factorised))
+    step = StylizeStep(with_stored_weights(factorised), recipe)
+    objective = make_objective(step.encoder, make_image(), [make_image(50, 40, 1)], recipe)
+    inputs = targets_of(objective), weights_of(objective), step.optimizer.start(make_image(seed=2) * LEVELS)
+    found, expected = (
+        dict(zip(step.output_names, run(*inputs), strict=True))
+        for run in (run_with(ort.InferenceSession(tmp_path / "step.onnx")), step)
+    )
+    assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=2e-3)
+    gradients = found["gradient"], expected["gradient"]
+    assert float((gradients[0] - gradients[1]).norm() / gradients[1].norm()) < 0.03  # G - A cancels
 
 
 def run_library(objective: Objective, variable: Tensor, num_steps: int) -> list[tuple[Losses, Tensor]]:

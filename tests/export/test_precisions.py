@@ -37,7 +37,7 @@ def doubled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A precision of the test's own, whose features are twice those of float32."""
 
     class Doubled:
-        def __init__(self, encoder: Encoder) -> None:
+        def __init__(self, encoder: Encoder, _: object) -> None:
             self.encoder = encoder
 
         def __call__(self, image: object, layers: object) -> dict[str, object]:
