@@ -169,7 +169,7 @@ def verify(
             table.add_row(check.name, f"{check.error:.2e}", f"{check.error_full:.2e}")
         Console().print(table)
         verdict = "within" if found.passed else "BEYOND"
-        print(f"{file}: {verdict} {found.tolerance:g}, the tolerance of {found.options.precision}.")
+        print(f"{file}: {verdict} {found.tolerance:.2g}, the tolerance of {found.options.precision}.")
     return 0 if found.passed else EXIT_FAILED
 
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +24,11 @@ from torch import Tensor, nn
 
 from stylecore.encoders import Encoder
 from stylecore.encoders.distill import random_crops
+from stylecore.encoders.vgg import convolutions, is_inner, layer_of
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
-from .convolutions import convolutions, is_inner, layer_of
 from .progress import Track, untracked
 from .runtime import Values
 
@@ -75,7 +76,7 @@ class RescaledEncoder(nn.Module):
     def __init__(self, encoder: Encoder, scales: Scales) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
-        self.reaching: list[ImageTensor] = []  # those of the fitting images that fill a layer's range
+        self.reach: dict[str, float] = {}  # of int8, how far each convolution's outputs go inside
         self.scales: dict[str, Float[Tensor, "N 1 1"]] = {}  # by layer
         scale_below = torch.ones(3, dtype=torch.float32)
         for name, conv in convolutions(self.encoder):
@@ -105,14 +106,18 @@ def half_precision(encoder: Encoder, track: Track = untracked) -> RescaledEncode
 
 
 def rounded_to_int8(encoder: Encoder, track: Track = untracked) -> RescaledEncoder:
-    """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
+    """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel. One that was
+    trained so has both already."""
+    if encoder.rounding is not None:
+        trained = RescaledEncoder(encoder, encoder.rounding.scales)
+        trained.reach = encoder.rounding.reach
+        return trained
     images = fitting_images()
     largest, moments = _ranges(encoder, track(images, "Measuring features"))
     floors = _floors(encoder)
     scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in largest.items()}
     balanced = RescaledEncoder(encoder, scales)
-    farthest = {int((rows / scales[name]).amax(1).argmax()) for name, rows in largest.items()}
-    balanced.reaching = [images[number] for number in sorted(farthest)]
+    balanced.reach = {name: float((rows / scales[name]).max()) for name, rows in largest.items()}
     scale_below = torch.ones(3, dtype=torch.float32)
     for name, conv in track(convolutions(balanced.encoder), "Rounding weights"):
         of_inputs = scale_below.repeat_interleave(conv.kernel_size[0] ** 2)
@@ -251,13 +256,15 @@ def quantize_nodes(model: onnx.ModelProto, encoder: RescaledEncoder, feeds: Feed
     Args:
         model: of `encoder`: its weights are kept as they are.
         encoder: as `rounded_to_int8` gives it.
-        feeds: the model's inputs for an image, to calibrate the activations' ranges with.
+        feeds: the model's inputs for an image.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reaching(CalibrationDataReader):
+    class AnyImage(CalibrationDataReader):
+        """The quantiser wants to see one run, though all ranges are known."""
+
         def __init__(self) -> None:
-            self.remaining = iter(encoder.reaching)
+            self.remaining = iter([torch.zeros(1, 3, CROP_PX, CROP_PX, dtype=torch.float32)])
 
         def get_next(self) -> Values | None:
             image = next(self.remaining, None)
@@ -271,19 +278,37 @@ def quantize_nodes(model: onnx.ModelProto, encoder: RescaledEncoder, feeds: Feed
         quantize_static(
             model,
             path,
-            Reaching(),
+            AnyImage(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["Conv", "Relu", "MaxPool"],
             nodes_to_exclude=in_float,
+            extra_options={"TensorQuantOverrides": _known_ranges(model.graph, encoder)},
         )
         model = onnx.load(path)
     _fold_scales(model.graph)
     for name in in_float[1:]:
         _store_in_8_bits(model.graph, name)
     return model
+
+
+def _known_ranges(graph: onnx.GraphProto, encoder: RescaledEncoder) -> dict[str, list[dict[str, Any]]]:
+    """Of every value that a convolution makes, as the quantiser takes them: those after ReLU and pooling too."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for value in node.input:
+            readers.setdefault(value, []).append(node)
+    convs = [node for node in graph.node if node.op_type == "Conv"]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (name, _), conv in zip(convolutions(encoder.encoder), convs, strict=True):
+        largest = np.float32(encoder.reach[name])
+        values = [conv.output[0]]
+        for value in values:  # grows while it is walked
+            found[value] = [{"rmin": -largest if is_inner(name) else np.float32(0), "rmax": largest}]
+            values += [node.output[0] for node in readers.get(value, []) if node.op_type in ("Relu", "MaxPool")]
+    return found
 
 
 def _store_in_8_bits(graph: onnx.GraphProto, name: str) -> None:

@@ -27,7 +27,7 @@ class OutputCheck:
     """One output's largest relative errors over the images."""
 
     name: str
-    error: float  # against the same network in torch, float32
+    error: float  # against what it is to compute, in torch
     error_full: float  # against the full encoder in torch, float32
 
 
@@ -37,10 +37,7 @@ class Verification:
 
     options: ExtractorOptions
     checks: list[OutputCheck]
-
-    @property
-    def tolerance(self) -> float:
-        return PRECISIONS[self.options.precision].tolerance
+    tolerance: float  # of its precision and its number of convolutions
 
     @property
     def passed(self) -> bool:
@@ -68,16 +65,16 @@ def verify(path: Path, runtime: str = "onnxruntime") -> Verification:
     encoder = load_encoder(options.encoder)
     if encoder.checksum != file.weights_checksum:
         raise ModelError(f"'{path}' was made from other weights of {options.encoder}: export it again.")
-    references = options.reference(encoder), options.reference(load_encoder(encoder.architecture.name))
+    precision = PRECISIONS[options.precision]
+    references = options.reference(precision.same(encoder)), options.reference(load_encoder(encoder.architecture.name))
     images = check_images(options)
     ran = run_on(runtime, path, [options.feeds(image) for image in images])
     if any(len(outputs) != len(options.layers) for outputs in ran.outputs):
         raise ModelError(f"{runtime} gave another number of outputs than '{path}' has: try another version of it.")
     errors = [_errors(found, *(f(x) for f in references)) for x, found in zip(images, ran.outputs, strict=True)]
     largest = np.max(np.array(errors), axis=0)
-    return Verification(
-        options, [OutputCheck(layer, *map(float, row)) for layer, row in zip(options.layers, largest, strict=True)]
-    )
+    checks = [OutputCheck(layer, *map(float, row)) for layer, row in zip(options.layers, largest, strict=True)]
+    return Verification(options, checks, precision.tolerance_of(encoder))
 
 
 def _check_form(path: Path) -> None:
