@@ -114,7 +114,7 @@ def rounded_to_int8(encoder: Encoder, track: Track = untracked) -> RescaledEncod
         return trained
     images = fitting_images()
     largest, moments = _ranges(encoder, track(images, "Measuring features"))
-    floors = _floors(encoder)
+    floors = floors_of(encoder)
     scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in largest.items()}
     balanced = RescaledEncoder(encoder, scales)
     balanced.reach = {name: float((rows / scales[name]).max()) for name, rows in largest.items()}
@@ -131,7 +131,7 @@ def _relative(maxima: Float[Tensor, " N_out"]) -> Float[Tensor, " N_out"]:
     return maxima / maxima.max().clamp_min(1e-6)
 
 
-def _floors(encoder: Encoder) -> dict[str, float]:
+def floors_of(encoder: Encoder) -> dict[str, float]:
     """The smallest scale of each convolution's channels. Components inside a factorised one mix many channels: none
     responds only to what the photos lack."""
     last_two = list(encoder.convs)[-2:]

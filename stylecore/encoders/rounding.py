@@ -38,7 +38,7 @@ class RoundingEncoder(Encoder):
     ) -> None:
         super().__init__(
             encoder.architecture.name,
-            encoder.convs._modules,  # type: ignore[arg-type]
+            encoder.convs._modules,
             name=encoder.name,
             normalization=encoder.normalization,
             pooling=encoder.pooling,
