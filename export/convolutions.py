@@ -132,6 +132,11 @@ class Int8Conv(nn.Module):
         return rounded(F.conv2d(in_bytes, flipped, padding=self.padding), step * self.gain, SIGNED)
 
 
+def rounded_product(matrix: Float[Tensor, "1 K K"], features: Float[Tensor, "1 K M"]) -> Float[Tensor, "1 K M"]:
+    """Of a matrix rounded to its own range with features that are rounded already."""
+    return rounded_to_own_range(matrix)[0] @ features
+
+
 class Int8Encoder(Encoder):
     """An encoder whose features are rounded to eight bits as they are made; the first convolution computes in float32,
     for its three input channels gain little.

@@ -21,6 +21,7 @@ from stylecore.losses import content_loss
 from stylecore.losses.pca import projected_gram
 from stylecore.losses.statistics import Features, flatten_positions, gram_matrix
 
+from .convolutions import Int8Encoder, rounded_product
 from .optimizers import State, make_step_optimizer
 
 OUTPUTS = ("features", "gram", "projected")
@@ -96,6 +97,7 @@ class StylizeStep(nn.Module):
         self.optimizer = make_step_optimizer(config)
         self.output_names = (*self.optimizer.output_names, "loss", "content_loss", "style_loss")
         self.convs = encoder.convs_up_to(config.content_layers + config.style_layers)
+        self.product = rounded_product if isinstance(encoder, Int8Encoder) else torch.matmul
 
     def forward(
         self,
@@ -138,7 +140,8 @@ class StylizeStep(nn.Module):
             gradients[layer] = weights[name] * gradient
         for layer in self.config.style_layers:
             name = f"gram_{layer}"
-            value, gradient = _style_term(features[layer], targets[name], targets.get(f"components_{layer}"))
+            components = targets.get(f"components_{layer}")
+            value, gradient = _style_term(features[layer], targets[name], components, self.product)
             style = style + weights[name] * value
             gradients[layer] = gradients.get(layer, 0) + weights[name] * gradient
         return content, style, gradients
@@ -176,7 +179,10 @@ def _content_term(features: Features, target: Features) -> tuple[Float[Tensor, "
 
 
 def _style_term(
-    features: Float[Tensor, "1 N H W"], target: Float[Tensor, "1 K K"], components: Float[Tensor, "N K"] | None
+    features: Float[Tensor, "1 N H W"],
+    target: Float[Tensor, "1 K K"],
+    components: Float[Tensor, "N K"] | None,
+    product: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "1 N H W"]]:
     """`losses.gram_loss` (no components, K = N), or `losses.pca.pca_loss` in the basis U, and its gradient
     4 / (N^2 M) U D U^T F with D = U^T G U - target."""
@@ -184,7 +190,8 @@ def _style_term(
     channels, positions = flat.shape[1:]
     projected = flat if components is None else components.mT @ flat
     difference = projected @ projected.mT / positions - target
-    gradient = difference @ projected if components is None else components @ (difference @ projected)
+    gradient = product(difference, projected)
+    gradient = gradient if components is None else components @ gradient
     gradient = (4 / channels**2 / positions * gradient).view(features.shape)
     return difference.square().sum() / channels**2, gradient
 
