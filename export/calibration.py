@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder
-from stylecore.encoders.rounding import weight_steps
-from stylecore.encoders.vgg import convolutions
 from stylecore.images import LEVELS
 from stylecore.objective import make_objective
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 from stylecore.start import JobImages, initial_image, stage_images
 
-from .convolutions import Int8Encoder
+from .convolutions import Int8Encoder, convolutions, weight_steps
 from .progress import Track, untracked
 from .quantize import channel_statistics, fitting_images
 

@@ -14,11 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from stylecore.encoders import Encoder, Layer
-from stylecore.encoders.rounding import weight_steps
-from stylecore.encoders.vgg import convolutions, is_inner, layer_of
 from stylecore.losses.statistics import Features
 
 from .rounding import SIGNED, SMALLEST_STEP, UNSIGNED, rounded, rounded_to_own_range, step_of, unpacked
+
+LARGEST_WEIGHT = 127  # of 8 bits
+SMALLEST_SCALE = 1e-12  # of a channel's weights: all may be 0
 
 
 class StoredConv(nn.Module):
@@ -137,6 +138,11 @@ def rounded_product(matrix: Float[Tensor, "1 K K"], features: Float[Tensor, "1 K
     return rounded_to_own_range(matrix)[0] @ features
 
 
+def weight_steps(weight: Float[Tensor, "N_out N_in side side"]) -> Float[Tensor, " N_out"]:
+    """Between two of the whole numbers that stand for each output channel's weights."""
+    return weight.detach().abs().amax((1, 2, 3)).clamp_min(SMALLEST_SCALE) / LARGEST_WEIGHT
+
+
 class Int8Encoder(Encoder):
     """An encoder whose features are rounded to eight bits as they are made; the first convolution computes in float32,
     for its three input channels gain little.
@@ -182,3 +188,18 @@ class Int8Encoder(Encoder):
 
     def _rounded(self, x: Features, conv: Layer) -> Features:
         return rounded(x, torch.tensor(self.steps[str(conv)], dtype=torch.float32), UNSIGNED)
+
+
+def convolutions(encoder: Encoder) -> list[tuple[str, nn.Conv2d]]:
+    """Every convolution in the order they run, `conv1_1`, or of a factorised one `conv1_2.0` and `conv1_2.1`."""
+    return [(name, module) for name, module in encoder.convs.named_modules() if isinstance(module, nn.Conv2d)]
+
+
+def layer_of(name: str) -> Layer:
+    """`conv1_2.0` -> conv1_2"""
+    return Layer.parse(name.partition(".")[0])
+
+
+def is_inner(name: str) -> bool:
+    """Whether it is the first part of a factorised convolution, after which no ReLU follows."""
+    return name.endswith(".0")

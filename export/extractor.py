@@ -121,7 +121,7 @@ class ExtractorOptions:
         """`inputs` as onnxruntime takes them."""
         return {name: value.numpy() for name, value in self.inputs(image).items()}
 
-    def reference(self, encoder: FeatureMaps) -> Callable[[ImageTensor], Sequence[Array]]:
+    def reference(self, encoder: Encoder) -> Callable[[ImageTensor], Sequence[Array]]:
         """The same outputs of `encoder` by torch: image -> arrays in the order of the layers."""
         module = Extractor(encoder, self.layers, self.outputs, self.pixels)
 

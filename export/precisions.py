@@ -24,11 +24,10 @@ class Precision:
 
     Args:
         summary: how it is made, for people.
-        tolerance: the largest relative error |F - F_ref|_F / |F_ref|_F, against `same`, at which `verify` passes a file
-            of VGG-16's eleven convolutions. Rounding errors are independent: of n convolutions they may be
-            sqrt(n / 11) times as large.
+        tolerance: the largest relative error |F - F_ref|_F / |F_ref|_F, against the same encoder in torch float32, at
+            which `verify` passes a file of VGG-16's eleven convolutions. Rounding errors are independent: of n
+            convolutions they may be sqrt(n / 11) times as large.
         marker: in the bench's picture, one of Matplotlib's that can be filled.
-        same: `Encoder` -> what computes in torch the features that a file is to have.
         prepare: (`Encoder`, `Track`) -> the encoder to trace, with the same signature.
         finish: (traced `ModelProto`, what was traced, function image -> arrays by input name) -> the model to write.
     """
@@ -36,13 +35,12 @@ class Precision:
     summary: str
     tolerance: float
     marker: str
-    same: Callable[[Any], Any] = _unchanged
     prepare: Callable[[Any, Any], Any] = _unchanged
     finish: Callable[[Any, Any, Any], Any] = _unchanged
 
     def tolerance_of(self, encoder: Any) -> float:
         """For a file of this encoder, factorised or whole."""
-        from stylecore.encoders.vgg import convolutions
+        from .convolutions import convolutions
 
         return self.tolerance * math.sqrt(max(1.0, len(convolutions(encoder)) / NUM_CONVOLUTIONS))
 
@@ -57,13 +55,6 @@ def _rounded_to_int8(encoder: Any, track: Any) -> Any:
     from .quantize import rounded_to_int8
 
     return rounded_to_int8(encoder, track)
-
-
-def _as_trained(encoder: Any) -> Any:
-    """One that was trained in eight bits has no other features; any other one's are those of its floats."""
-    from stylecore.encoders.rounding import RoundingEncoder
-
-    return encoder if encoder.rounding is None else RoundingEncoder(encoder)
 
 
 def _with_int8_nodes(model: Any, encoder: Any, feeds: Any) -> Any:
@@ -85,7 +76,6 @@ PRECISIONS = {
         "weights int8 per channel, activations uint8, QDQ by onnxruntime's static quantiser",
         0.05,
         "^",
-        same=_as_trained,
         prepare=_rounded_to_int8,
         finish=_with_int8_nodes,
     ),

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from stylecore.encoders import Encoder
 from stylecore.encoders.distill import random_crops
-from stylecore.encoders.vgg import convolutions, is_inner, layer_of
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.losses.statistics import Features
 from stylecore.sample_images import FITTING, FITTING_STYLES, load_photo, load_style
 
+from .convolutions import convolutions, is_inner, layer_of
 from .progress import Track, untracked
 from .runtime import Values
 
@@ -106,15 +106,10 @@ def half_precision(encoder: Encoder, track: Track = untracked) -> RescaledEncode
 
 
 def rounded_to_int8(encoder: Encoder, track: Track = untracked) -> RescaledEncoder:
-    """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel. One that was
-    trained so has both already."""
-    if encoder.rounding is not None:
-        trained = RescaledEncoder(encoder, encoder.rounding.scales)
-        trained.reach = encoder.rounding.reach
-        return trained
+    """The encoder with balanced channels and weights that int8 holds exactly, one scale an output channel."""
     images = fitting_images()
     largest, moments = _ranges(encoder, track(images, "Measuring features"))
-    floors = floors_of(encoder)
+    floors = _floors(encoder)
     scales = {name: _relative(rows.amax(0)).clamp_min(floors[name]) for name, rows in largest.items()}
     balanced = RescaledEncoder(encoder, scales)
     balanced.reach = {name: float((rows / scales[name]).max()) for name, rows in largest.items()}
@@ -131,7 +126,7 @@ def _relative(maxima: Float[Tensor, " N_out"]) -> Float[Tensor, " N_out"]:
     return maxima / maxima.max().clamp_min(1e-6)
 
 
-def floors_of(encoder: Encoder) -> dict[str, float]:
+def _floors(encoder: Encoder) -> dict[str, float]:
     """The smallest scale of each convolution's channels. Components inside a factorised one mix many channels: none
     responds only to what the photos lack."""
     last_two = list(encoder.convs)[-2:]

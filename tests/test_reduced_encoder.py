@@ -129,13 +129,14 @@ def test_distillation_brings_the_grams_closer(
     """On crops that it has not seen."""
     layers = ("relu1_1", "relu2_1")
     monkeypatch.setattr("stylecore.encoders.distill.STYLE_LAYERS", layers)
-    monkeypatch.setattr("stylecore.encoders.distill.LAYERS", (*layers, "relu1_2"))
+    monkeypatch.setattr("stylecore.encoders.distill.CONTENT_LAYER", "relu1_2")
+    monkeypatch.setattr("stylecore.encoders.distill.CROP_PX", 48)
     images = [make_image(64, 64, seed) for seed in range(6)]
     fitting, other = (random_crops(images, 12, 48, torch.Generator().manual_seed(s)).split(1) for s in (0, 1))
     first = wide_encoder.convs["conv1_1"].weight.clone()
     student = reduce_encoder(wide_encoder, fitting, speedup=2)
     before = gram_errors(student, wide_encoder, other, layers)
-    assert len(list(distill(student, wide_encoder, images, num_steps=60, crops=(4, 48)))) == 60
+    assert len(list(distill(student, wide_encoder, images, num_steps=60))) == 60
     assert gram_errors(student, wide_encoder, other, layers)["relu2_1"] < 0.97 * before["relu2_1"]
     assert not any(parameter.requires_grad for parameter in student.parameters())
     assert torch.equal(wide_encoder.convs["conv1_1"].weight, first), "the teacher was trained"

@@ -1,4 +1,4 @@
-"""Training a reduced encoder to keep the full one's features, and their Grams (Hinton et al. 2015, of features).
+"""Training a reduced encoder to keep the full one's Grams and content features (Hinton et al. 2015, of features).
 
 The regression of `reduce` fits one layer at a time. A few hundred steps of Adam on all layers together then
 repair what adds up along the way, where it matters: in the statistics that the style losses compare.
@@ -6,7 +6,7 @@ repair what adds up along the way, where it matters: in the statistics that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,15 +16,12 @@ from stylecore.encoders.reduce import FIRST
 from stylecore.encoders.vgg import STYLE_LAYERS, Encoder
 from stylecore.images import ImageTensor, image_size, resize_image
 from stylecore.isolation import isolated_steps
-from stylecore.losses.statistics import Features, gram_matrix
+from stylecore.losses.statistics import gram_matrix
 
 CONTENT_LAYER = "relu4_2"
 CROP_PX = 128
 BATCH = 4
 LEARNING_RATE = 2e-3  # of weights divided by their root mean square, so that every layer moves alike
-LAYERS = (*STYLE_LAYERS, CONTENT_LAYER)
-
-Loss = Callable[[Mapping[str, Features], Mapping[str, Features]], Float[Tensor, ""]]  # of found and wanted features
 MIN_CROP = 0.25  # of the shorter side: what a crop covers before it is resized
 NOISE = 0.05  # largest standard deviation of the noise added to every other crop; a result in the making is noisy
 
@@ -84,17 +81,12 @@ def gram_errors(
 
 @isolated_steps
 def distill(
-    student: Encoder,
-    teacher: Encoder,
-    images: Sequence[ImageTensor],
-    *,
-    num_steps: int,
-    seed: int = 0,
-    loss: Loss | None = None,
-    learning_rate: float = LEARNING_RATE,
-    crops: tuple[int, int] = (BATCH, CROP_PX),
+    student: Encoder, teacher: Encoder, images: Sequence[ImageTensor], *, num_steps: int, seed: int = 0
 ) -> Generator[float, None, None]:
     """Train the student in place; yields the loss of each step, so that a caller can watch or stop.
+
+    The loss is the sum of the relative squared errors of the Grams at relu1_1 .. relu5_1, of each image on its own,
+    and of the features there and at relu4_2.
 
     Args:
         student: a reduced encoder, float32; left frozen, as it came.
@@ -102,45 +94,37 @@ def distill(
         images: fitting images, (1, 3, H_i, W_i) in [0, 1].
         num_steps: of Adam, on batches of crops.
         seed: of the crops.
-        loss: of the features at relu1_1 .. relu5_1 and relu4_2; default: `gram_and_feature_loss`.
-        learning_rate: at its highest.
-        crops: how many at a time, and their side in px.
     """
     generator = torch.Generator().manual_seed(seed)
     # The first convolution is the teacher's own, and its Gram exact.
     parameters = [p for name, conv in student.convs.items() if name != FIRST for p in conv.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    rates = [learning_rate * float(parameter.detach().square().mean().sqrt()) for parameter in parameters]
+    rates = [LEARNING_RATE * float(parameter.detach().square().mean().sqrt()) for parameter in parameters]
     groups = [{"params": [parameter], "lr": rate} for parameter, rate in zip(parameters, rates, strict=True)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=num_steps + 1, pct_start=0.1)
     try:
         for _ in range(num_steps):
-            batch = random_crops(images, *crops, generator)
-            with torch.no_grad():
-                wanted = teacher(batch, LAYERS)
-            value = (loss or gram_and_feature_loss)(student(batch, LAYERS), wanted)
+            crops = random_crops(images, BATCH, CROP_PX, generator)
+            loss = _loss(student, teacher, crops)
             optimizer.zero_grad()
-            value.backward()
+            loss.backward()
             optimizer.step()
             schedule.step()
-            yield float(value.detach())
+            yield float(loss.detach())
     finally:
         student.requires_grad_(False)
 
 
-def gram_and_feature_loss(found: Mapping[str, Features], wanted: Mapping[str, Features]) -> Float[Tensor, ""]:
-    """The sum of the relative squared errors of the features, and of the Grams at relu1_1 .. relu5_1, of each image on
-    its own."""
-    grams = [_relative_squared(gram_matrix(found[x]), gram_matrix(wanted[x])).mean() for x in STYLE_LAYERS]
-    return feature_loss(found, wanted) + torch.stack(grams).sum()
-
-
-def feature_loss(found: Mapping[str, Features], wanted: Mapping[str, Features]) -> Float[Tensor, ""]:
-    """The sum of the layers' relative squared errors, of each image on its own, in float32."""
-    errors = [_relative_squared(found[layer].float(), wanted[layer].float()).mean() for layer in LAYERS]
-    return torch.stack(errors).sum()
+def _loss(student: Encoder, teacher: Encoder, crops: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
+    layers = (*STYLE_LAYERS, CONTENT_LAYER)
+    with torch.no_grad():
+        wanted = teacher(crops, layers)
+    found = student(crops, layers)
+    of_features = [_relative_squared(found[layer], wanted[layer]).mean() for layer in layers]
+    of_grams = [_relative_squared(gram_matrix(found[x]), gram_matrix(wanted[x])).mean() for x in STYLE_LAYERS]
+    return torch.stack(of_features).sum() + torch.stack(of_grams).sum()
 
 
 def _relative_squared(value: Float[Tensor, "B ..."], target: Float[Tensor, "B ..."]) -> Float[Tensor, " B"]:

@@ -40,9 +40,6 @@ SAMPLE = 3  # every so many of the images decide on K
 POSITIONS_PER_IMAGE = 1024  # drawn for the regression: enough for 36 crops to outnumber the 9 N inputs of any layer
 
 
-Cost = Callable[[str, int], float]  # of a convolution, by name, that sees K directions; N_in: of the whole one
-
-
 @dataclass(frozen=True)
 class Regression:
     """What one layer's fit needs of its data: second moments of inputs and of inputs with responses."""
@@ -79,27 +76,14 @@ def reduce_encoder(
         raise OptionError("At least one image is needed to fit a reduced encoder.")
     if not all(isinstance(conv, nn.Conv2d) for conv in encoder.convs.values()):
         raise OptionError("This encoder is a reduced one already: choose vgg16 or vgg19.")
-    gains = {name: layer_gains(encoder, name, images[::SAMPLE]) for name in list(encoder.convs)[1:]}
-    cost = multiplications(encoder)
-    of_first = cost(FIRST, _whole(encoder, FIRST).in_channels)
-    budget = num_multiplications(encoder, SIDE_PX, SIDE_PX) / speedup - of_first
-    return split_encoder(encoder, images, choose_ranks(gains, cost, budget), report)
-
-
-def split_encoder(
-    encoder: Encoder,
-    images: Sequence[ImageTensor],
-    ranks: Mapping[str, int],
-    report: Callable[[str, int, int], None] | None = None,
-) -> Encoder:
-    """Factorise an encoder's convolutions with the K that are given, all but the first one's; arguments as
-    `reduce_encoder` has them."""
+    names = list(encoder.convs)
     convs: dict[str, nn.Module] = {FIRST: copy.deepcopy(encoder.convs[FIRST])}
+    ranks = choose_ranks({name: _layer_gains(encoder, name, images[::SAMPLE]) for name in names[1:]}, encoder, speedup)
     generator = torch.Generator().manual_seed(0)
-    for name in list(encoder.convs)[1:]:
-        convs[name] = _split(*_predict(encoder, encoder.with_convs(convs), name, images, generator), ranks[name])
+    for name, rank in ranks.items():
+        convs[name] = _split(*_predict(encoder, encoder.with_convs(convs), name, images, generator), rank)
         if report:
-            report(name, ranks[name], _whole(encoder, name).in_channels)
+            report(name, rank, _whole(encoder, name).in_channels)
     return encoder.with_convs(convs)
 
 
@@ -115,52 +99,51 @@ def refit_end(student: Encoder, encoder: Encoder, images: Sequence[ImageTensor],
     return encoder.with_convs(convs)
 
 
-def choose_ranks(gains: Mapping[str, Float[Tensor, " N_in"]], cost: Cost, budget: float) -> dict[str, int]:
-    """K of each convolution that explains most within the budget; N_in: leave the convolution as it is.
+def choose_ranks(gains: Mapping[str, Float[Tensor, " N_in"]], encoder: Encoder, speedup: float) -> dict[str, int]:
+    """K of each convolution that explains most within the cost; N_in: leave the convolution as it is.
 
-    Every layer takes the K at which what its directions explain, in shares of its features' energy, exceeds a common
-    price of their cost by most. The price is found by bisection.
+    Every layer stops where its next `MULTIPLE` directions would explain less than a common price, in shares of its
+    features' energy for each multiplication. The price is found by bisection.
 
     Args:
-        gains: of each layer, as `layer_gains` has them.
-        cost: of each layer with K directions.
-        budget: of all these layers, in the cost's unit; at least what one direction in each takes is spent.
+        gains: of each layer, the variance of its responses that each direction of its inputs explains beyond those
+            before it, best first, relative to the energy of its features.
+        encoder: the full one.
+        speedup: at least 1, in multiplications of the whole encoder.
     """
+    budget = num_multiplications(encoder, SIDE_PX, SIDE_PX) / speedup
+    of_first = _cost(encoder.convs[FIRST], FIRST)
 
     def ranks_at(price: float) -> dict[str, int]:
-        return {name: _rank_at(price, gain, name, cost) for name, gain in gains.items()}
+        return {name: _rank_at(price, gain, name, encoder.convs[name]) for name, gain in gains.items()}
 
     def cost_of(ranks: Mapping[str, int]) -> float:
-        return sum(cost(name, rank) for name, rank in ranks.items())
+        return of_first + sum(_cost(encoder.convs[name], name, rank) for name, rank in ranks.items())
 
     if cost_of(ranks_at(0)) <= budget:
         return ranks_at(0)
-    low, high = math.log(1e-30), math.log(1e30)
-    for _ in range(80):
+    low, high = math.log(1e-30), 0.0
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if cost_of(ranks_at(math.exp(middle))) <= budget else (middle, high)
     return ranks_at(math.exp(high))
 
 
-def _rank_at(price: float, gains: Float[Tensor, " N_in"], name: str, cost: Cost) -> int:
-    num_in = len(gains)
-    explained = gains.cumsum(0)
-    ranks = [*range(MULTIPLE, num_in, MULTIPLE), num_in]
-    worth = {rank: float(explained[rank - 1]) - price * cost(name, rank) for rank in ranks}
-    return max(reversed(ranks), key=lambda rank: worth[rank])  # of equals the whole one
+def _rank_at(price: float, gains: Float[Tensor, " N_in"], name: str, conv: nn.Module) -> int:
+    num_in, step = len(gains), min(MULTIPLE, len(gains))
+    of_step = _cost(conv, name, step)
+    added = [float(group.sum()) for group in gains.split(step)]
+    rank = step * max(1, next((i for i, gain in enumerate(added) if gain < price * of_step), len(added)))
+    return num_in if rank >= num_in or _cost(conv, name, rank) >= _cost(conv, name) else rank
 
 
-def multiplications(encoder: Encoder) -> Cost:
-    """Of each of an encoder's convolutions over an image of `SIDE_PX` square, whole or seeing K directions."""
-
-    def cost(name: str, rank: int) -> float:
-        conv = _whole(encoder, name)
-        whole = conv.weight.numel()
-        split = rank * (conv.in_channels + 9 * conv.out_channels)
-        per_position = whole if rank >= conv.in_channels else min(whole, split)
-        return per_position * (SIDE_PX // Layer.parse(name).stride) ** 2
-
-    return cost
+def _cost(conv: nn.Module, name: str, rank: int | None = None) -> float:
+    """Multiplications of a convolution over an image of `SIDE_PX` square, whole or seeing `rank` directions."""
+    assert isinstance(conv, nn.Conv2d)
+    per_position = conv.weight.numel()
+    if rank is not None and rank < conv.in_channels:
+        per_position = rank * (conv.in_channels + 9 * conv.out_channels)
+    return per_position * (SIDE_PX // Layer.parse(name).stride) ** 2
 
 
 def rank_of(conv: nn.Module) -> int:
@@ -274,9 +257,8 @@ def _decompose(weight: Float[Tensor, "N P"], bias: Float[Tensor, " N"], moments:
     return Decomposition(directions, factor, torch.linalg.solve_triangular(factor, cross, upper=False))
 
 
-def layer_gains(encoder: Encoder, name: str, images: Sequence[ImageTensor]) -> Float[Tensor, " N_in"]:
-    """What each direction of a layer's inputs explains of its responses beyond those before it, best first, in shares of
-    its features' energy."""
+def _layer_gains(encoder: Encoder, name: str, images: Sequence[ImageTensor]) -> Float[Tensor, " N_in"]:
+    """The variance that each direction explains, in shares of the features' energy."""
     weight, bias, moments = _predict(encoder, encoder, name, images, torch.Generator().manual_seed(0))
     explained = _decompose(weight, bias, moments).explained
     return explained[1:].square().sum(1).view(-1, 9).sum(1) / moments.energy

@@ -114,14 +114,6 @@ ARCHITECTURES = {
 }
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """How an encoder that was trained in eight bits holds its features F, by the names of `convolutions`."""
-
-    scales: dict[str, Float[Tensor, " N_out"]]  # s of each channel: what is rounded is F / s
-    reach: dict[str, float]  # the largest F / s; inside a factorised convolution, its magnitude
-
-
 class Encoder(nn.Module):
     """A VGG's convolutions, frozen, with the input normalisation they were trained with.
 
@@ -132,7 +124,6 @@ class Encoder(nn.Module):
         normalization: "caffe" or "torchvision", a key of `NORMALIZATIONS`.
         pooling: between blocks, "max" as trained or "average" (Gatys et al. 2016, section 2).
         checksum: what tells these weights from others, kept in records and saved bases.
-        rounding: of one that was trained in eight bits.
     """
 
     mean: Tensor
@@ -147,7 +138,6 @@ class Encoder(nn.Module):
         normalization: str = "caffe",
         pooling: Pooling = "max",
         checksum: str = "",
-        rounding: Rounding | None = None,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -161,7 +151,6 @@ class Encoder(nn.Module):
         order = [str(conv) for conv in self.architecture.convs]
         self.convs = nn.ModuleDict({conv: convs[conv] for conv in order if conv in convs})
         self.checksum = checksum
-        self.rounding = rounding
         mean, scale = NORMALIZATIONS[normalization]
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
@@ -245,21 +234,6 @@ class Encoder(nn.Module):
     def pool(self, x: Float[Tensor, "B N H W"]) -> Float[Tensor, "B N _ _"]:
         """Half the resolution, as between two blocks."""
         return F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
-
-
-def convolutions(encoder: Encoder) -> list[tuple[str, nn.Conv2d]]:
-    """Every convolution in the order they run, `conv1_1`, or of a factorised one `conv1_2.0` and `conv1_2.1`."""
-    return [(name, module) for name, module in encoder.convs.named_modules() if isinstance(module, nn.Conv2d)]
-
-
-def layer_of(name: str) -> Layer:
-    """`conv1_2.0` -> conv1_2"""
-    return Layer.parse(name.partition(".")[0])
-
-
-def is_inner(name: str) -> bool:
-    """Whether it is the first part of a factorised convolution, after which no ReLU follows."""
-    return name.endswith(".0")
 
 
 def make_conv(weight: Float[Tensor, "N_out N_in k k"], bias: Float[Tensor, " N_out"] | None) -> nn.Conv2d:

@@ -16,7 +16,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from stylecore.encoders.rounding import unpacked
 from stylecore.encoders.vgg import ARCHITECTURES, Architecture, Encoder, Layer, Pooling, make_conv, weights_checksum
 from stylecore.errors import OptionError, WeightsError, unknown
 from stylecore.files import is_address, is_file
@@ -114,18 +113,11 @@ def load_encoder(
     """
     architecture = architecture_of(name)
     tensors, metadata = _read_named(name) if weights is None else read_weights(Path(weights))
-    try:
-        tensors, rounding = unpacked(_our_names(tensors, architecture))
-    except (KeyError, RuntimeError, ValueError) as error:  # no such tensor, or one of another shape
-        raise WeightsError(
-            f"'{weights or name}' holds an encoder in eight bits that is not whole: get it again."
-        ) from error
-    convs = _build_convs(architecture, tensors, weights or name)
+    convs = _build_convs(architecture, _our_names(tensors, architecture), weights or name)
     encoder = Encoder(
         architecture.name,
         convs,
         name=name,
-        rounding=rounding,
         normalization=metadata.get("normalization", "torchvision"),
         pooling=pooling,
         checksum=weights_checksum(convs),

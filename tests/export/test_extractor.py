@@ -15,7 +15,7 @@ from stylecore_export import quantize
 from stylecore_export.cli import main
 from stylecore_export.extractor import ExtractorOptions, build_extractor
 from stylecore_export.precisions import PRECISIONS
-from stylecore_export.quantize import RescaledEncoder, half_precision, round_weights, rounded_to_int8
+from stylecore_export.quantize import RescaledEncoder, convolutions, half_precision, round_weights, rounded_to_int8
 from stylecore_export.sessions import read_metadata, session_on
 from stylecore_export.tracing import write_model
 from stylecore_export.verify import verify

@@ -8,14 +8,13 @@ import onnxruntime as ort
 import pytest
 import torch
 from stylecore_export.bundle import build_step, bundle_config
-from stylecore_export.convolutions import HalfConv, StoredConv, with_stored_weights
+from stylecore_export.convolutions import HalfConv, StoredConv, convolutions, with_stored_weights
 from stylecore_export.graphs import Extractor, StyleTargets, StylizeStep
 from stylecore_export.optimizers import ProjectedStep, hartley_matrix
 from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders import STYLE_LAYERS, Encoder
-from stylecore.encoders.vgg import convolutions
 from stylecore.errors import OptionError
 from stylecore.images import LEVELS
 from stylecore.losses.basis import project

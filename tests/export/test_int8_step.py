@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from stylecore_export.convolutions import Int8Conv, with_stored_weights
+from stylecore_export.convolutions import Int8Conv, convolutions, weight_steps, with_stored_weights
 from stylecore_export.graphs import StylizeStep
 from stylecore_export.rounding import SIGNED, UNSIGNED, rounded, rounded_to_own_range, step_of
 from stylecore_export.runtime import Bundle
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders import STYLE_LAYERS, Encoder
-from stylecore.encoders.rounding import weight_steps
-from stylecore.encoders.vgg import convolutions
 from stylecore.images import LEVELS, resize_image
 from stylecore.objective import make_objective
 from stylecore.sample_images import load_photo, load_style
