@@ -297,7 +297,7 @@ def _known_ranges(graph: onnx.GraphProto, encoder: RescaledEncoder) -> dict[str,
             readers.setdefault(value, []).append(node)
     convs = [node for node in graph.node if node.op_type == "Conv"]
     found: dict[str, list[dict[str, Any]]] = {}
-    for (name, _), conv in zip(convolutions(encoder.encoder), convs, strict=True):
+    for (name, _), conv in zip(convolutions(encoder.encoder), convs, strict=False):  # up to the deepest layer asked for
         largest = np.float32(encoder.reach[name])
         values = [conv.output[0]]
         for value in values:  # grows while it is walked
