@@ -24,7 +24,6 @@ from .server.shared_results import SharedRecord
 from .stops import STOPS
 
 PHOTO_QUALITY = 92
-INVITATION = "Try it with your own photo."
 
 Files = dict[str, bytes]
 
@@ -41,7 +40,7 @@ def result_to_share(
         query: of the page, with the settings.
     """
     took = "" if seconds is None else f", painted in {duration(seconds)}"
-    words = f"Strength {config.strength:.0f}, detail {detail(config)}, {config.size} px{took}. {INVITATION}"
+    words = f"Strength {config.strength:.0f}, detail {detail(config)}, {config.size} px{took}."
     files = {PICTURE: without_names(png), CARD: card_of_result(png, photo)}
     if photo is not None:
         files[PHOTO] = _jpeg(photo)

@@ -4,6 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from stylecore.report.viewer import VIEWER_CSS
+
 from .components.tiles import data_uri
 from .finished import AT_STOPS
 from .stops import STOPS
@@ -135,6 +137,13 @@ CSS = (
 /* Small results are shown large. */
 #live img { width: 100%; height: 100%; object-fit: contain; }
 
+/* The viewer of a comparison, in this page's colours. */
+.comparison, .curves-plot {
+    --ink: var(--body-text-color); --grey: var(--body-text-color-subdued); --rule: var(--border-color-primary);
+    --card: var(--background-fill-primary); --accent: var(--color-accent);
+}
+#plan p { margin: 0 2px; color: var(--body-text-color-subdued); font-size: 0.9rem; }
+
 /* The sheet's pictures keep their shape, and stand on their captions. */
 .sheet { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: 10px; }
 .sheet figure { margin: 0; }
@@ -211,6 +220,8 @@ footer .divider:last-child { display: none; }
 .curve .style { stroke: var(--style); color: var(--style); }
 .curve .content { stroke: var(--content); color: var(--content); }
 """
+    + VIEWER_CSS
+    + ".dark .curves-plot { --own: 60%; }"
     + STOP_CSS
 )
 

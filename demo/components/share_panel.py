@@ -68,7 +68,7 @@ class SharePanel:
         self.days = days
         self.button = gr.Button("Share", size="md", interactive=False, min_width=250)
         self.agree = gr.Checkbox(False, label=AGREE, visible=False, min_width=250)
-        self.link = gr.HTML("", js_on_load=SHOW, elem_classes="link")
+        self.link = gr.HTML("", js_on_load=SHOW, elem_classes="link", render=False)  # put below by the tab
 
     @property
     def outputs(self) -> list[Any]:

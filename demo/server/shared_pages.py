@@ -37,6 +37,7 @@ HEADERS = {
 }
 INSIDE = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 INSIDE += "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+INVITATIONS = {RESULT: "Try it with your photo.", COMPARISON: "Look closer, and say which you like."}
 FRAMED_BY = {RESULT: "frame-ancestors 'self' https://huggingface.co", COMPARISON: "frame-ancestors *"}
 MARK = '<meta name="generator"'  # of a comparison's page: before it comes what only its address tells
 LOG_IN = "This server asks for a login: log in first, then open the link again."
@@ -104,7 +105,8 @@ class _Pages(ABC):
 
     def head(self, request: Request, shared: Shared) -> Head:
         address = f"{gradio_internals.root_url(request)}/{self.kind}/{shared.token}"
-        return Head(shared.record.title, shared.record.description, address, f"{address}/{CARD}")
+        words = f"{shared.record.description} {INVITATIONS[self.kind]}"
+        return Head(shared.record.title, words, address, f"{address}/{CARD}")
 
     def answer(self, text: str) -> HTMLResponse:
         return HTMLResponse(text, headers=HEADERS | {"Content-Security-Policy": INSIDE + FRAMED_BY[self.kind]})

@@ -60,6 +60,7 @@ class StylizeTab(Tab):
             self.large = gr.Button("Make it large", size="md", visible=False, min_width=250)
             self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=250)
             self.share = SharePanel(self.services.settings.shared_days)
+        self.share.link.render()
         self.history = History(self.services.results)
         gr.Markdown("**Painted beforehand.** A click loads the pair and its settings.", elem_classes="heading")
         self.wall = tile_row([_wall_tile(each) for each in WALL], "Finished examples", elem_id="wall")
