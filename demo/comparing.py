@@ -76,8 +76,8 @@ def title(comparison: Comparison) -> str:
     photos, manners = ({job.sources[part] for job in jobs} for part in (slice(0, 1), slice(1, None)))
     words = title_of(jobs[0].sources)
     if len(photos) > 1:
-        words = f"{len(photos)} photos{words[words.index(' in the manner'):]}"
-    return f"{words[:words.index(' of ')]} of {len(manners)} pictures" if len(manners) > 1 else words
+        words = f"{len(photos)} photos{words[words.index(' in the manner') :]}"
+    return f"{words[: words.index(' of ')]} of {len(manners)} pictures" if len(manners) > 1 else words
 
 
 def has_own_pictures(comparison: Comparison) -> bool:

@@ -47,9 +47,7 @@ def result_to_share(
     return SharedRecord(RESULT, title_of(sources), words, query), files
 
 
-def comparison_to_share(
-    page: Path, pictures: Mapping[str, Path], title: str, words: str
-) -> tuple[SharedRecord, Files]:
+def comparison_to_share(page: Path, pictures: Mapping[str, Path], title: str, words: str) -> tuple[SharedRecord, Files]:
     """A comparison's page under its link; `pictures` are the variants that are done, by name."""
     files = {PAGE: page.read_bytes(), CARD: card_of_comparison(list(pictures.values()))}
     return SharedRecord(COMPARISON, title, words, variants=tuple(pictures)), files
@@ -58,8 +56,10 @@ def comparison_to_share(
 def title_of(sources: Sequence[Source]) -> str:
     """In words, with no name of a visitor's file: Chelsea the cat in the manner of stained glass."""
     photo, *styles = [examples.find(source) for source in sources] or [None]
-    manners = list(dict.fromkeys("a picture" if style is None else in_words(style).lower() for style in styles))
-    return f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners or ['a picture'])}"
+    manners = dict.fromkeys("a picture" if style is None else in_words(style).lower() for style in styles or [None])
+    return (
+        f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners or ['a picture'])}"
+    )
 
 
 def in_words(example: str) -> str:

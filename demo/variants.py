@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from .server.settings import Settings
 from .stops import STOPS
 
 NUM_VARIANTS = (2, 12)
+MAX_CHANGES = 100  # asked for, alike or not
 NAMED = {"style_weight": "weight {}", "strength": "strength {}", "seed": "seed {}", "size": "{} px"}
 NAMED |= {"style_scale": "strokes {}", "num_steps": "{} steps"}  # numbers that do not say what they are
 MAX_NAME = 60  # letters: a variant's file is named by it
@@ -78,8 +80,45 @@ class Asked:
 
 def make_grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """The product of fields' values, as changes to one config; the first field changes fastest, along a row."""
+    _check_number(math.prod(map(len, axes.values())))
     cells = itertools.product(*reversed(list(axes.values())))
     return [dict(zip(axes, reversed(cell), strict=True)) for cell in cells]
+
+
+def read_axes(axes: Sequence[Any]) -> tuple[dict[str, list[Any]], dict[str, dict[str, Any]]]:
+    """Axes as a program sends them: each a field with its values; and the pictures of those that compare pictures.
+
+    A picture is an upload, or an example by its name; None is no axis.
+
+    Raises:
+        OptionError: what is no axis, or two of one field.
+    """
+    read: dict[str, list[Any]] = {}
+    pictures: dict[str, dict[str, Any]] = {}
+    for axis in axes:
+        if axis is None:
+            continue
+        field, values = (axis.get("field"), axis.get("values")) if isinstance(axis, Mapping) else (None, None)
+        if not isinstance(field, str) or not isinstance(values, list) or not values or field in read:
+            raise OptionError(
+                'An axis is {"field": "preset", "values": ["draft", "standard"]}, and two differ in field.'
+            )
+        if field in PICTURES:
+            pictures[field] = _named_pictures(field, values)
+            values = list(pictures[field])
+        read[field] = values
+    return read, pictures
+
+
+def _named_pictures(kind: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Examples by their own names; an upload's name is its visitor's, so it gets a number."""
+    named: dict[str, Any] = {}
+    for number, value in enumerate(values, start=1):
+        if isinstance(value, str):
+            named[value] = {"path": examples.served_as(kind, value)}
+        else:
+            named[f"{kind} {number}"] = value
+    return named
 
 
 def make_variants(
@@ -101,7 +140,7 @@ def make_variants(
     variants: dict[Any, Variant] = {}
     names = []
     for change in _checked(changes):
-        pictures = {kind: change[kind] for kind in PICTURES if kind in change}
+        pictures = {kind: str(change[kind]) for kind in PICTURES if kind in change}
         config = settings.make_config(**{**options, **{k: v for k, v in change.items() if k not in pictures}})
         for field in ("components", "seed"):
             if not _matters(field, config):
@@ -120,6 +159,12 @@ def make_variants(
     compared = set(itertools.chain.from_iterable(changes))
     shared = [field for field in ("init", "seed") if field not in compared]
     return Asked(same_start(list(variants.values()), shared), names)
+
+
+def picture_of(kind: str, name: str, uploads: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The upload of that name, or the example. Raises an OptionError that suggests the nearest."""
+    given = uploads.get(kind, {})
+    return given[name] if name in given else {"path": examples.served_as(kind, name)}
 
 
 def label(field: str) -> str:
@@ -141,12 +186,19 @@ def _checked(changes: Any) -> Sequence[Change]:
     """As a program may send anything: a list of objects that name what a visitor may set."""
     if not isinstance(changes, Sequence) or not all(isinstance(change, Mapping) for change in changes):
         raise OptionError('variants must be a list of objects, such as [{"loss": "gram"}, {"loss": "pca"}].')
+    _check_number(len(changes))
     for field in itertools.chain.from_iterable(changes):
         if field in SETTINGS and field not in FIELDS:
             raise OptionError(f"A variant cannot name its {field} on this server: choose from {', '.join(FIELDS)}.")
         if field not in (*FIELDS, *PICTURES):
             raise unknown("setting", field, FIELDS)
     return changes
+
+
+def _check_number(number: int) -> None:
+    """Before anything is made of them: some may be alike, but not thousands."""
+    if number > MAX_CHANGES:
+        raise OptionError(f"Choose {NUM_VARIANTS[0]} to {NUM_VARIANTS[1]} variants: there are {number}.")
 
 
 def _named(name: str, config: StylizeConfig, job: Job | None, others: Iterable[Variant]) -> Variant:

@@ -64,7 +64,7 @@ class AxisInput:
                 _choices(kind), value=self._first(kind), multiselect=True, allow_custom_value=True, label="Values",
                 visible=kind != NOTHING,
             )  # fmt: skip
-        self.kind.change(lambda kind: gr.Dropdown(_choices(kind), visible=kind != NOTHING), self.kind, self.values, **AT_ONCE)
+        self.kind.change(_offered, self.kind, self.values, **AT_ONCE)
         self.kind.input(self._first, self.kind, self.values, **AT_ONCE)
 
     @property
@@ -89,6 +89,10 @@ class AxisInput:
         if kind == "size":
             named = [value for value in named if int(value) <= self.settings.range("size")[1]]
         return named[: NUM_FIRST[self.name]]
+
+
+def _offered(kind: str) -> gr.Dropdown:
+    return gr.Dropdown(_choices(kind), visible=kind != NOTHING)
 
 
 def _choices(kind: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Share: one click puts a link onto the clipboard (on a phone: into the system's own sheet), and it can be taken back."""
+"""Share: one click puts a link onto the clipboard, on a phone into the system's own sheet; it can be taken back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ PROMISE = """() => {
     const text = link.then(address => new Blob([address], {type: "text/plain"}));
     try {
         window.isCopied = navigator.clipboard.write([new ClipboardItem({"text/plain": text})])
-            .then(() => true, () => link.then(address => navigator.clipboard.writeText(address)).then(() => true, () => false));
+            .catch(async () => navigator.clipboard.writeText(await link))
+            .then(() => true, () => false);
     } catch {
         window.isCopied = Promise.resolve(false);  // over plain HTTP there is no clipboard
         link.catch(() => {});
@@ -35,10 +36,13 @@ const show = () => {
     box.dataset.ready = "yes";
     const {path, key, title} = box.dataset;
     const address = location.origin + location.pathname.replace(/\\/+$/, "") + "/" + path;
-    const said = box.querySelector("[role=status]"), send = box.querySelector(".send"), embed = box.querySelector(".embed");
+    const [said, send, embed] = ["[role=status]", ".send", ".embed"].map(each => box.querySelector(each));
     box.querySelector("input").value = address;
     box.querySelector("a").href = address;
-    if (embed) embed.value = `<iframe src="${address}" width="100%" height="560" style="border: 0" loading="lazy" title="${title}"></iframe>`;
+    const frame = document.createElement("iframe");
+    const looks = {src: address, width: "100%", height: "560", style: "border: 0", loading: "lazy", title};
+    Object.entries(looks).forEach(([name, value]) => frame.setAttribute(name, value));
+    if (embed) embed.value = frame.outerHTML;
     try {
         const kept = JSON.parse(localStorage.getItem("stylecore-shared") ?? "{}");
         localStorage.setItem("stylecore-shared", JSON.stringify({...kept, [path]: key}));

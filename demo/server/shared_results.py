@@ -1,4 +1,4 @@
-"""What visitors chose to share: results and comparisons, each a folder under a name that nobody can guess, for 30 days."""
+"""What visitors chose to share: results and comparisons, each a folder whose name nobody can guess, for 30 days."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from stylecore.report.curves import curves_html
 from stylecore.report.page import seconds_text
 from stylecore.report.viewer import VIEWER_JS, Grid
 
-from .. import comparing, examples
+from .. import comparing
 from ..components import progress
 from ..components.axes import NOTHING, OWN, AxisInput
 from ..components.figures import table_html
@@ -34,7 +34,7 @@ from ..server.messages import message_of
 from ..server.queue import AT_ONCE
 from ..server.uploads import publish, read_job, save_png
 from ..sharing import comparison_to_share
-from ..variants import PICTURES, Asked, Change, make_grid, make_variants
+from ..variants import Asked, Change, make_grid, make_variants, picture_of
 from .base import Tab
 
 HEADERS = ["variant", "seconds", "style distance", "content distance"]
@@ -45,7 +45,7 @@ startViewer(element);"""
 
 
 class CompareTab(Tab):
-    """What to compare, what it will take, the results in one place and in their grid, and under it times and distances."""
+    """What to compare and what it will take, the results in one place and in a grid, their times and distances."""
 
     name, label = "compare", "Compare"
 
@@ -103,7 +103,9 @@ class CompareTab(Tab):
         options = {name: value for name, value in options.items() if "preset" not in axes or name not in FREE}
         if "style" in axes:
             options["style_weights"] = None  # of the one style that each has
-        layers = {field: [each.replace(" ", ",") for each in axes[field]] for field in axes if field.endswith("_layers")}
+        layers = {
+            field: [each.replace(" ", ",") for each in axes[field]] for field in axes if field.endswith("_layers")
+        }
         return make_variants(self.services.settings, options, make_grid({**axes, **layers}), job_of)
 
     def _plan(self, values: dict[Any, Any]) -> str:
@@ -114,7 +116,9 @@ class CompareTab(Tab):
             return f"<p role='status'>{progress.failure_words(message_of(error))}</p>"
         seconds = [self.services.timings.estimate(variant.config) for variant in variants]
         known = [each for each in seconds if each is not None]
-        about = f", about {progress.duration(sum(known))} by this server's last runs" if len(known) == len(seconds) else ""
+        about = (
+            f", about {progress.duration(sum(known))} by this server's last runs" if len(known) == len(seconds) else ""
+        )
         return f"<p role='status'>{len(variants)} variants{about}.</p>"
 
     # ---- the job
@@ -207,14 +211,12 @@ class _Jobs:
 
     def __call__(self, change: Change, config: StylizeConfig) -> Job:
         inputs = self.tab.inputs
-        own = [self.values[style] for style in inputs.styles if self.values[style]]
-        photo = self._picture("photo", change["photo"], self.values[inputs.photo]) if "photo" in change else None
-        styles = [self._picture("style", change["style"], own[0] if own else None)] if "style" in change else own
-        return read_job(photo or self.values[inputs.photo], styles, config, self._opened)
-
-    @staticmethod
-    def _picture(kind: str, name: str, own: Any) -> Any:
-        return own if name == OWN else {"path": examples.served_as(kind, name)}
+        photo, styles = self.values[inputs.photo], [each for style in inputs.styles if (each := self.values[style])]
+        uploads = {"photo": {OWN: photo}, "style": {OWN: styles[0] if styles else None}}
+        picked = {kind: picture_of(kind, name, uploads) for kind, name in change.items()}
+        return read_job(
+            picked.get("photo", photo), [picked["style"]] if "style" in picked else styles, config, self._opened
+        )
 
 
 def _photo(comparison: Comparison) -> str:

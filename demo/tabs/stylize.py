@@ -221,14 +221,18 @@ class StylizeTab(Tab):
         config, size = result.config, self._larger_size(result.config)
         stop = self._seconds(finer(config), result)
         more = self._seconds(larger(config, size), result) if size > config.size else ""
-        return self.view.show_pair(str(result.photo), str(result.path), str(result.path)) | {
-            self.status: result.words,
-            self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
-            self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
-            self.download: gr.DownloadButton(value=str(result.path), interactive=True),
-            self.shown: token,
-            self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
-        } | self.share.offer(not examples.is_one(result.values["photo"]))
+        return (
+            self.view.show_pair(str(result.photo), str(result.path), str(result.path))
+            | {
+                self.status: result.words,
+                self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
+                self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
+                self.download: gr.DownloadButton(value=str(result.path), interactive=True),
+                self.shown: token,
+                self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
+            }
+            | self.share.offer(not examples.is_one(result.values["photo"]))
+        )
 
     def _seconds(self, config: StylizeConfig, result: Result) -> str:
         seconds = self.services.timings.estimate(config, image_size(load_image(result.photo)))
