@@ -57,9 +57,7 @@ def title_of(sources: Sequence[Source]) -> str:
     """In words, with no name of a visitor's file: Chelsea the cat in the manner of stained glass."""
     photo, *styles = [examples.find(source) for source in sources] or [None]
     manners = dict.fromkeys("a picture" if style is None else in_words(style).lower() for style in styles or [None])
-    return (
-        f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners or ['a picture'])}"
-    )
+    return f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners)}"
 
 
 def in_words(example: str) -> str:

@@ -190,7 +190,7 @@ footer .divider:last-child { display: none; }
 }
 
 /* What a click on Share has made. */
-.link > * > div, .link div[data-path] { display: flex; flex-direction: column; gap: 6px; }
+.link div[data-path] { display: flex; flex-direction: column; gap: 6px; }
 .link p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 .link p[role=status] { color: var(--body-text-color); font-weight: 700; min-height: 1.3em; }
 .link :is(input, textarea) {
@@ -200,7 +200,11 @@ footer .divider:last-child { display: none; }
 .link label { font-size: 0.85rem; color: var(--body-text-color-subdued); }
 .link textarea { font: 0.8rem ui-monospace, Consolas, monospace; resize: none; }
 .link .acts { display: flex; gap: 14px; }
-.link .acts > * { min-height: 28px; color: var(--link-text-color); text-decoration: underline; padding: 2px 0; }
+.link .acts { flex-direction: row; }
+.link .acts > :is(a, button) {
+    min-height: 28px; padding: 2px 0; border: 0; background: none; color: var(--link-text-color); font: inherit;
+    text-decoration: underline; cursor: pointer;
+}
 .link [hidden] { display: none; }
 
 /* Stretched drawings, with labels that are not stretched on top. */

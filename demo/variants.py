@@ -124,7 +124,7 @@ def _named_pictures(kind: str, values: Sequence[Any]) -> dict[str, Any]:
 def make_variants(
     settings: Settings,
     options: Mapping[str, Any],
-    changes: Sequence[Change],
+    changes: Sequence[Change] | None,
     job_of: Callable[[Change, StylizeConfig], Job] | None = None,
 ) -> Asked:
     """One variant for each of `changes` to `options` (preset and fields of a config), all from one start.
@@ -139,7 +139,8 @@ def make_variants(
     """
     variants: dict[Any, Variant] = {}
     names = []
-    for change in _checked(changes):
+    changes = _checked(changes)
+    for change in changes:
         pictures = {kind: str(change[kind]) for kind in PICTURES if kind in change}
         config = settings.make_config(**{**options, **{k: v for k, v in change.items() if k not in pictures}})
         for field in ("components", "seed"):
@@ -173,13 +174,12 @@ def label(field: str) -> str:
 
 
 def word(field: str, value: Any) -> str:
-    """A value as a heading has it: Sketch, Stained glass, 256 px."""
+    """A value as a heading has it: Sketch, Stained glass, 256."""
     if field in PICTURES:
         return examples.WORDS.get(value, str(value))
     if field == "preset":
         return next((stop for stop, preset in STOPS.items() if preset == value), str(value))
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return NAMED[field].format(text) if field in NAMED else text
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _checked(changes: Any) -> Sequence[Change]:
@@ -211,7 +211,7 @@ def _named(name: str, config: StylizeConfig, job: Job | None, others: Iterable[V
 
 def _name(change: Change, config: StylizeConfig) -> str:
     """What was changed: `pca 12.5%`, `weight 3`."""
-    words = [word(field, change[field]) for field in change if _matters(field, config)]
+    words = [NAMED.get(field, "{}").format(word(field, change[field])) for field in change if _matters(field, config)]
     return " ".join(words)[:MAX_NAME] or config.loss
 
 

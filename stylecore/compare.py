@@ -249,7 +249,7 @@ class Comparison:
             diverged=run.reason == "diverged",
             encoder_checksum=encoder.checksum,
             image=variant.file_name,
-            inputs=variant.job and variant.job.inputs(),
+            inputs=_own_inputs(variant),
         )
 
     def _make_run(self, variant: Variant, marks: Collection[int] = ()) -> MeasuredRun:
@@ -278,8 +278,7 @@ class Comparison:
 
     def _adopt(self, variant: Variant, record: Record) -> bool:
         """Take over a stored record if it is of this very job and its image is there."""
-        pictures = variant.job and variant.job.inputs()
-        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum, pictures)
+        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum, _own_inputs(variant))
         if (record.config, record.encoder_checksum, record.inputs) != expected:
             return False
         try:
@@ -310,3 +309,7 @@ class Comparison:
             **more,
         }
         write_json(self.results, results)
+
+
+def _own_inputs(variant: Variant) -> list[dict[str, str]] | None:
+    return None if variant.job is None else variant.job.inputs()

@@ -61,7 +61,7 @@ class AxisInput:
             choices = kinds if kind != NOTHING else [(NOTHING, NOTHING), *kinds]
             self.kind = gr.Dropdown(choices, value=kind, label=title)
             self.values = gr.Dropdown(
-                _choices(kind), value=self._first(kind), multiselect=True, allow_custom_value=True, label="Values",
+                choices_of(kind), value=self._first(kind), multiselect=True, allow_custom_value=True, label="Values",
                 visible=kind != NOTHING,
             )  # fmt: skip
         self.kind.change(_offered, self.kind, self.values, **AT_ONCE)
@@ -85,18 +85,18 @@ class AxisInput:
 
     def _first(self, kind: str) -> list[str]:
         """Values to begin with, as many as the axis can be sure of."""
-        named = FIRST.get(kind) or [value for _, value in _choices(kind) if value != OWN]
+        named = FIRST.get(kind) or [value for _, value in choices_of(kind) if value != OWN]
         if kind == "size":
             named = [value for value in named if int(value) <= self.settings.range("size")[1]]
         return named[: NUM_FIRST[self.name]]
 
 
 def _offered(kind: str) -> gr.Dropdown:
-    return gr.Dropdown(_choices(kind), visible=kind != NOTHING)
+    return gr.Dropdown(choices_of(kind), visible=kind != NOTHING)
 
 
-def _choices(kind: str) -> list[tuple[str, str]]:
-    """Words and values."""
+def choices_of(kind: str) -> list[tuple[str, str]]:
+    """Words and values that the page offers."""
     if kind in ("style", "photo"):
         files = examples.STYLES if kind == "style" else examples.PHOTOS
         return [*((word(kind, name), name) for name in files), ("the one at the left", OWN)]

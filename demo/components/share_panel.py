@@ -64,6 +64,8 @@ new MutationObserver(show).observe(element, {childList: true, subtree: true});
 show();
 """
 
+Share = Callable[..., tuple[str, str, str, str]]  # stores something; returns its kind, token, key and title
+
 
 class SharePanel:
     """The button, what the sharer agrees to, and the link; made inside a `gr.Blocks`."""
@@ -79,8 +81,8 @@ class SharePanel:
         """All that its methods change."""
         return [self.button, self.agree, self.link]
 
-    def shares(self, share: Callable[..., tuple[str, str, str, str]], inputs: list[Any], status: Any) -> None:
-        """Wire `share(*inputs, agreed, request)`, which stores something: its kind, token, key and title."""
+    def shares(self, share: Share, inputs: list[Any], status: Any, name: str) -> None:
+        """Wire `share(*inputs, agreed, request)` to the button; `name` is what scripts call it by."""
 
         def shared(request: gr.Request, *values: Any) -> dict[Any, Any]:
             try:
@@ -91,7 +93,7 @@ class SharePanel:
 
         self.button.click(None, None, None, js=PROMISE, **AT_ONCE)
         told = [self.link, status]
-        self.button.click(shared, [*inputs, self.agree], told, preprocess=False, **AT_ONCE)
+        self.button.click(shared, [*inputs, self.agree], told, preprocess=False, api_name=name, **AT_ONCE)
 
     def offer(self, has_own_pictures: bool) -> dict[Any, Any]:
         """There is something to share."""

@@ -78,7 +78,7 @@ class CompareTab(Tab):
         outputs += [self.table, self.curves, self.done]
         inputs = self.inputs.components.union(*(axis.components for axis in self.axes))
         self.button.runs(self.run, inputs, outputs, status=self.status)
-        self.share.shares(self._share, [self.done], self.status)
+        self.share.shares(self._share, [self.done], self.status, "share_comparison")
 
     def connect(self, url_state: UrlState) -> None:
         """What the comparison will take is said before the click."""
@@ -103,10 +103,9 @@ class CompareTab(Tab):
         options = {name: value for name, value in options.items() if "preset" not in axes or name not in FREE}
         if "style" in axes:
             options["style_weights"] = None  # of the one style that each has
-        layers = {
-            field: [each.replace(" ", ",") for each in axes[field]] for field in axes if field.endswith("_layers")
-        }
-        return make_variants(self.services.settings, options, make_grid({**axes, **layers}), job_of)
+        # Layers stand with spaces between them: in a link, commas are between the values.
+        lists = {field: [each.split() for each in axes[field]] for field in axes if field.endswith("_layers")}
+        return make_variants(self.services.settings, options, make_grid({**axes, **lists}), job_of)
 
     def _plan(self, values: dict[Any, Any]) -> str:
         """How many, and about how long by this server's last runs; or what is wrong."""
@@ -116,9 +115,7 @@ class CompareTab(Tab):
             return f"<p role='status'>{progress.failure_words(message_of(error))}</p>"
         seconds = [self.services.timings.estimate(variant.config) for variant in variants]
         known = [each for each in seconds if each is not None]
-        about = (
-            f", about {progress.duration(sum(known))} by this server's last runs" if len(known) == len(seconds) else ""
-        )
+        about = f", about {progress.duration(sum(known))} by this server's last runs" if known else ""
         return f"<p role='status'>{len(variants)} variants{about}.</p>"
 
     # ---- the job

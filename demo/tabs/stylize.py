@@ -74,7 +74,7 @@ class StylizeTab(Tab):
     def wire(self) -> None:
         """Every way to begin a job, and what is done with pictures."""
         self.view.wire(self.download)
-        self.share.shares(self._share, [self.download, self.shown], self.status)
+        self.share.shares(self._share, [self.download, self.shown], self.status, "share_result")
         inputs, shown = self.inputs.components, {self.shown}
         ways = [(self.run, inputs, None), (self.run_finer, shown, self.fine.click)]
         ways += [(self.run_larger, shown, self.large.click), (self.rejoin, {self.rejoined}, self.rejoined.change)]

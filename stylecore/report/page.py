@@ -23,7 +23,6 @@ from stylecore.report.curves import curves_html
 from stylecore.report.sheets import Picture, contact_sheet, in_rows, jpeg, picture_of, png
 from stylecore.report.tables import Table
 from stylecore.report.viewer import Grid, View, environment, viewer_html
-from stylecore.version import VERSION
 
 REPORT_FILES = ("comparison.png", "curves.png", "index.html")
 SWEEP_FILES = ("sweep.png", *REPORT_FILES)
@@ -33,12 +32,9 @@ FOOT = "style and content: relative distances by VGG-16 on the saved image, 0 is
 
 def write_report(comparison: Comparison) -> list[Path]:
     """Write comparison.png, curves.png and index.html into the comparison's folder, and return their paths."""
-    shown, title = [*inputs(comparison), *results(comparison)], heading(comparison)
-    contents = (
-        sheet_png(shown, title),
-        curves_png(comparison.records),
-        page(comparison, inputs(comparison), title).encode(),
-    )
+    title, made_from = heading(comparison), inputs(comparison)
+    sheet = sheet_png([*made_from, *results(comparison)], title)
+    contents = (sheet, curves_png(comparison.records), page(comparison, made_from, title).encode())
     return [write_file(comparison.folder / name, data) for name, data in zip(REPORT_FILES, contents, strict=True)]
 
 
@@ -169,7 +165,6 @@ def page(comparison: Comparison, shown: Sequence[Picture], title: tuple[str, str
         .render(
             title=title[0],
             line=title[1],
-            version=VERSION,
             viewer=Markup(viewer_html(views, pair, grid)),
             table=results_table(records),
             baseline=baseline(records).name if records else "",
