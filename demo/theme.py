@@ -144,11 +144,6 @@ CSS = (
 }
 #plan p { margin: 0 2px; color: var(--body-text-color-subdued); font-size: 0.9rem; }
 
-/* The sheet's pictures keep their shape, and stand on their captions. */
-.sheet { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: 10px; }
-.sheet figure { margin: 0; }
-.sheet img { width: 100%; margin: 0; border-radius: 8px; }
-.sheet figcaption { padding: 4px 2px; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 .table .scrolled { overflow-x: auto; max-width: 100%; }
 .table table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 .table th, .table td {
@@ -172,7 +167,6 @@ footer .divider:last-child { display: none; }
     #inputs { position: sticky; top: 12px; align-self: flex-start; }
 }
 @media (max-width: 640px) {
-    .sheet { grid-template-columns: 1fr 1fr; }
     .tab-container button { padding-inline: 9px; }
     #live { height: auto !important; min-height: 200px; }
     #live .image-container, #live .image-frame { width: 100%; }
