@@ -17,7 +17,7 @@ from .components.figures import address
 from .server.uploads import save_frame
 from .sharing import in_words, title_of
 
-WAITS = "waits"
+WAITS, STOPPED = "waits", "It was stopped before."
 PHOTO = "photo"
 
 
@@ -35,7 +35,7 @@ def finished(comparison: Comparison, pictures: Mapping[str, str], grid: Grid | N
     """All of it, two of them in one place; `trouble` is what ended it early."""
     names = [name for name in pictures if name != PHOTO]
     left = PHOTO if PHOTO in pictures else names[0]
-    views = _views(comparison, pictures, trouble or "It was stopped before.")
+    views = _views(comparison, pictures, trouble or STOPPED)
     if PHOTO in pictures:
         views.insert(0, View(PHOTO, address(pictures[PHOTO])))
     return viewer_html(views, (left, names[-1]), grid)
@@ -64,10 +64,8 @@ def page_of(comparison: Comparison, grid: Grid | None, *, with_own: bool, troubl
         with_own: whether pictures that are not our examples are in it.
         trouble: why variants are missing that have no sentence of their own.
     """
-    done = {record.name for record in comparison.records} | set(comparison.troubles)
-    missing = {variant.name: trouble for variant in comparison.variants if variant.name not in done}
-    comparison.troubles.update(missing)
-    return page(comparison, _inputs(comparison, with_own), (title(comparison), heading(comparison)[1]), grid)
+    words = (title(comparison), heading(comparison)[1])
+    return page(comparison, _inputs(comparison, with_own), words, grid, trouble or STOPPED)
 
 
 def title(comparison: Comparison) -> str:

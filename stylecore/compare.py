@@ -57,7 +57,7 @@ class Record:
     style_distance: float
     content_distance: float
     witness_distance: float
-    detail: float | None  # high-frequency energy over that of the same preset's `gram`; None without one
+    detail: float | None  # high-frequency energy over that of the same preset's `gram`, at its size; None without one
     curve: list[list[float]]  # [seconds, style distance] of some steps, log-spaced
     num_steps: int  # evaluations made
     diverged: bool  # then the image is the last good one
@@ -175,7 +175,7 @@ class Comparison:
         self.device = find_device(variants[0].config.device)
         self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
-        self._yardsticks: dict[tuple[Source, ...], dict[tuple[int, int], Yardstick]] = {}
+        self._yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], Yardstick] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
@@ -265,14 +265,15 @@ class Comparison:
 
     def _yardstick(self, job: Job) -> Yardstick:
         """At the size of the job's result, on its device; variants of one size and the same pictures share it."""
-        of_these = self._yardsticks.setdefault(job.sources, {})
-        if job.size not in of_these:
-            of_these[job.size] = job_yardstick(job, self.device)
-        return of_these[job.size]
+        key = (job.sources, job.size)
+        if key not in self._yardsticks:
+            self._yardsticks[key] = job_yardstick(job, self.device)
+        return self._yardsticks[key]
 
     def _detail(self, record: Record) -> float | None:
+        like = ("gram", record.preset, record.config["size"], record.inputs)
         for other in self._finished.values():
-            if (other.loss, other.preset, other.inputs) == ("gram", record.preset, record.inputs):
+            if (other.loss, other.preset, other.config["size"], other.inputs) == like:
                 return round(self._energies[record.name] / max(self._energies[other.name], 1e-12), 4)
         return None
 

@@ -27,6 +27,8 @@ from stylecore import make_config
 from stylecore.errors import OptionError
 from stylecore.images import load_image, read_settings, save_image
 from stylecore.job import Source
+from stylecore.report.page import data_uri
+from stylecore.report.viewer import View, viewer_html
 
 FILES = {"result.png": b"png"}
 RECORD = SharedRecord("r", "A title", "Some words")
@@ -400,3 +402,37 @@ def test_whether_votes_are_wanted_is_said_by_the_environment(monkeypatch: pytest
     monkeypatch.setenv("STYLECORE_VOTES", "perhaps")
     with pytest.raises(OptionError, match="STYLECORE_VOTES must be 1 or 0, not 'perhaps'"):
         Settings.read()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_visitor_votes_on_two_without_names(
+    serve_demo: Callable[..., SimpleNamespace], browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STYLECORE_VOTES", "1")
+    served = serve_demo()
+    views = [View(name, card_uri(level), (8, 8)) for level, name in enumerate(COMPARISON.variants)]
+    page_text = f"<html><head><title>x</title></head><body>{viewer_html(views)}</body></html>"
+    link = share(served, COMPARISON, comparison_html=page_text.encode())
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(link)
+    box = page.locator("#votes")
+    box.wait_for()
+    for name in COMPARISON.variants:
+        assert name not in box.inner_text()
+    for _ in range(3):
+        with page.expect_response("**/votes?*"):
+            box.get_by_role("button").first.click()
+    page.get_by_text("Thank you.").wait_for()
+    page.wait_for_function("document.querySelector('#votes .two').hidden")
+    context.close()
+    lines = httpx.get(f"{link}/votes.csv").text.splitlines()
+    assert lines[0] == "better,worse,votes"
+    assert [line.rsplit(",")[-1] for line in lines[1:]] == ["1"] * 3, "each pair once"
+
+
+def card_uri(level: int) -> str:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (80 * level,) * 3).save(file, "PNG")
+    return data_uri(file.getvalue(), "png")

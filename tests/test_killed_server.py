@@ -134,7 +134,8 @@ def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if it had been written long ago: the clock goes on, for the time of a file's change cannot be set."""
     now = time.time()
     monkeypatch.setattr("demo.server.cleanup.time", SimpleNamespace(time=lambda: now + OLD_S, sleep=time.sleep))
-    os.utime(path, (now - OLD_S,) * 2)
+    for each in (path, path.parent):
+        os.utime(each, (now - OLD_S,) * 2)
     return path
 
 

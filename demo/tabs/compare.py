@@ -165,11 +165,10 @@ class CompareTab(Tab):
             return status if not failed else {self.status: progress.failure(failed)}
         has_own = comparing.has_own_pictures(comparison)
         sheet = comparing.finished(comparison, pictures, grid, trouble)
-        missing = trouble or "It was stopped before."
         pages = {
             with_own: str(
                 comparing.save_page(
-                    comparing.page_of(comparison, grid, with_own=with_own, trouble=missing), new_file("comparison.html")
+                    comparing.page_of(comparison, grid, with_own=with_own, trouble=trouble), new_file("comparison.html")
                 )
             )
             for with_own in {True, not has_own}
