@@ -302,6 +302,7 @@ def test_variants_are_looked_at_in_one_place(open_page: Callable[..., Any], tmp_
 
 def framed(page: Any, address: str) -> None:
     """A comparison in another page: what it is for, and as plain pictures where scripts are forbidden."""
+    page = page.context.new_page()  # the comparison's own would let nothing in
     frame = page.frame_locator("iframe")
     for forbids in (False, True):
         page.set_content(f"<iframe {'sandbox' * forbids} src='{address}' width='600' height='400'></iframe>")
@@ -310,6 +311,7 @@ def framed(page: Any, address: str) -> None:
             frame.locator(".stage").wait_for()
         assert frame.locator(".stage").is_visible() is not forbids
         assert frame.locator("img[data-picture]").count() == 6
+    page.close()
 
 
 def test_compare_opens_on_detail_and_says_what_is_wrong_before_the_click(open_page: Callable[..., Any]) -> None:

@@ -38,7 +38,10 @@ HEADERS = {
 INSIDE = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 INSIDE += "connect-src 'self'; base-uri 'none'; form-action 'none'; "
 INVITATIONS = {RESULT: "Try it with your photo.", COMPARISON: "Look closer, and say which you like."}
-FRAMED_BY = {RESULT: "frame-ancestors 'self' https://huggingface.co", COMPARISON: "frame-ancestors *"}
+FRAMED_BY = {
+    RESULT: "frame-ancestors 'self' https://huggingface.co",
+    COMPARISON: "",
+}  # a comparison: any page, even a file
 LOG_IN = "This server asks for a login: log in first, then open the link again."
 
 
