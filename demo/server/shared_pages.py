@@ -36,12 +36,10 @@ HEADERS = {
     "X-Robots-Tag": "noindex",  # nobody finds it who was not sent the link
 }
 INSIDE = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-INSIDE += "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+INSIDE += "connect-src 'self'; base-uri 'none'; form-action 'none'"
 INVITATIONS = {RESULT: "Try it with your photo.", COMPARISON: "Look closer, and say which you like."}
-FRAMED_BY = {
-    RESULT: "frame-ancestors 'self' https://huggingface.co",
-    COMPARISON: "",
-}  # a comparison: any page, even a file
+# A comparison may be framed by any page, even by one that is a file.
+FRAMED_BY = {RESULT: "; frame-ancestors 'self' https://huggingface.co", COMPARISON: ""}
 LOG_IN = "This server asks for a login: log in first, then open the link again."
 
 
