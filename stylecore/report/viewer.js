@@ -73,7 +73,8 @@ const startViewer = (root) => {
     const { naturalWidth: width, naturalHeight: height } = sides.right;
     if (!width) return;
     stage.style.aspectRatio = `${(mode === "beside" ? 2 : 1) * width} / ${height}`;
-    viewer.style.maxWidth = `min(46rem, ${(80 * width) / height}vh)`;
+    // All of it fits into the window, or into a frame, with the buttons.
+    viewer.style.maxWidth = `min(46rem, calc((100vh - 9.5rem) * ${width / height}))`;
   };
 
   for (const [side, number] of Object.entries({ left: viewer.dataset.left, right: viewer.dataset.right })) {
