@@ -426,7 +426,7 @@ def test_a_visitor_votes_on_two_without_names(
         with page.expect_response("**/votes?*"):
             box.get_by_role("button").first.click()
     page.get_by_text("Thank you.").wait_for()
-    page.wait_for_function("document.querySelector('#votes .two').hidden")
+    box.locator(".two").wait_for(state="hidden")
     context.close()
     lines = httpx.get(f"{link}/votes.csv").text.splitlines()
     assert lines[0] == "better,worse,votes"
