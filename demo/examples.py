@@ -10,6 +10,7 @@ from typing import Any
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from stylecore.errors import unknown
 from stylecore.images import load_image
 from stylecore.job import Source
 from stylecore.sample_images import STYLES as STYLE_NAMES
@@ -41,6 +42,14 @@ def served(name: str) -> str:
     return save_file_to_cache((PHOTOS | STYLES)[name], get_upload_folder())
 
 
+def served_as(kind: str, name: str) -> str:
+    """The same of an example of one kind, photo or style. Raises an OptionError that suggests the nearest."""
+    files = PHOTOS if kind == "photo" else STYLES
+    if name not in files:
+        raise unknown(kind, name, files)
+    return served(name)
+
+
 def tiles(files: Mapping[str, Path]) -> list[Tile]:
     """Examples to click on."""
     return [Tile(name, WORDS[name], data_uri(path)) for name, path in files.items()]
@@ -52,6 +61,11 @@ def name_of(picture: dict[str, Any] | None) -> str | None:
         return None
     path = Path(picture["path"])
     return path.stem if path.stem in PHOTOS | STYLES and str(path) == served(path.stem) else None
+
+
+def is_one(picture: Any) -> bool:
+    """Whether a control's value, as the browser sends it or as a path, is an example."""
+    return name_of({"path": picture} if isinstance(picture, str) else picture) is not None
 
 
 def find(source: Source) -> str | None:

@@ -16,7 +16,6 @@ MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and i
 
 READY = "Ready. Press Stylize, and change anything later."
 STALE = "This picture was made with other settings. Press Stylize to paint with those you see."
-SHARED = "Somebody shared this result with you. Press Stylize to make your own."
 WAITING = "Waiting for its turn…"
 NOT_BEGUN = "Stopped before its turn came."
 REJOINED = "Here you are again: the job goes on."
@@ -64,6 +63,11 @@ def waiting(num_before: int, seconds: float | None) -> str:
 def failure(words: str) -> str:
     """The sentence that says why there is nothing new, so that it is seen."""
     return message(in_labels(words), kind="failed")
+
+
+def failure_words(words: str) -> str:
+    """The same as plain HTML, where nothing has run."""
+    return html.escape(in_labels(words))
 
 
 def duration(seconds: float) -> str:
