@@ -140,6 +140,8 @@ CSS = (
 .sheet figure { margin: 0; }
 .sheet img { width: 100%; margin: 0; border-radius: 8px; }
 .sheet figcaption { padding: 4px 2px; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+#painted img { height: 90px; width: auto; margin: 0 0 4px; border-radius: 8px; }
+#painted p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 .table .scrolled { overflow-x: auto; max-width: 100%; }
 .table table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 .table th, .table td {

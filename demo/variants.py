@@ -15,7 +15,11 @@ from stylecore.losses import option_names
 from .server.settings import Settings
 
 NUM_VARIANTS = (2, 8)
-NAMED = {"style_weight": "weight {}", "strength": "strength {}"}  # numbers that do not say what they are
+NAMED = {
+    "style_weight": "weight {}",
+    "strength": "strength {}",
+    "style_scale": "strokes {}",
+}  # numbers that do not say what they are
 MAX_NAME = 60  # letters: a variant's file is named by it
 # What a variant may name. No encoder, device or stage: they are the server's own.
 FIELDS = (
@@ -36,6 +40,7 @@ FIELDS = (
     "strength",
     "tv_weight",
     "keep_colors",
+    "style_scale",
     "init",
     "seed",
     "optimizer",

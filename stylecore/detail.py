@@ -98,7 +98,7 @@ def _examples(style: ImageTensor, mask: Mask | None, encoder: Encoder, longer_si
     band = fine - resize_image(coarse, height, width)
     rows, columns = (number * cell for number in features.shape[2:])
     band = F.pad(band, (margin, margin + columns - width, margin, margin + rows - height))
-    return Examples(features, band, _places(mask, tuple(features.shape[2:])).to(features.device))
+    return Examples(features, band, _places(mask, (features.shape[2], features.shape[3])).to(features.device))
 
 
 def _places(mask: Mask | None, size: tuple[int, int]) -> Int[Tensor, " P"]:

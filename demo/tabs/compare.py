@@ -36,6 +36,7 @@ AXES: dict[str, list[str]] = {
     "components": COMPONENTS,
     "preset": list(PRESETS),
     "strength": ["20", "40", "60", "80", "100"],
+    "style_scale": ["0.5", "1", "2"],
 }
 FIRST_CHOICE = {NOTHING: [], "loss": ["gram", "pca", "bn"]}
 HEADERS = ["variant", "seconds", "speed-up", "style distance", "content distance"]
