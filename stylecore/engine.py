@@ -321,8 +321,7 @@ class _Run:
                 job.config,
                 stage.num_left,
                 is_detailed=is_detailed,
-                max_pairs=memory.num_pairs,
-                history_dtype=memory.history_dtype,
+                memory=memory,
             )
             evaluated = optimize(objective, variable, new_optimizer, stage.num_left)
             for made, (losses, variable) in enumerate(evaluated, 1):

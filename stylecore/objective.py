@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylecore.allocator import return_freed_memory
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError
@@ -229,6 +230,14 @@ class TiledObjective(Objective):
         self.tile_px = tile_px
 
     def evaluate(self, variable: Tensor) -> Evaluation:
+        # A tile and the optimiser's step take as much memory as each other, in blocks of other sizes: kept side by side
+        # they would need it twice.
+        return_freed_memory()
+        evaluation = self._evaluate(variable)
+        return_freed_memory()
+        return evaluation
+
+    def _evaluate(self, variable: Tensor) -> Evaluation:
         image = variable.detach() / LEVELS
         tiles = plan_tiles(image_size(image), self.tile_px, self.encoder, self.layers)
         changed = self._refresh_tiled(image, tiles)

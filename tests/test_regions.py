@@ -87,6 +87,7 @@ def test_only_a_regions_box_is_looked_at(tiny_encoder: Encoder, make_image: Make
     torch.testing.assert_close(term.loss.summarize(seen, weights).gram, whole.gram)
 
 
+@pytest.mark.slow
 def test_each_side_comes_nearer_to_its_own_style(vgg16: Encoder, astronaut: Tensor, flow_strokes: Tensor) -> None:
     from stylecore.sample_images import load_style
 
