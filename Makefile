@@ -12,7 +12,7 @@ EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-page test-size test-slow test-extras lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-neighbours gpu soak load clean
+	bench-export bench-bundle bench-neighbours bench-large bench-regions gpu soak load clean
 
 install: $(INSTALLED)
 
@@ -106,6 +106,12 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
+
+bench-large: install  # 4096 px in 8 GiB and a sheet of 256 to 2048 px, for docs/: hours; bench-regions: minutes
+	$(BIN)/python -m benchmarks.large
+
+bench-regions: install
+	$(BIN)/python -m benchmarks.regions
 
 gpu: install  # all that a GPU has to prove: tests, parity, bench, memory; for docs/: ten minutes on a large card
 	$(BIN)/python -m benchmarks.gpu $(ARGS)

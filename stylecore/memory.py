@@ -19,6 +19,7 @@ from stylecore.losses import find_loss
 from stylecore.scratch import free_disk_mib
 from stylecore.tiles import margin_px
 
+FIRST_USE_MIB = 128.0  # what libraries set up with the first evaluation, and keep
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
 # with everything kept for the backward pass, and with only the blocks' results kept.
 BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
@@ -141,7 +142,7 @@ def _tiled_mib(
     kept = KEPT_IMAGES * image + targets * encoder.dtype.itemsize + history + style
     converted = num_pairs * CONVERTED_LENGTH * torch.float32.itemsize
     by_turns = max(tile + pixels * IMAGES_OF_TILES * image, converted + pixels * IMAGES_OF_STEP * image)
-    return (pixels * kept + by_turns) / 2**20
+    return FIRST_USE_MIB + (pixels * kept + by_turns) / 2**20
 
 
 def estimate_memory_mib(
