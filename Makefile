@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-page test-slow test-extras lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-neighbours gpu soak load clean
+.PHONY: install lock audit demo test test-browser test-page test-size test-slow test-extras lint format study examples screenshots space bench \
+	bench-export bench-bundle bench-neighbours bench-large bench-regions gpu soak load clean
 
 install: $(INSTALLED)
 
@@ -49,6 +49,10 @@ test-browser: install  # the tests that drive the page in Chromium
 
 test-page: install  # the page's longer proofs in Chromium
 	$(BIN)/python -m pytest -m "browser and slow"
+
+test-size: install  # the longer proofs of pictures of any size: every loss in tiles, masks, peak memory
+	$(BIN)/python -m pytest -m slow tests/test_tiles.py tests/test_regions.py tests/test_masks.py tests/test_memory.py \
+		tests/test_large.py
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
@@ -102,6 +106,12 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
+
+bench-large: install  # 4096 px in 8 GiB and a sheet of 256 to 2048 px, for docs/: hours; bench-regions: minutes
+	$(BIN)/python -m benchmarks.large
+
+bench-regions: install
+	$(BIN)/python -m benchmarks.regions
 
 gpu: install  # all that a GPU has to prove: tests, parity, bench, memory; for docs/: ten minutes on a large card
 	$(BIN)/python -m benchmarks.gpu $(ARGS)

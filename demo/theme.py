@@ -142,6 +142,8 @@ CSS = (
     --ink: var(--body-text-color); --grey: var(--body-text-color-subdued); --rule: var(--border-color-primary);
     --card: var(--background-fill-primary); --accent: var(--color-accent);
 }
+#painted img { height: 90px; width: auto; margin: 0 0 4px; border-radius: 8px; }
+#painted p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 #plan p { margin: 0 2px; color: var(--body-text-color-subdued); font-size: 0.9rem; }
 
 .table .scrolled { overflow-x: auto; max-width: 100%; }

@@ -16,7 +16,7 @@ from .job import Job
 from .measured_run import MeasuredRun
 from .metrics import Distances, Yardstick, content_distance, style_distance
 from .presets import PRESETS, make_config
-from .regions import Region
+from .regions import MaskImage, Region
 
 __version__: str
 
@@ -28,6 +28,7 @@ __all__ = [
     "ImageError",
     "ImageNote",
     "Job",
+    "MaskImage",
     "MeasuredRun",
     "NotEnoughMemoryError",
     "OptionError",

@@ -24,6 +24,7 @@ from stylecore.images import ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses.basis import Components, fit_basis, project
 from stylecore.losses.statistics import Features, all_moments
 from stylecore.metrics import LEAST_SIDE_PX
+from stylecore.regions import Mask, resized_mask
 from stylecore.tiles import encode, tile_px_of
 
 LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
@@ -43,6 +44,7 @@ class Examples:
 
     features: Features  # (1, N, h, w) of the style at the coarse resolution
     band: Float[Tensor, "1 3 H W"]  # what the enlargement lacks, `cell` px for each position and a margin around
+    places: Int[Tensor, " P"]  # the positions that may be taken
 
 
 @torch.no_grad()
@@ -53,6 +55,7 @@ def add_detail(
     encoder: Encoder,
     size: tuple[int, int],
     style_side: int | None = None,
+    masks: Sequence[Mask | None] = (),
 ) -> ImageTensor:
     """`image` enlarged, with the styles' own detail above the resolution that it has.
 
@@ -64,6 +67,7 @@ def add_detail(
         size: (H, W) in px of the result, with the image's aspect. Where it is no whole multiple of the image's, the
             image is enlarged to the next one and resampled.
         style_side: longer side of the styles in px beside a result of `size`; None: the result's.
+        masks: of the styles' sizes: only places that are at least half white are taken; none: all.
 
     Returns:
         (1, 3, H, W) in [0, 1] on the encoder's device; only resampled where `size` is not larger.
@@ -75,17 +79,17 @@ def add_detail(
     multiple = (image.shape[2] * factor, image.shape[3] * factor)
     is_whole = all(abs(side - wanted) <= factor for side, wanted in zip(multiple, size, strict=True))
     enlarged = resize_image(image, *(size if is_whole else multiple))
-    chosen = [(style, share) for style, share in zip(styles, shares, strict=True) if share]
+    chosen = [each for each in zip(styles, masks or [None] * len(styles), shares, strict=True) if each[2]]
     longer = max(image_size(enlarged))
     side = longer if style_side is None else round(longer * style_side / max(size))
-    examples = [_examples(style.to(encoder.device), encoder, side, factor) for style, _ in chosen]
-    painted = _painted(_features(encoder, image), examples, [share for _, share in chosen], factor * STRIDE)
+    examples = [_examples(style.to(encoder.device), mask, encoder, side, factor) for style, mask, _ in chosen]
+    painted = _painted(_features(encoder, image), examples, [share for *_, share in chosen], factor * STRIDE)
     height, width = image_size(enlarged)
     painted = F.pad(painted, (0, max(0, width - painted.shape[3]), 0, max(0, height - painted.shape[2])))
     return resize_image((enlarged + painted[:, :, :height, :width]).clamp(0, 1), *size)
 
 
-def _examples(style: ImageTensor, encoder: Encoder, longer_side: int, factor: int) -> Examples:
+def _examples(style: ImageTensor, mask: Mask | None, encoder: Encoder, longer_side: int, factor: int) -> Examples:
     fine = fit_image(style, longer_side, LEAST_SIDE_PX)
     height, width = image_size(fine)
     coarse = resize_image(fine, math.ceil(height / factor), math.ceil(width / factor))
@@ -93,7 +97,16 @@ def _examples(style: ImageTensor, encoder: Encoder, longer_side: int, factor: in
     cell, margin = factor * STRIDE, factor * STRIDE * (SIDE // 2)
     band = fine - resize_image(coarse, height, width)
     rows, columns = (number * cell for number in features.shape[2:])
-    return Examples(features, F.pad(band, (margin, margin + columns - width, margin, margin + rows - height)))
+    band = F.pad(band, (margin, margin + columns - width, margin, margin + rows - height))
+    return Examples(features, band, _places(mask, (features.shape[2], features.shape[3])).to(features.device))
+
+
+def _places(mask: Mask | None, size: tuple[int, int]) -> Int[Tensor, " P"]:
+    """Indices of the positions that a mask lets through, of (height, width) of them."""
+    if mask is None:
+        return torch.arange(size[0] * size[1])
+    shares = resized_mask(mask, size).flatten()
+    return (shares >= min(0.5, float(shares.amax()))).nonzero()[:, 0].cpu()
 
 
 def _features(encoder: Encoder, image: ImageTensor) -> Features:
@@ -111,7 +124,7 @@ def _painted(
     """The detail of the nearest places, `cell` px for each position of `features`, neighbours blended."""
     moments = [all_moments(each.features) for each in examples]
     basis = fit_basis(moments, shares, Components(count=min(NUM_COMPONENTS, features.shape[1]))).components
-    places = [_spread(each.features, share) for each, share in zip(examples, shares, strict=True)]
+    places = [_spread(each.places, share) for each, share in zip(examples, shares, strict=True)]
     patches = [_patches(each.features, basis)[:, place] for each, place in zip(examples, places, strict=True)]
     candidates = F.normalize(torch.cat(patches, 1), dim=0)
     pieces = torch.cat([_pieces(each, place, cell) for each, place in zip(examples, places, strict=True)])
@@ -145,11 +158,10 @@ def _folded(
     return painted[:, :, (rows[0] - start) * cell : (rows[1] - start) * cell]
 
 
-def _spread(features: Features, share: float) -> Tensor:
-    """Indices of at most the share of `MAX_CANDIDATES` positions, evenly spread."""
-    number = features.shape[2] * features.shape[3]
-    kept = min(number, max(1, round(share * MAX_CANDIDATES)))
-    return torch.linspace(0, number - 1, kept, dtype=torch.float64).round().long().to(features.device)
+def _spread(places: Int[Tensor, " P"], share: float) -> Int[Tensor, " Q"]:
+    """At most the share of `MAX_CANDIDATES` of them, evenly spread."""
+    kept = min(len(places), max(1, round(share * MAX_CANDIDATES)))
+    return places[torch.linspace(0, len(places) - 1, kept, dtype=torch.float64).round().long().to(places.device)]
 
 
 def _patches(features: Features, basis: Float[Tensor, "N K"]) -> Float[Tensor, "D M"]:

@@ -37,7 +37,7 @@ from stylecore.metrics import Distances, Yardstick
 from stylecore.objective import Fitted, Losses, make_objective
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import DEFAULT_PRESET, make_config
-from stylecore.regions import blended
+from stylecore.regions import StyledRegion, blended
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages, resume_plan
 from stylecore.start import JobImages, StageImages, initial_image, job_images, stage_images
 
@@ -245,7 +245,8 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:
     """What measures a job's results."""
-    return Yardstick(job.content, job.styles, job.size, job.config.style_weights, device, job.all_regions)
+    weights = job.config.style_weights
+    return Yardstick(job.content, job.styles, job.size, weights, device, job.all_regions, job.style_masks)
 
 
 def _resolve(config: StylizeConfig | None, options: dict[str, Any], encoder: Encoder | None) -> StylizeConfig:
@@ -301,7 +302,14 @@ class _Run:
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         given, memory = self.given if is_last else {}, self.stages[number].memory
         objective = make_objective(
-            encoder, images.content, images.styles, job.config, given, memory.tile_px, images.regions
+            encoder,
+            images.content,
+            images.styles,
+            job.config,
+            given,
+            memory.tile_px,
+            images.regions,
+            images.content_mask,
         )
         goal = _Goal(job, stage, device) if is_last else None
         variable = _with_photo(self._enlarged(number, encoder, image.to(device), images), images) * LEVELS
@@ -313,8 +321,7 @@ class _Run:
                 job.config,
                 stage.num_left,
                 is_detailed=is_detailed,
-                max_pairs=memory.num_pairs,
-                history_dtype=memory.history_dtype,
+                memory=memory,
             )
             evaluated = optimize(objective, variable, new_optimizer, stage.num_left)
             for made, (losses, variable) in enumerate(evaluated, 1):
@@ -347,7 +354,12 @@ class _Run:
         if not images.regions:
             styles = self.images.styles
             return add_detail(image, styles, self.job.config.style_shares(len(styles)), encoder, size, side)
-        return blended(images.regions, lambda part: add_detail(image, part.styles, part.shares, encoder, size, side))
+
+        def paint(part: StyledRegion) -> ImageTensor:
+            styles, masks = [style.image for style in part.styles], [style.mask for style in part.styles]
+            return add_detail(image, styles, part.shares, encoder, size, side, masks)
+
+        return blended(images.regions, paint)
 
     def _is_spent(self, number: int, made: int, began: float, device: torch.device) -> bool:
         if self.job.config.time_budget:

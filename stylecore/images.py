@@ -176,14 +176,14 @@ def fit_size(size: tuple[int, int], longer_side: int, least_side: int = 0) -> tu
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def check_aspect(size: tuple[int, int], wanted: tuple[int, int], what: str) -> None:
+def check_aspect(size: tuple[int, int], wanted: tuple[int, int], what: str, whose: str = "the result's") -> None:
     """Raise an ImageError if a picture of `size`, (height, width) in px, would be stretched by being brought to
-    `wanted`. `what` begins the sentence."""
+    `wanted`. `what` begins the sentence, and `whose` is the aspect that is wanted."""
     height, width = size
     fitted = fit_size(size, max(wanted))
     if any(abs(a - b) > max(1, ASPECT_TOLERANCE * b) for a, b in zip(fitted, wanted, strict=True)):
         raise ImageError(
-            f"{what} of {width}x{height} px has another aspect than the result of {wanted[1]}x{wanted[0]} px: crop it."
+            f"{what} of {width}x{height} px has another aspect than {whose} {wanted[1]}x{wanted[0]} px: crop it."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from stylecore.images import (
     to_uint8,
 )
 from stylecore.metrics import check_sizes, check_weights
-from stylecore.regions import Mask, Region, resized_mask, styled_regions
+from stylecore.regions import Mask, MaskImage, Region, is_all_kept, resized_mask
 from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
@@ -88,6 +88,8 @@ class Job:
     names: tuple[object, ...] = ()  # what content, then styles were loaded from
     regions: tuple[Region, ...] = ()  # parts of the photo with styles of their own; the rest has the job's
     alpha: Mask | None = None  # of a cut-out photo, of its size: what is not opaque is not painted, and comes back so
+    style_masks: tuple[MaskImage | None, ...] = ()  # what counts of each style; none: all of all
+    content_mask: MaskImage | None = None  # how much of the content weight there is where
     files: dict[str, str] = field(default_factory=dict)  # of weights and bases, as the settings name them
 
     def __post_init__(self) -> None:
@@ -98,10 +100,24 @@ class Job:
             raise OptionError("At least one style image is needed.")
         check_weights(self.config.style_weights, len(self.styles))
         check_sizes(image_size(self.content), [image_size(style) for style in self.all_styles], self.config.size)
+        self._check_masks()
         for region in self.regions:
             region.check(image_size(self.content))
-        if not styled_regions(self.all_regions, self.size, self.styles, ()):
+        if is_all_kept(self.all_regions, self.size):
             raise OptionError("The regions keep all of the photo: leave some of it to be painted.")
+
+    def _check_masks(self) -> None:
+        """Those of styles and content."""
+        if self.style_masks and len(self.style_masks) != len(self.styles):
+            raise OptionError(
+                f"{len(self.style_masks)} style masks were given for {len(self.styles)} style images: give one for "
+                "each, in their order, and - for those that count as a whole."
+            )
+        for mask, style in zip(self.style_masks, self.styles, strict=False):
+            if mask is not None:
+                mask.check(image_size(style), "the style's")
+        if self.content_mask is not None:
+            self.content_mask.check(image_size(self.content), "the photo's")
 
     @classmethod
     def load(
@@ -126,16 +142,19 @@ class Job:
         """The regions, and the holes of a cut-out, where the photo stays."""
         if self.alpha is None:
             return self.regions
-        return (*self.regions, Region((1 - self.alpha).expand(-1, 3, -1, -1), weight=0.0))
+        holes = MaskImage((1 - self.alpha).expand(-1, 3, -1, -1))
+        return (*self.regions, Region(holes, weight=0.0))
 
     def result_alpha(self) -> Mask | None:
         """Of the result, at its size."""
         return None if self.alpha is None else resized_mask(self.alpha, self.size)
 
     @property
-    def region_names(self) -> list[object]:
-        """What the regions' masks and styles were loaded from."""
-        return [name for region in self.regions for name in region.names]
+    def all_names(self) -> list[object]:
+        """What all of its pictures were loaded from."""
+        masks = [mask for mask in (*self.style_masks, self.content_mask) if mask is not None]
+        of_regions = (name for region in self.regions for name in region.names)
+        return [*self.names, *of_regions, *(mask.name for mask in masks)]
 
     @property
     def all_styles(self) -> list[ImageTensor]:
@@ -162,15 +181,61 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """What travels inside the PNG, JSON-ready: enough to run the job again where its pictures are."""
-        regions = {"regions": [_region_settings(region) for region in self.regions]} if self.regions else {}
-        return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **regions, **self.files}
+        masks: dict[str, Any] = {}
+        if self.regions:
+            masks["regions"] = [_region_settings(region) for region in self.regions]
+        if any(self.style_masks):
+            masks["style_masks"] = [_mask_settings(mask) for mask in self.style_masks]
+        if self.content_mask is not None:
+            masks["content_mask"] = _mask_settings(self.content_mask)
+        return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **masks, **self.files}
 
 
 def _region_settings(region: Region) -> dict[str, Any]:
-    """JSON-ready: mask and style by name and checksum."""
-    mask, style = region.names
-    of_style = None if region.style is None else vars(Source.of(region.style, style))
-    return {"mask": vars(Source.of(region.mask, mask)), "style": of_style, "weight": region.weight}
+    """JSON-ready: its pictures by name and checksum."""
+    return {
+        "mask": _mask_settings(region.mask),
+        "style": None if region.style is None else vars(Source.of(region.style, region.style_name)),
+        "weight": region.weight,
+        "style_mask": _mask_settings(region.style_mask),
+    }
+
+
+def _mask_settings(mask: MaskImage | None) -> dict[str, str] | None:
+    return None if mask is None else vars(Source.of(mask.image, mask.name))
+
+
+@dataclass(frozen=True)
+class SavedRegion:
+    """What a PNG says of a region."""
+
+    mask: Source
+    style: Source | None
+    weight: float
+    style_mask: Source | None = None
+
+    @classmethod
+    def read(cls, saved: Mapping[str, Any]) -> SavedRegion:
+        """Raises a KeyError, TypeError or ValueError for what is none."""
+        style, style_mask = (_source(saved.get(key)) for key in ("style", "style_mask"))
+        return cls(Source(**saved["mask"]), style, float(saved["weight"]), style_mask)
+
+    def find(self, folder: Path) -> Region:
+        """With its pictures. Raises an ImageError for one that is gone or has changed."""
+        style, style_mask = (_found(source, folder) for source in (self.style, self.style_mask))
+        return Region.load(self.mask.find(folder), style, self.weight, style_mask)
+
+
+def _source(saved: Mapping[str, Any] | None) -> Source | None:
+    return None if saved is None else Source(**saved)
+
+
+def _found(source: Source | None, folder: Path) -> Path | None:
+    return None if source is None else source.find(folder)
+
+
+def _found_mask(source: Source | None, folder: Path) -> MaskImage | None:
+    return None if source is None else MaskImage.load(source.find(folder))
 
 
 @dataclass(frozen=True)
@@ -181,7 +246,9 @@ class SavedSettings:
     config: dict[str, Any]
     sources: tuple[Source, ...]
     files: dict[str, str]
-    regions: tuple[tuple[Source, Source | None, float], ...] = ()  # mask, style, weight
+    regions: tuple[SavedRegion, ...] = ()
+    style_masks: tuple[Source | None, ...] = ()
+    content_mask: Source | None = None
     num_made: int = 0  # evaluations, of a run that was stopped
 
     @classmethod
@@ -191,33 +258,29 @@ class SavedSettings:
         try:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
             config = dict(saved.pop("config", {}))
-            regions = tuple(map(_saved_region, saved.pop("regions", [])))
+            regions = tuple(map(SavedRegion.read, saved.pop("regions", [])))
+            style_masks = tuple(map(_source, saved.pop("style_masks", [])))
+            content_mask = _source(saved.pop("content_mask", None))
             num_made = int(saved.pop(NUM_MADE_KEY, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
                 f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
             ) from error
         saved.pop("version", None)
-        return cls(path, config, sources, saved, regions, num_made)
+        return cls(path, config, sources, saved, regions, style_masks, content_mask, num_made)
 
     def find_pictures(self) -> list[Path]:
         """The files of content and styles. Raises an ImageError for one that is gone or has changed."""
         return [source.find(self.path.parent) for source in self.sources]
 
-    def find_regions(self) -> list[Region]:
-        """The regions, their pictures loaded. Raises what `find_pictures` raises."""
+    def find_masks(self) -> dict[str, Any]:
+        """Regions, style masks and content mask, as `Job` takes them. Raises what `find_pictures` raises."""
         folder = self.path.parent
-        return [
-            Region.load(mask.find(folder), None if style is None else style.find(folder), weight)
-            for mask, style, weight in self.regions
-        ]
-
-
-def _saved_region(saved: dict[str, Any]) -> tuple[Source, Source | None, float]:
-    mask, style = (None if saved[key] is None else Source(**saved[key]) for key in ("mask", "style"))
-    if mask is None:
-        raise ValueError("a region has a mask")
-    return mask, style, float(saved["weight"])
+        return {
+            "regions": tuple(region.find(folder) for region in self.regions),
+            "style_masks": tuple(_found_mask(mask, folder) for mask in self.style_masks),
+            "content_mask": _found_mask(self.content_mask, folder),
+        }
 
 
 def portable(path: str) -> str:

@@ -16,18 +16,23 @@ from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.errors import NotEnoughMemoryError
 from stylecore.images import fit_size
 from stylecore.losses import find_loss
+from stylecore.scratch import free_disk_mib
 from stylecore.tiles import margin_px
 
+FIRST_USE_MIB = 128.0  # what libraries set up with the first evaluation, and keep
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
 # with everything kept for the backward pass, and with only the blocks' results kept.
 BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
 RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
 STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
 RECOMPUTE_FROM_PX = 1200 * 1200
+CONVERTED_LENGTH = 1 << 20  # values of a rounded pair that are made float32 at a time
 COMFORTABLE = 0.8  # of the free memory: estimates waver, and other programs want some
-TILES = {768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them
-# What is as large as the image in float32: variable, gradient, photo, the last good one, what an L-BFGS step makes.
-WHOLE_IMAGES = 16
+TILES = {768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them in memory
+PAIRS_ON_DISK = 40
+# What is as large as the image in float32: photo, start, variable, the last good one, those that are shown, the last
+# gradients; then what is made beside a tile, and by a step of L-BFGS, of which one is there at a time.
+KEPT_IMAGES, IMAGES_OF_TILES, IMAGES_OF_STEP = 11, 3, 13
 # torch.OutOfMemoryError is the GPU's alone: the CPU's allocator and oneDNN raise plain RuntimeErrors.
 MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could not create a memory")
 
@@ -48,13 +53,18 @@ class MemoryPlan:
     tile_px: int = 0  # side of the tiles that images are encoded in; 0: in one piece
     num_pairs: int = 0  # that L-BFGS remembers at most
     history_dtype: torch.dtype = torch.float32  # of these pairs
+    history_on_disk: bool = False
+
+    def disk_mib(self, size: tuple[int, int]) -> float:
+        """What the history takes of the disk at (height, width) px."""
+        return math.prod(size) * _history_bytes(self.num_pairs) / 2**20 if self.history_on_disk else 0.0
 
 
 def plan_memory(
     size: tuple[int, int], style_sizes: Sequence[tuple[int, int]], config: StylizeConfig, encoder: Encoder
 ) -> MemoryPlan:
-    """In one piece where that leaves some of the free memory, else in tiles, with the pairs of L-BFGS in bfloat16; in
-    smaller tiles with fewer pairs, the less memory there is.
+    """In one piece where that leaves some of the free memory, else in tiles, with the pairs of L-BFGS in bfloat16; with
+    the pairs on the disk, where it has room for them, or in smaller tiles with fewer pairs, the less memory there is.
 
     Args:
         size: (height, width) of the stage in px.
@@ -80,14 +90,28 @@ def _fitting_plan(
     """The first that leaves some of the memory, or the last there is."""
     pairs = _num_pairs(config)
     whole = MemoryPlan(estimate_memory_mib(size, style_sizes, config, encoder), num_pairs=pairs)
-    tiled = find_loss(config.loss).adds_up(config)
-    plans = [whole, *(_tiled_plan(size, config, encoder, side) for side in TILES if tiled)]
-    return next((plan for plan in plans if plan.mib <= COMFORTABLE * available), plans[-1])
+    tiled = _tiled_plans(size, config, encoder) if find_loss(config.loss).adds_up(config) else []
+    fitting = (plan for plan in (whole, *tiled) if plan.mib <= COMFORTABLE * available)
+    return next(fitting, min((whole, *tiled), key=lambda plan: plan.mib))
 
 
-def _tiled_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int) -> MemoryPlan:
-    pairs = min(_num_pairs(config), TILES[tile_px])
-    return MemoryPlan(_tiled_mib(size, config, encoder, tile_px, pairs), tile_px, pairs, torch.bfloat16)
+def _tiled_plans(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> list[MemoryPlan]:
+    """From the fastest to what takes the least memory."""
+    in_memory = [_tiled_plan(size, config, encoder, side) for side in TILES]
+    if encoder.device.type != "cpu" or config.optimizer == "adam":
+        return in_memory
+    on_disk = [_tiled_plan(size, config, encoder, side, on_disk=True) for side in TILES]
+    free = free_disk_mib()
+    on_disk = [plan for plan in on_disk if plan.disk_mib(size) <= free]
+    return [in_memory[0], *on_disk[:2], in_memory[1], *on_disk[2:], in_memory[2]]
+
+
+def _tiled_plan(
+    size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int, *, on_disk: bool = False
+) -> MemoryPlan:
+    pairs = min(_num_pairs(config), PAIRS_ON_DISK if on_disk else TILES[tile_px])
+    mib = _tiled_mib(size, config, encoder, tile_px, pairs, on_disk)
+    return MemoryPlan(mib, tile_px, pairs, torch.bfloat16, on_disk)
 
 
 def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> MemoryPlan:
@@ -99,16 +123,26 @@ def _num_pairs(config: StylizeConfig) -> int:
     return min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
 
 
-def _tiled_mib(size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int, num_pairs: int) -> float:
-    """Peak memory in tiles: one tile's evaluation, and what there is of the whole image."""
+def _history_bytes(num_pairs: int) -> int:
+    """A pixel, of pairs in bfloat16."""
+    return 2 * 3 * num_pairs * torch.bfloat16.itemsize
+
+
+def _tiled_mib(
+    size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int, num_pairs: int, on_disk: bool
+) -> float:
+    """Peak memory in tiles: what there is of the whole image, and beside it one tile's evaluation or one step."""
     layers = (*config.content_layers, *config.style_layers)
     side = tile_px + 2 * margin_px(encoder, layers)
     tile = min(side, size[0]) * min(side, size[1]) * BYTES_PER_PIXEL[encoder.dtype]
     targets = sum(Layer.parse(layer).num_channels / Layer.parse(layer).stride ** 2 for layer in config.content_layers)
-    history = 2 * 3 * num_pairs * torch.bfloat16.itemsize
-    style = 3 * torch.float32.itemsize * config.style_side(max(size)) ** 2 / max(size) ** 2
-    a_pixel = WHOLE_IMAGES * 3 * torch.float32.itemsize + targets * encoder.dtype.itemsize + history + style
-    return (tile + math.prod(size) * a_pixel) / 2**20
+    history = 0 if on_disk else _history_bytes(num_pairs)
+    image, pixels = 3 * torch.float32.itemsize, math.prod(size)
+    style = image * config.style_side(max(size)) ** 2 / max(size) ** 2
+    kept = KEPT_IMAGES * image + targets * encoder.dtype.itemsize + history + style
+    converted = num_pairs * CONVERTED_LENGTH * torch.float32.itemsize
+    by_turns = max(tile + pixels * IMAGES_OF_TILES * image, converted + pixels * IMAGES_OF_STEP * image)
+    return FIRST_USE_MIB + (pixels * kept + by_turns) / 2**20
 
 
 def estimate_memory_mib(

@@ -21,7 +21,6 @@ from stylecore.errors import ImageError, OptionError
 from stylecore.images import (
     ImageSource,
     ImageTensor,
-    fit_image,
     fit_size,
     image_size,
     load_image,
@@ -32,7 +31,7 @@ from stylecore.images import (
 )
 from stylecore.isolation import isolated
 from stylecore.losses.statistics import Moments, second_moments
-from stylecore.regions import Region, StyledRegion, styled_regions
+from stylecore.regions import MaskedStyle, MaskImage, Region, StyledRegion, styled_regions
 from stylecore.tiles import Tile, joined, plan_tiles, tile_px_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
@@ -97,6 +96,7 @@ class Yardstick:
         style_weights: of the mean over several styles, any positive scale; None: all alike.
         device: where to measure.
         regions: of the photo; the style distance is then the mean of the regions' by area, each of its own statistics.
+        style_masks: what counts of each style; none: all of all.
 
     Raises:
         ImageError: a picture is none.
@@ -112,6 +112,7 @@ class Yardstick:
         style_weights: Sequence[float] | None = None,
         device: torch.device | None = None,
         regions: Sequence[Region] = (),
+        style_masks: Sequence[MaskImage | None] = (),
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
@@ -120,12 +121,11 @@ class Yardstick:
         check_weights(style_weights, len(pictures))
         weights = style_weights or (1.0,) * len(pictures)
         shares = [weight / sum(weights) for weight in weights]
-        whole = StyledRegion(None, pictures, shares, 1.0)
-        self.parts = styled_regions(regions, size, pictures, shares)
+        masks = style_masks or [None] * len(pictures)
+        own = [MaskedStyle.fitted(*pair, max(size)) for pair in zip(pictures, masks, strict=True)]
+        self.parts = styled_regions(regions, size, own, shares, max(size))
         self.content = self._encode(resize_image(photo, *size), ())[1]
-        self.targets = [
-            [self._encode(fit_image(style, max(size)), [whole])[0][0] for style in part.styles] for part in self.parts
-        ]
+        self.targets = [[self._grams(style) for style in part.styles] for part in self.parts]
 
     @isolated()
     def measure(self, image: ImageSource) -> Distances:
@@ -139,6 +139,10 @@ class Yardstick:
             content=_relative(content, self.content),
             witness=self._gram_distance(grams, WITNESS_LAYERS),
         )
+
+    def _grams(self, style: MaskedStyle) -> dict[str, Tensor]:
+        """Of what counts of a style."""
+        return self._encode(style.image, [StyledRegion(style.mask, [], [])])[0][0]
 
     def _encode(self, image: ImageTensor, parts: Sequence[StyledRegion]) -> tuple[list[dict[str, Tensor]], Tensor]:
         """Grams of each part by layer, and the features of the content's layer; of a large image tile by tile."""
@@ -169,9 +173,8 @@ class Yardstick:
 def _moments(features: Mapping[str, Tensor], part: StyledRegion, tile: Tile) -> dict[str, Moments]:
     found = {}
     for layer in (*STYLE_LAYERS, *WITNESS_LAYERS):
-        stride = Layer.parse(layer).stride
-        mask = part.mask_at(stride)
-        weights = None if mask is None else tile.inner.at(stride).of(mask).to(features[layer])
+        mask = part.mask_at(Layer.parse(layer).stride)
+        weights = None if mask is None else tile.at(layer).of(mask).to(features[layer])
         found[layer] = second_moments(features[layer], weights)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylecore.allocator import return_freed_memory
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError
@@ -24,10 +25,10 @@ from stylecore.losses import (
     summary_gradient,
     total_variation,
 )
-from stylecore.losses.statistics import Features, PositionWeights, Summary
+from stylecore.losses.statistics import Features, LayerFeatures, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
-from stylecore.regions import StyledRegion
-from stylecore.tiles import Box, Tile, TiledFeatures, encode, layer_features, plan_tiles
+from stylecore.regions import Mask, MaskedStyle, StyledRegion, pooled
+from stylecore.tiles import Box, Tile, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
 
@@ -74,8 +75,8 @@ class StyleTerm:
     weight: float
     unit: Tensor | float = 1.0  # what the distance is divided by
     region: PositionWeights | None = None  # a soft mask over the layer's positions; None: all of them
-
     box: Box | None = None  # of positions, outside of which the region has none
+    number: int = 0  # of the job's region, from 1; 0: of what they leave
 
     @property
     def key(self) -> SummaryKey:
@@ -87,7 +88,7 @@ class StyleTerm:
         if self.region is None:
             return features, None
         if tile is not None:
-            return features, tile.inner.at(Layer.parse(self.layer).stride).of(self.region)
+            return features, tile.at(self.layer).of(self.region)
         return (features, self.region) if self.box is None else (self.box.of(features), self.box.of(self.region))
 
 
@@ -100,17 +101,19 @@ class ContentTerm:
     weight: float
     unit: Tensor | float = 1.0
     is_half_sum: bool = False  # half the sum of the squares, as papers print it, instead of their mean
+    weights: PositionWeights | None = None  # of the squares by position, in [0, 1]; None: 1 everywhere
 
     def distance(self, features: Features) -> Scalar:
         """Of features (1, N, H, W) of the target's size."""
-        mean = content_loss(features, self.target)
+        mean = content_loss(features, self.target, self.weights)
         return 0.5 * features.numel() * mean if self.is_half_sum else mean
 
-    def part(self, features: Features, target: Features) -> Scalar:
-        """What some of the positions, and those of the target there, add to the distance."""
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        squares = (features.to(dtype) - target.to(dtype)).square().sum()
-        return squares * (0.5 if self.is_half_sum else 1 / self.target.numel())
+    def part(self, features: Features, tile: Tile) -> Scalar:
+        """What a tile's features add to the distance."""
+        box = tile.at(self.layer)
+        weights = None if self.weights is None else box.of(self.weights)
+        sum_of_squares = features.numel() * content_loss(features, box.of(self.target), weights)
+        return sum_of_squares * (0.5 if self.is_half_sum else 1 / self.target.numel())
 
 
 class Objective:
@@ -204,8 +207,12 @@ class Objective:
         return [term for term in losses.values() if term.loss.refreshes_always or (term.loss.refreshes and due)]
 
     def fitted(self) -> dict[str, dict[str, Tensor]]:
-        """Bases and weights in use, which `given` of another job takes."""
-        return {term.layer: found for term in self.style_terms if (found := term.loss.fitted())}
+        """Bases and weights in use, which `given` of another job takes. A region's names end with its number."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for term in self.style_terms:
+            for name, tensor in term.loss.fitted().items():
+                found.setdefault(term.layer, {})[_of_region(name, term.number)] = tensor
+        return found
 
 
 class TiledObjective(Objective):
@@ -223,6 +230,14 @@ class TiledObjective(Objective):
         self.tile_px = tile_px
 
     def evaluate(self, variable: Tensor) -> Evaluation:
+        # A tile and the optimiser's step take as much memory as each other, in blocks of other sizes: kept side by side
+        # they would need it twice.
+        return_freed_memory()
+        evaluation = self._evaluate(variable)
+        return_freed_memory()
+        return evaluation
+
+    def _evaluate(self, variable: Tensor) -> Evaluation:
         image = variable.detach() / LEVELS
         tiles = plan_tiles(image_size(image), self.tile_px, self.encoder, self.layers)
         changed = self._refresh_tiled(image, tiles)
@@ -278,8 +293,7 @@ class TiledObjective(Objective):
 
     def _content_parts(self, features: Mapping[str, Features], tile: Tile) -> Iterable[Scalar]:
         for term in self.content_terms:
-            target = tile.inner.at(Layer.parse(term.layer).stride).of(term.target)
-            yield self.config.content_weight * term.weight / term.unit * term.part(features[term.layer], target)
+            yield self.config.content_weight * term.weight / term.unit * term.part(features[term.layer], tile)
 
     def _pulled(
         self, features: Mapping[str, Features], tile: Tile, pulls: Mapping[SummaryKey, Mapping[str, Tensor]]
@@ -308,6 +322,7 @@ def make_objective(
     given: Fitted | None = None,
     tile_px: int = 0,
     regions: Sequence[StyledRegion] = (),
+    content_mask: Mask | None = None,
 ) -> Objective:
     """The objective of a config: one loss on every style layer, and the photo's features.
 
@@ -316,9 +331,10 @@ def make_objective(
         content: (1, 3, H, W) in [0, 1], of the size that will be optimised.
         styles: (1, 3, H_i, W_i) in [0, 1]; their own sizes.
         config: layers, weights, the style loss's name and options.
-        given: bases and weights fitted earlier, to be used as they are.
+        given: bases and weights fitted earlier, to be used as they are; a region without its own is fitted anew.
         tile_px: side of the tiles that images are encoded in; 0: in one piece.
         regions: what is painted, instead of the styles on all of the image; a region's terms count by its area.
+        content_mask: of the content's size: how much of the content weight there is where.
 
     Raises:
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
@@ -332,25 +348,40 @@ def make_objective(
         )
     fitted_layers = config.style_layers if loss.needs_content(config) else ()
     of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)
-    parts = regions or [StyledRegion(None, styles, config.style_shares(len(styles)), 1.0)]
+    parts = regions or [StyledRegion(None, [*map(MaskedStyle, styles)], config.style_shares(len(styles)))]
     style_terms: list[StyleTerm] = []
     for part in parts:
-        of_styles = [layer_features(encoder, style, config.style_layers, tile_px) for style in part.styles]
+        of_styles = [
+            layer_features(encoder, style.image, config.style_layers, tile_px, style.mask) for style in part.styles
+        ]
         for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
             features = [of_style[layer] for of_style in of_styles]
-            layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), (given or {}).get(layer, {}))
+            fitted = _given_to(part.number, (given or {}).get(layer, {}))
+            layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), fitted)
             terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
             region = part.mask_at(Layer.parse(layer).stride)
             box = None if region is None else _box_of(region)
-            style_terms += [replace(term, region=region, box=box) for term in terms]
+            style_terms += [replace(term, region=region, box=box, number=part.number) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
-        _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers
+        _content_term(layer, of_content[layer], content_weights[layer], config, content_mask)
+        for layer in content_layers
     ]
     if tile_px:
         return TiledObjective(encoder, content_terms, style_terms, config, tile_px=tile_px)
     recompute = needs_recomputing(*image_size(content))
     return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+
+
+def _of_region(name: str, number: int) -> str:
+    """What is fitted for a region has its number behind the name."""
+    return f"{name}.{number}" if number else name
+
+
+def _given_to(number: int, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What was fitted for a region, under the names that losses have."""
+    names = {_of_region(name.partition(".")[0], number): name.partition(".")[0] for name in given}
+    return {name: given[named] for named, name in names.items() if named in given}
 
 
 def _box_of(region: PositionWeights) -> Box:
@@ -361,7 +392,7 @@ def _box_of(region: PositionWeights) -> Box:
 
 def _photo_features(
     encoder: Encoder, content: ImageTensor, content_layers: Sequence[str], fitted_layers: Sequence[str], tile_px: int
-) -> tuple[Mapping[str, Features], Mapping[str, Features | TiledFeatures]]:
+) -> tuple[Mapping[str, Features], Mapping[str, LayerFeatures]]:
     """The content terms' targets, and what losses are fitted to; of an image in one piece, from one pass."""
     if tile_px:
         targets = encode(encoder, content, content_layers, tile_px) if content_layers else {}
@@ -377,10 +408,8 @@ def _style_terms(loss: StyleLoss, styles: LayerStyles, weight: float, config: St
     return [StyleTerm(styles.layer, loss, target, weight * target.share, unit) for target in loss.targets]
 
 
-def _content_term(layer: str, target: Features, weight: float, config: StylizeConfig) -> ContentTerm:
-    is_half_sum = config.content_reduction == "half_sum"
-    term = ContentTerm(layer, target, weight, is_half_sum=is_half_sum)
-    if config.terms == "absolute":
-        return term
-    unit = term.distance(torch.zeros_like(target)).clamp_min(SMALLEST)
-    return ContentTerm(layer, target, weight, unit, is_half_sum)
+def _content_term(layer: str, target: Features, weight: float, config: StylizeConfig, mask: Mask | None) -> ContentTerm:
+    term = ContentTerm(layer, target, weight, is_half_sum=config.content_reduction == "half_sum")
+    if config.terms == "relative":
+        term = replace(term, unit=term.distance(torch.zeros_like(target)).clamp_min(SMALLEST))
+    return replace(term, weights=pooled(mask, Layer.parse(layer).stride))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from stylecore.config import MAX_STEPS, StylizeConfig
 from stylecore.images import LEVELS
+from stylecore.memory import CONVERTED_LENGTH, MemoryPlan
+from stylecore.scratch import Scratch
 
-CONVERTED_LENGTH = 1 << 20  # values of rounded pairs that are made float32 at a time
 SMALLEST_COSINE = 1e-8  # between a step and the change of gradient along it, for their curvature to be believed
 DECAY_AFTER_DETAIL = 0.5  # of the preconditioner with frequency; 0, 0.25, 0.75 and 1 are no better on fitting pairs
 SMALLEST = 1e-30  # mean of a gradient that a step is divided by: it is 0 where content and style are one picture
@@ -55,11 +56,16 @@ class LBFGS(Optimizer):
     MAX_STEP = 16.0  # levels on average; undisturbed runs stay under half of it
 
     def __init__(
-        self, learning_rate: float = 1.0, history_size: int = 100, history_dtype: torch.dtype | None = None
+        self,
+        learning_rate: float = 1.0,
+        history_size: int = 100,
+        history_dtype: torch.dtype | None = None,
+        history_on_disk: bool = False,
     ) -> None:
         self.learning_rate = learning_rate
         self.history_size = history_size
         self.history_dtype = history_dtype  # None: the variable's
+        self.history_on_disk = history_on_disk
         self.history: History | None = None  # made by the first step, which knows the image's size
 
     def fix_shapes(self) -> None:
@@ -69,7 +75,7 @@ class LBFGS(Optimizer):
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
         x, g = variable.detach(), gradient.contiguous()
         if self.history is None:
-            self.history = RingHistory(self.history_size, x, g, self.history_dtype)
+            self.history = RingHistory(self.history_size, x, g, self.history_dtype, on_disk=self.history_on_disk)
         else:
             s, y = self.history.advance(x, g)
             self.history.remember(s, y, self._precondition(y))
@@ -143,16 +149,24 @@ class RingHistory(History):
         x, g: the first variable and its gradient.
         dtype: of the pairs; None: the variable's. In bfloat16 they take half the memory, and the H that they make is
             that of the rounded pairs: products are float32 or better.
+        on_disk: the pairs, in another dtype than the variable's, so that a block at a time is in memory.
+
+    Raises:
+        OutputError: the disk has no room for them.
     """
 
-    def __init__(self, size: int, x: Tensor, g: Tensor, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, size: int, x: Tensor, g: Tensor, dtype: torch.dtype | None = None, *, on_disk: bool = False
+    ) -> None:
         self.x, self.g = x.clone(), g.clone()
         is_rounded = dtype not in (None, x.dtype)
         length = min(CONVERTED_LENGTH if is_rounded else block_length(x.device), x.numel()) or x.numel()
         blocks = math.ceil(x.numel() / length)
         self.padding = blocks * length - x.numel()
-        self.s = x.new_zeros(blocks, size, length, dtype=dtype or x.dtype)
-        self.py = torch.zeros_like(self.s)
+        shape, dtype = (blocks, size, length), dtype or x.dtype
+        self.scratch = [Scratch(shape, dtype) for _ in range(2)] if on_disk else []
+        made = [each.tensor for each in self.scratch] or [x.new_zeros(shape, dtype=dtype) for _ in range(2)]
+        self.s, self.py = made
         self.sy = _exact_zeros(x.device, size, size)  # row j, column i: s_i . y_j
         self.ypy = torch.zeros_like(self.sy)  # y_i . P y_j
         self.usable = self.sy.new_zeros(size)  # 1 for a pair of positive curvature
@@ -180,8 +194,9 @@ class RingHistory(History):
         self.usable.index_copy_(0, self.newest, usable[None].to(self.usable))
         self.s.index_copy_(1, self.newest, self._blocks(s)[:, None].to(self.s))
         self.py.index_copy_(1, self.newest, self._blocks(py)[:, None].to(self.py))
-        self.sy.index_copy_(0, self.newest, _products(self.s, vector)[None].to(self.sy))
-        products = _products(self.py, vector).to(self.ypy)
+        self._leave()
+        self.sy.index_copy_(0, self.newest, self._products(self.s, vector)[None].to(self.sy))
+        products = self._products(self.py, vector).to(self.ypy)
         self.ypy.index_copy_(0, self.newest, products[None])
         self.ypy.index_copy_(1, self.newest, products[:, None])
 
@@ -193,7 +208,7 @@ class RingHistory(History):
         s, py, vector = self.s[:, :used], self.py[:, :used], self._blocks(v)
         order = (self.newest + 1 + torch.arange(used, device=v.device)) % used  # from the oldest to the newest
         mask = self.usable[order]
-        of_s, of_py = (_products(rows, vector).to(mask)[order] * mask for rows in (s, py))
+        of_s, of_py = (self._products(rows, vector).to(mask)[order] * mask for rows in (s, py))
         lower = (self.sy[order][:, order] * mask[:, None] * mask).tril()
         curvatures = lower.diagonal()
         lower = lower + (1 - mask).diag()
@@ -203,7 +218,7 @@ class RingHistory(History):
         outer = torch.linalg.solve_triangular(lower, middle, upper=False)
         weights = torch.cat([outer, -c * inner], 1)
         weights = torch.empty_like(weights).index_copy_(0, order, weights).to(v.dtype)
-        found = _combination(s, weights[:, 0]) + _combination(py, weights[:, 1])
+        found = self._combination(s, weights[:, 0]) + self._combination(py, weights[:, 1])
         return found.flatten()[: v.numel()].view_as(v).addcmul(pv, c.to(pv))
 
     def _blocks(self, vector: Tensor) -> Tensor:
@@ -211,24 +226,34 @@ class RingHistory(History):
         flat = vector.flatten()
         return (F.pad(flat, (0, self.padding)) if self.padding else flat).view(len(self.s), -1)
 
+    def _products(self, rows: Float[Tensor, "blocks pairs length"], vector: Float[Tensor, "blocks length"]) -> Tensor:
+        """Of each pair's row with the vector, (pairs,)."""
+        if rows.dtype != vector.dtype:
+            return torch.stack([block @ v for block, v in zip(self._converted(rows, vector), vector, strict=True)]).sum(
+                0
+            )
+        return rows[0] @ vector[0] if len(rows) == 1 else (rows @ vector[:, :, None])[:, :, 0].sum(0)
+
+    def _combination(self, rows: Float[Tensor, "blocks pairs length"], weights: Float[Tensor, " pairs"]) -> Tensor:
+        """The sum of the rows by weights, (blocks, length)."""
+        if rows.dtype != weights.dtype:
+            return torch.stack([weights @ block for block in self._converted(rows, weights)])
+        return (weights @ rows[0])[None] if len(rows) == 1 else (rows.mT @ weights[:, None])[:, :, 0]
+
+    def _converted(self, rows: Float[Tensor, "blocks pairs length"], like: Tensor) -> Iterator[Tensor]:
+        """Each block in another dtype; of pairs on the disk, only that."""
+        for block in rows:
+            yield block.to(like)
+            self._leave()
+
+    def _leave(self) -> None:
+        for each in self.scratch:
+            each.leave()
+
 
 def block_length(device: torch.device) -> int:
     """Values of a vector that are multiplied as one block: a GPU is slow at few long rows; 0: all of them."""
     return 0 if device.type == "cpu" else 4096
-
-
-def _products(rows: Float[Tensor, "blocks pairs length"], vector: Float[Tensor, "blocks length"]) -> Tensor:
-    """Of each pair's row with the vector, (pairs,)."""
-    if rows.dtype != vector.dtype:
-        return torch.stack([block.to(v) @ v for block, v in zip(rows, vector, strict=True)]).sum(0)
-    return rows[0] @ vector[0] if len(rows) == 1 else (rows @ vector[:, :, None])[:, :, 0].sum(0)
-
-
-def _combination(rows: Float[Tensor, "blocks pairs length"], weights: Float[Tensor, " pairs"]) -> Tensor:
-    """The sum of the rows by weights, (blocks, length)."""
-    if rows.dtype != weights.dtype:
-        return torch.stack([weights @ block.to(weights) for block in rows])
-    return (weights @ rows[0])[None] if len(rows) == 1 else (rows.mT @ weights[:, None])[:, :, 0]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -254,8 +279,9 @@ class ProjectedLBFGS(LBFGS):
         history_size: int = 100,
         decay: float = 1.0,
         history_dtype: torch.dtype | None = None,
+        history_on_disk: bool = False,
     ) -> None:
-        super().__init__(learning_rate, history_size, history_dtype)
+        super().__init__(learning_rate, history_size, history_dtype, history_on_disk)
         self.decay = decay  # d of 1 / frequency^d
 
     def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:
@@ -322,20 +348,21 @@ def make_optimizer(
     num_steps: int,
     *,
     is_detailed: bool = False,
-    max_pairs: int | None = None,
-    history_dtype: torch.dtype | None = None,
+    memory: MemoryPlan | None = None,
 ) -> Optimizer:
     """A fresh optimiser of the config's kind.
 
     Args:
         num_steps: that it will make at most: it needs no more memory.
         is_detailed: for a start that was painted coarsely and given detail.
-        max_pairs, history_dtype: what there is memory for, as `RingHistory` has them.
+        memory: how L-BFGS remembers; None: as the config says.
     """
     if config.optimizer == "adam":
         return Adam(config.learning_rate)
-    history_size = max(1, min(config.history_size, num_steps - 1, max_pairs or MAX_STEPS))
+    max_pairs = memory.num_pairs if memory else MAX_STEPS
+    history_size = max(1, min(config.history_size, num_steps - 1, max_pairs))
+    history = (memory.history_dtype, memory.history_on_disk) if memory else (None, False)
     if config.optimizer == "projected":
         decay = DECAY_AFTER_DETAIL if is_detailed else 1.0
-        return ProjectedLBFGS(config.learning_rate, history_size, decay, history_dtype)
-    return LBFGS(config.learning_rate, history_size, history_dtype)
+        return ProjectedLBFGS(config.learning_rate, history_size, decay, *history)
+    return LBFGS(config.learning_rate, history_size, *history)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.images import ImageTensor, image_size
-from stylecore.losses.statistics import Features
+from stylecore.losses.statistics import Features, PositionWeights, WeightedFeatures
+from stylecore.regions import Mask, pooled
 
 WHOLE_UP_TO_PX, TILE_PX = 1600 * 1600, 768
 
@@ -50,6 +51,10 @@ class Tile:
 
     outer: Box
     inner: Box
+
+    def at(self, layer: str) -> Box:
+        """Its part of the image's positions at a layer."""
+        return self.inner.at(Layer.parse(layer).stride)
 
     def features(self, encoder: Encoder, piece: ImageTensor, layers: Iterable[str]) -> dict[str, Features]:
         """Of `piece`, which `outer` takes from the image: at each layer those that `inner` takes from the image's."""
@@ -134,6 +139,22 @@ def tile_px_of(image: ImageTensor) -> int:
 
 
 @dataclass(frozen=True)
+class MaskedFeatures:
+    """A layer's features of an image in one piece, of which a mask says how much of each position counts."""
+
+    features: Features
+    weights: PositionWeights
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        return self.features.dtype
+
+    def __iter__(self) -> Iterator[WeightedFeatures]:
+        yield self.features, self.weights
+
+
+@dataclass(frozen=True)
 class TiledFeatures:
     """A layer's features of an image that is too large for them: each iteration computes them anew, tile by tile."""
 
@@ -141,22 +162,31 @@ class TiledFeatures:
     image: ImageTensor
     layer: str
     tile_px: int
+    weights: PositionWeights | None = None  # of all of the image's positions
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the features."""
         return self.encoder.dtype
 
-    def __iter__(self) -> Iterator[Features]:
+    def __iter__(self) -> Iterator[WeightedFeatures]:
         for tile in plan_tiles(image_size(self.image), self.tile_px, self.encoder, [self.layer]):
             with torch.no_grad():
-                yield tile.features(self.encoder, tile.outer.of(self.image), [self.layer])[self.layer]
+                found = tile.features(self.encoder, tile.outer.of(self.image), [self.layer])[self.layer]
+            yield found, None if self.weights is None else tile.at(self.layer).of(self.weights)
 
 
 def layer_features(
-    encoder: Encoder, image: ImageTensor, layers: Sequence[str], tile_px: int
-) -> Mapping[str, Features | TiledFeatures]:
-    """By layer: features, or of an image larger than a tile what computes them when it is iterated."""
-    if not tile_px or max(image_size(image)) <= tile_px:
-        return encoder(image, layers)
-    return {layer: TiledFeatures(encoder, image, layer, tile_px) for layer in layers}
+    encoder: Encoder, image: ImageTensor, layers: Sequence[str], tile_px: int, mask: Mask | None = None
+) -> Mapping[str, Features | MaskedFeatures | TiledFeatures]:
+    """By layer: features, with the weights of their positions where there is a mask of the image; or of an image larger
+    than a tile what computes them when it is iterated."""
+    weights = {layer: pooled(mask, Layer.parse(layer).stride) for layer in layers}
+    if tile_px and max(image_size(image)) > tile_px:
+        return {layer: TiledFeatures(encoder, image, layer, tile_px, weights[layer]) for layer in layers}
+    found = encoder(image, layers)
+    return {layer: _masked(features, weights[layer]) for layer, features in found.items()}
+
+
+def _masked(features: Features, weights: PositionWeights | None) -> Features | MaskedFeatures:
+    return features if weights is None else MaskedFeatures(features, weights)

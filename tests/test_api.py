@@ -19,6 +19,7 @@ ORDER = (
     "allocator",
     "program",
     "files",
+    "scratch",
     "fields",
     "isolation",
     "pixels",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylecore import NotEnoughMemoryError, OptionError, Yardstick, make_config, stylize, stylize_steps
+from stylecore import NotEnoughMemoryError, OptionError, OutputError, Yardstick, make_config, stylize, stylize_steps
 from stylecore.cli import main
 from stylecore.config import MAX_SIZE_PX
 from stylecore.detail import add_detail
@@ -18,6 +18,7 @@ from stylecore.engine import plan_job
 from stylecore.images import load_image, save_image
 from stylecore.job import Job
 from stylecore.optimizers import LBFGS, ProjectedLBFGS, RingHistory
+from stylecore.scratch import Scratch
 
 MakeImage = Callable[..., Tensor]
 LITTLE_MIB = 900.0  # 512 px do not fit into it in one piece
@@ -28,6 +29,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stylecore.memory.available_memory_mib", lambda _: LITTLE_MIB)
 
 
+@pytest.mark.slow
 def test_a_run_in_tiles_paints_the_same_picture(
     tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +135,7 @@ def test_a_plan_is_said_before_a_large_job_starts(
     said = capsys.readouterr().err.replace("\n", " ")
     assert re.search(
         r"Plan: 1 evaluations at 640x480 px in \d+ tiles \(margins add \d+%\); about 0\.\d GiB with up to 1 pairs of "
-        r"L-BFGS, about \d+ min\.",
+        r"L-BFGS, which take 0\.\d GiB of the disk, about \d+ min\.",
         said,
     )
     assert main([*typed, "--size", "64"]) == 0
@@ -155,6 +157,57 @@ def test_the_size_may_be_the_photos_own(
     assert load_image(out).shape == (1, 3, 70, 100)
     assert main(["stylize", photo, style, "-o", str(out), "--size", "huge", "--steps", "1"]) == 2
     assert "--size takes a whole number of pixels, or original, not 'huge'" in capsys.readouterr().err
+
+
+def test_a_history_on_the_disk_is_the_one_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, and its files have no names that anything could leave behind."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("stylecore.optimizers.CONVERTED_LENGTH", 1000)
+    scales = torch.logspace(-1, 0, 3 * 24 * 24).view(1, 3, 24, 24)
+
+    def run(on_disk: bool) -> Tensor:
+        optimizer = ProjectedLBFGS(history_size=4, history_dtype=torch.bfloat16, history_on_disk=on_disk)
+        x = torch.full((1, 3, 24, 24), 100.0)
+        for _ in range(8):
+            x = optimizer.step(x, scales * (x - 128))
+            assert list(tmp_path.iterdir()) == []
+        return x
+
+    assert torch.equal(run(True), run(False))
+
+
+def test_what_is_left_of_the_memory_comes_back_as_it_was() -> None:
+    scratch = Scratch((3, 5), torch.bfloat16)
+    assert float(scratch.tensor.abs().max()) == 0
+    scratch.tensor.fill_(2.0)
+    scratch.leave()
+    assert float(scratch.tensor.min()) == 2.0
+
+
+def test_a_disk_without_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(OutputError, match=r"could not be written to .*: free some of that disk, name another"):
+        Scratch((1 << 20,), torch.bfloat16)
+
+
+def test_the_history_goes_to_the_disk_before_it_is_cut_short(
+    tiny_encoder: Encoder, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4096 px in 8 GiB, with all pairs, where the disk has room; else with fewer pairs and small tiles."""
+    monkeypatch.setattr("stylecore.memory.available_memory_mib", lambda _: 8 * 1024)
+    job = Job(make_image(64, 64), (make_image(),), make_config("preview", size=4096, encoder="vgg16"))
+    (*_, last) = plan_job(job, tiny_encoder)
+    assert (last.memory.tile_px, last.memory.history_on_disk) == (768, True)
+    assert last.memory.mib < 8 * 1024
+    assert last.memory.disk_mib(last.planned.size) == pytest.approx(4096**2 * 12 * last.memory.num_pairs / 2**20)
+    monkeypatch.setattr("stylecore.memory.free_disk_mib", lambda: 0.0)
+    (*_, last) = plan_job(job, tiny_encoder)
+    assert not last.memory.history_on_disk
+    assert last.memory.num_pairs <= 10
 
 
 def test_a_projected_history_may_be_rounded_too() -> None:

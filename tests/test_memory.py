@@ -75,3 +75,15 @@ def test_the_estimate_grows_with_pixels_pairs_and_width_of_the_numbers(tiny_enco
     assert estimate(512, 512, optimizer="adam") < estimate(512, 512, history_size=10)
     assert estimate(512, 512, num_styles=10) > estimate(512, 512)
     assert estimate(40, 512) > 0.3 * estimate(512, 512, optimizer="adam"), "a square style of a narrow photo"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's count of peak memory from /proc")
+@pytest.mark.parametrize("run", ["gatys 1024 256 4 memory", "preview 1024 256 4 disk"])
+def test_a_run_in_tiles_takes_no_more_than_was_estimated(run: str) -> None:
+    """Nor is the estimate far above: what fits would be refused."""
+    command = [sys.executable, "tests/peak_memory.py", *run.split()]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=280).stdout
+    estimated, seen = map(int, output.split())
+    print(f"{run}: estimated {estimated} MiB, seen {seen} MiB")
+    assert estimated / 3 < seen < 1.05 * estimated  # relu1_1 alone takes a part of what a tile is estimated at

@@ -9,7 +9,7 @@ from paths import ROOT
 from stylecore_export import report
 from stylecore_export.record import read_record
 
-from benchmarks import bundle, security_figures
+from benchmarks import bundle, regions, security_figures
 from stylecore.bench import bench_markdown, read_bench
 from stylecore.cli.bench import FIGURE
 from tools import build_reduced_encoders
@@ -27,6 +27,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "benchmarks/reduced_encoders.md": lambda: of_json(
         build_reduced_encoders.to_markdown, "benchmarks/reduced_encoders.json"
     ),
+    "benchmarks/regions.md": lambda: of_json(regions.view, "benchmarks/regions.json"),
     f"{EXPORT}/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "bench.json")),
     f"{EXPORT}/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "bench.json")).csv(),
     f"{EXPORT}/full/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "full/bench.json")),

@@ -18,7 +18,7 @@ from stylecore.encoders import Encoder
 from stylecore.engine import job_steps, run_to_end
 from stylecore.images import LEVELS, load_image, read_settings, save_image
 from stylecore.objective import make_objective
-from stylecore.regions import StyledRegion, kept_mask, masks_at, styled_regions
+from stylecore.regions import MaskedStyle, StyledRegion, kept_mask, masks_at, styled_regions
 from stylecore.start import job_images, stage_images
 
 MakeImage = Callable[..., Tensor]
@@ -38,19 +38,19 @@ def run(job: Job, encoder: Encoder) -> Tensor:
 
 
 def test_overlapping_masks_share_and_holes_are_the_rests() -> None:
-    regions = [Region(half()), Region(torch.ones(1, 3, *SIZE)), Region(half(grey=0.5))]
+    regions = [Region.load(half()), Region.load(torch.ones(1, 3, *SIZE)), Region.load(half(grey=0.5))]
     masks, rest = masks_at(regions, SIZE)
     torch.testing.assert_close(torch.stack(masks).sum(0), torch.ones(1, 1, *SIZE))
     assert float(masks[0][..., :32].mean()) == pytest.approx(0.4)
     assert float(rest.max()) == 0
-    _, rest = masks_at([Region(half(grey=0.25))], SIZE)
+    _, rest = masks_at([Region.load(half(grey=0.25))], SIZE)
     assert (float(rest[..., 0].mean()), float(rest[..., 63].mean())) == (0.75, 1.0)
 
 
 def test_all_of_the_photo_as_one_region_is_as_without(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     config = make_config("draft", size=64, num_steps=5, encoder="vgg16")
     job = Job(make_image(), (make_image(seed=1),), config)
-    whole = Region(torch.ones(1, 3, *SIZE))
+    whole = Region.load(torch.ones(1, 3, *SIZE))
     torch.testing.assert_close(run(Job(job.content, job.styles, config, regions=(whole,)), tiny_encoder),
                                run(job, tiny_encoder), atol=1e-3, rtol=0)  # fmt: skip
 
@@ -62,7 +62,11 @@ def test_a_region_that_is_half_white_counts_twice_what_is_quarter_grey(
     config, image = make_config("gatys", content_weight=0.0), make_image()
     objective = [
         make_objective(
-            tiny_encoder, image, [], config, regions=[StyledRegion(mask[:, :1], [make_image(seed=1)], [1.0], 1.0)]
+            tiny_encoder,
+            image,
+            [],
+            config,
+            regions=[StyledRegion(mask[:, :1], [MaskedStyle(make_image(seed=1))], [1.0])],
         )
         for mask in (half(), half(grey=0.25))
     ]
@@ -73,7 +77,7 @@ def test_a_region_that_is_half_white_counts_twice_what_is_quarter_grey(
 def test_only_a_regions_box_is_looked_at(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     """Three small regions do not cost three whole images; what is outside has weight 0 anyway."""
     config, mask = make_config("gatys"), half()[:, :1]
-    part = StyledRegion(mask, [make_image(seed=1)], [1.0], 1.0)
+    part = StyledRegion(mask, [MaskedStyle(make_image(seed=1))], [1.0])
     objective = make_objective(tiny_encoder, make_image(), [], config, regions=[part])
     features = objective.features(make_image())["relu1_1"]
     term = objective.style_terms[0]
@@ -83,12 +87,13 @@ def test_only_a_regions_box_is_looked_at(tiny_encoder: Encoder, make_image: Make
     torch.testing.assert_close(term.loss.summarize(seen, weights).gram, whole.gram)
 
 
+@pytest.mark.slow
 def test_each_side_comes_nearer_to_its_own_style(vgg16: Encoder, astronaut: Tensor, flow_strokes: Tensor) -> None:
     from stylecore.sample_images import load_style
 
     other = load_style("woodblock_waves")
     config = make_config("gatys", size=128, num_steps=20)
-    job = Job(astronaut, (flow_strokes,), config, regions=(Region(half(512, 512), other),))
+    job = Job(astronaut, (flow_strokes,), config, regions=(Region.load(half(512, 512), other),))
     image = run(job, vgg16)
     left, right = image[..., :64], image[..., 64:]
     assert style_distance(left, other) < style_distance(right, other)
@@ -98,7 +103,7 @@ def test_each_side_comes_nearer_to_its_own_style(vgg16: Encoder, astronaut: Tens
 def test_weight_0_keeps_the_photo_there(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     photo = make_image(96, 128)
     config = make_config("draft", size=128, num_steps=6, encoder="vgg16")
-    job = Job(photo, (make_image(seed=1),), config, regions=(Region(half(96, 128), weight=0.0),))
+    job = Job(photo, (make_image(seed=1),), config, regions=(Region.load(half(96, 128), weight=0.0),))
     for step in job_steps(job, encoder=tiny_encoder):
         image = step.image
     torch.testing.assert_close(image[..., :60], photo[..., :60], atol=1e-6, rtol=0)
@@ -109,7 +114,7 @@ def test_distances_are_of_each_region_by_its_area(make_image: MakeImage, tiny_ev
     """An image that is one style on the left and another on the right is near to both regions, far from either."""
     styles = make_image(48, 64, seed=1), make_image(48, 64, seed=2)
     image = torch.where(half()[:, :1] > 0, *styles)
-    region = Region(half(), styles[0])
+    region = Region.load(half(), styles[0])
     alone = Yardstick(styles[1], styles[1], SIZE).measure(image).style
     with_regions = Yardstick(styles[1], styles[1], SIZE, regions=[region]).measure(image).style
     assert with_regions < alone
@@ -121,7 +126,7 @@ def test_tiles_have_the_regions_gradient(tiny_encoder: Encoder, make_image: Make
         make_image(*size),
         (make_image(seed=1),),
         make_config("gatys", size=233),
-        regions=(Region(make_image(*size, seed=5), make_image(90, 80, seed=2), 2.0),),
+        regions=(Region.load(make_image(*size, seed=5), make_image(90, 80, seed=2), 2.0),),
     )
     images = stage_images(job_images(job), job.config, size)
     gradients = [
@@ -137,12 +142,12 @@ def test_a_region_that_the_deepest_layer_does_not_see_is_left_out(make_image: Ma
     """Poolings drop the last rows of an image whose height is no multiple of 16."""
     edge = torch.zeros(1, 3, 60, 64)
     edge[:, :, 50:] = 1
-    parts = styled_regions([Region(edge, make_image())], (60, 64), [make_image()], [1.0])
+    parts = styled_regions([Region.load(edge, make_image())], (60, 64), [MaskedStyle(make_image())], [1.0], 64)
     assert len(parts) == 1
 
 
 def test_without_regions_nothing_is_masked(make_image: MakeImage) -> None:
-    (part,) = styled_regions([], SIZE, [make_image()], [1.0])
+    (part,) = styled_regions([], SIZE, [MaskedStyle(make_image())], [1.0], 64)
     assert (part.mask, part.area, part.weight) == (None, 1.0, 1.0)
     assert kept_mask([], SIZE) is None
 
@@ -191,18 +196,18 @@ def test_what_is_cut_out_has_no_say(tiny_encoder: Encoder, make_image: MakeImage
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (torch.zeros(1, 3, 48, 64), "The mask is black everywhere: paint the region white"),
-        (torch.ones(1, 3, 64, 64), "The mask of 64x64 px has another aspect than the result of 64x48 px: crop it"),
+        (torch.zeros(1, 3, 48, 64), "The mask is black everywhere: paint white what is meant"),
+        (torch.ones(1, 3, 64, 64), "The mask of 64x64 px has another aspect than the photo's 64x48 px: crop it"),
     ],
 )
 def test_a_mask_that_cannot_be_is_one_sentence(make_image: MakeImage, mask: Any, words: str) -> None:
     with pytest.raises(ImageError, match=words):
-        Job(make_image(), (make_image(seed=1),), make_config(size=64), regions=(Region(mask),))
+        Job(make_image(), (make_image(seed=1),), make_config(size=64), regions=(Region.load(mask),))
 
 
 def test_a_mask_of_another_size_is_resized_with_a_note(make_image: MakeImage) -> None:
-    with pytest.warns(ImageNote, match="The mask of 128x96 px is resized to the photo's"):
-        Job(make_image(), (make_image(),), make_config(size=64), regions=(Region(half(96, 128)),))
+    with pytest.warns(ImageNote, match="The mask of 128x96 px is resized to the photo's size"):
+        Job(make_image(), (make_image(),), make_config(size=64), regions=(Region.load(half(96, 128)),))
 
 
 def test_a_mask_that_is_not_there_is_named() -> None:
@@ -212,9 +217,14 @@ def test_a_mask_that_is_not_there_is_named() -> None:
 
 def test_negative_weights_and_photos_kept_whole_are_refused(make_image: MakeImage) -> None:
     with pytest.raises(OptionError, match="weight must be 0 or more, not -1"):
-        Region(half(), weight=-1.0)
+        Region.load(half(), weight=-1.0)
     with pytest.raises(OptionError, match="keep all of the photo"):
-        Job(make_image(), (make_image(),), make_config(size=64), regions=(Region(torch.ones(1, 3, *SIZE), weight=0),))
+        Job(
+            make_image(),
+            (make_image(),),
+            make_config(size=64),
+            regions=(Region.load(torch.ones(1, 3, *SIZE), weight=0),),
+        )
 
 
 # ---- the command line

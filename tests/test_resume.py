@@ -51,7 +51,7 @@ def test_a_start_has_any_size_and_the_contents_aspect(tiny_encoder: Encoder, mak
     options = {"encoder": tiny_encoder, "size": 64, "num_steps": 2}
     step = next(stylize_steps(*pictures, start=make_image(60, 81, seed=2), **options))
     assert step.image.shape == (1, 3, 48, 64)
-    with pytest.raises(ImageError, match="start image of 64x64 px has another aspect than the result of 64x48 px"):
+    with pytest.raises(ImageError, match="start image of 64x64 px has another aspect than the result's 64x48 px"):
         stylize_steps(*pictures, start=make_image(64, 64), **options)
 
 

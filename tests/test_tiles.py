@@ -50,6 +50,7 @@ def test_the_margin_is_what_a_feature_sees(tiny_encoder: Encoder) -> None:
     assert int(rows.max()) < 128 + 58
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", AWKWARD)
 @pytest.mark.parametrize("pooling", ["max", "average"])
 def test_tiles_have_the_features_of_the_whole(
@@ -82,6 +83,12 @@ def assert_same(whole: Evaluation, tiled: Evaluation) -> None:
     assert tiled.changed == whole.changed
 
 
+def test_the_gradient_is_that_of_the_whole(tiny_encoder: Encoder, make_image: MakeImage) -> None:
+    """The least that has to hold; for every loss, term and encoder: make test-size."""
+    assert_same(*evaluations(tiny_encoder, (97, 150), make_image, loss="pca-covariance", components="3"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ADDITIVE)
 def test_the_gradient_is_that_of_the_whole_for_every_additive_loss(
     tiny_encoder: Encoder, make_image: MakeImage, loss: str
@@ -103,11 +110,13 @@ def test_the_gradient_is_that_of_the_whole_for_every_additive_loss(
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_and_for_every_kind_of_term(tiny_encoder: Encoder, make_image: MakeImage, options: dict[str, Any]) -> None:
     tiny_encoder.pooling = options.get("pooling", "max")
     assert_same(*evaluations(tiny_encoder, (150, 233), make_image, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16", "vgg16-x2"])
 def test_and_for_the_encoders_that_ship(make_image: MakeImage, name: str) -> None:
     assert_same(*evaluations(load_encoder(name), (150, 203), make_image, tile_px=96))

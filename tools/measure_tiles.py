@@ -53,7 +53,7 @@ def measure(preset: str, size: int) -> tuple[MemoryPlan, float, float, float]:
         evaluation = made.evaluate(image * LEVELS)
         seconds = (time.perf_counter() - started) * number / NUM_TILES
     of_evaluation = peak_memory_mib(CPU) - before
-    optimizer = make_optimizer(config, config.num_steps, max_pairs=plan.num_pairs, history_dtype=plan.history_dtype)
+    optimizer = make_optimizer(config, config.num_steps, memory=plan)
     variable = image * LEVELS
     for _ in range(NUM_STEPS):
         variable = optimizer.step(variable, evaluation.gradient + torch.rand_like(variable), evaluation.losses.total)

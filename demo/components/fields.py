@@ -21,12 +21,14 @@ LABELS = {
     "num_steps": "Steps",
     "init": "Start from",
     "strength": "Strength",
+    "style_scale": "Stroke size",
 }
 INFOS = {
     "preset": "Detail sets it; the last three are references",
     "size": "Longer side, px",
     "loss": "How the style is compared",
     "strength": "From the photo to the painting",
+    "style_scale": "Below 1: finer",
     "components": "Kept by the pca losses",
     "seed": "Of a start from noise",
 }

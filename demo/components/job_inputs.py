@@ -24,6 +24,7 @@ from ..server.timings import Timings
 from ..server.uploads import is_there, read_job, read_picture, uploaded
 from ..stops import STOPS
 from . import fields
+from .painter import SECOND, Painter
 from .progress import duration
 from .tiles import on_click, tile_row
 from .url_state import OWN_PICTURE, Control, as_text, field_control, number_control, optional_control, picture_control
@@ -47,6 +48,7 @@ class JobInputs:
         self.fields: dict[str, Any] = {}
         self._lay_out_settings()
         self._lay_out_more_styles()
+        self.painter = Painter(self.photo)
         self._lay_out_advanced()
         self.own_pictures = gr.BrowserState({})  # of this browser: where its uploads are, by control
         self._wire()
@@ -56,6 +58,7 @@ class JobInputs:
         """What of it is in the address."""
         controls = {name: picture_control(picture) for name, picture in self.pictures.items()}
         controls |= {name: number_control(share, 0, 1) for name, share in self._shares.items()}
+        controls |= self.painter.controls
         return controls | {name: self._field_control(name) for name in self.fields}
 
     def _field_control(self, name: str) -> Control:
@@ -84,8 +87,9 @@ class JobInputs:
         return {name: control.component for name, control in self.controls.items()}
 
     def read_options(self, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """Preset and fields of the config. The style weights are those of the styles there are."""
-        shares = [values[share] for style, share in zip(self.styles, self.shares, strict=True) if values[style]]
+        """Preset and fields of the config. The style weights are those of the styles that are mixed."""
+        shares = [values[share] for style, share in zip(self.styles, self.shares, strict=True)
+                  if style in self._mixed(values)]  # fmt: skip
         options = {name: values[component] for name, component in self.fields.items()}
         options |= {name: None for name in FREE if options[name] == fields.PRESETS_OWN}
         return options | {"style_weights": shares if len(shares) > 1 else None}
@@ -97,8 +101,13 @@ class JobInputs:
     def read_job(self, values: Mapping[Any, Any], config: StylizeConfig | None = None) -> Job:
         """The pictures with the settings beside them, or with a config of their own."""
         config = config or self.read_config(values)
-        styles = [values[style] for style in self.styles if values[style]]
-        return read_job(values[self.photo], styles, config)
+        job = read_job(values[self.photo], [values[style] for style in self._mixed(values)], config)
+        return self.painter.add_to(job, values, values[self.styles[1]])
+
+    def _mixed(self, values: Mapping[Any, Any]) -> list[Any]:
+        """The inputs of styles that are mixed: those with a picture, but for one that what is painted gets."""
+        of_painted = self.styles[1] if self.painter.takes_second(values) else None
+        return [style for style in self.styles if values[style] and style is not of_painted]
 
     def fingerprint(self, values: Mapping[Any, Any]) -> str:
         """The same for the same settings and pictures: says whether a result is theirs."""
@@ -117,7 +126,13 @@ class JobInputs:
             info="What each takes here, and what it makes of one square",
         )  # fmt: skip
         size = SIZE_ON_CPU_PX if find_device().type == "cpu" else SIZE_ON_GPU_PX
-        self.fields["size"] = fields.slider("size", size, self.settings, step=32, buttons=[], elem_id="size")
+        with gr.Row():
+            self.fields["size"] = fields.slider(
+                "size", size, self.settings, step=32, buttons=[], elem_id="size", min_width=200
+            )
+            self.fields["style_scale"] = fields.slider(
+                "style_scale", 1, self.settings, step=0.05, buttons=[], elem_id="style-scale", min_width=200
+            )
 
     def _lay_out_more_styles(self) -> None:
         with gr.Accordion("Mix in more styles", open=False):
@@ -216,9 +231,14 @@ class JobInputs:
         recipe = make_config(stored["preset"]).to_dict()
         stored |= {name: None for name in FREE if stored[name] == recipe[name]}
         texts = dict.fromkeys(self.pictures, "" if saved.sources else OWN_PICTURE)
-        named = zip(self.pictures, saved.sources, strict=False)
-        texts |= {name: examples.find(source) or OWN_PICTURE for name, source in named}
-        weights = config.style_weights[:MAX_STYLES]  # whose sum is free, but the sliders end at 1
+        painted = self.painter.saved(saved)
+        sources, weights = list(saved.sources), list(config.style_weights)
+        if painted["painted"] == SECOND and saved.regions[0].style is not None:
+            sources.insert(2, saved.regions[0].style)
+            weights = weights and [weights[0], 1.0, *weights[1:]]
+        named = zip(self.pictures, sources, strict=False)
+        texts |= {name: examples.find(source) or OWN_PICTURE for name, source in named} | painted
+        weights = weights[:MAX_STYLES]  # whose sum is free, but the sliders end at 1
         shares = [weight / max(1, *weights) for weight in weights] + [1] * (MAX_STYLES - len(weights))
         texts |= {name: as_text(share) for name, share in zip(self._shares, shares, strict=True)}
         return texts | {name: "" if stored[name] is None else as_text(stored[name]) for name in self.fields}

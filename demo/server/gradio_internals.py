@@ -75,6 +75,19 @@ def fetch_nothing() -> None:
     safehttpx.get = safehttpx.async_validate_url = refuse
 
 
+def take_no_blobs(editor: gr.ImageEditor) -> gr.ImageEditor:
+    """The editor without its endpoint that keeps in memory, whatever its size, all that anybody sends to it.
+
+    Only editors with listeners ask their pages to send there; what a button reads is uploaded as any file.
+    """
+
+    def refuse(*_: Any) -> NoReturn:  # Gradio calls nothing that is not marked as an endpoint, as this is not
+        raise gr.Error("A painting must be uploaded.", print_exception=False)
+
+    editor.accept_blobs = refuse
+    return editor
+
+
 def renew_public_link(app: gr.Blocks) -> str:
     """A new tunnel to a served app in the place of a dead one; returns its address. Raises anything, as Gradio does."""
     for tunnel in tuple(tunneling.CURRENT_TUNNELS):

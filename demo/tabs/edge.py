@@ -120,6 +120,7 @@ class EdgeTab(Tab):
         yield self.stylize_button.running() | self._show_beginning()
         bundle = import_export("runtime").Bundle(self.models.make_bundle())
         recipe: dict[str, Any] = {name: getattr(job.config, name) for name in ("size", "style_weight", "seed")}
+        bundle.config["style_scale"] = job.config.style_scale
         started = time.perf_counter()
         steps = bundle.stylize_steps(job.content.numpy(), job.styles[0].numpy(), **recipe)
         for step in throttle(steps, must_show=lambda step: step.index == step.total):

@@ -84,7 +84,7 @@ def load_or_fit(config: StylizeConfig, paths: Mapping[str, Path | None], encoder
             return FittedFile(path)
         loaded = load_fitted(path, encoder)
         for layer in config.style_layers:
-            if KINDS[option] not in loaded.get(layer, {}):
+            if KINDS[option] not in {name.partition(".")[0] for name in loaded.get(layer, {})}:
                 raise WeightsError(f"'{path}' holds no {KINDS[option]} for {layer}: fit them again into another file.")
         return FittedFile(path, loaded)
     return FittedFile()

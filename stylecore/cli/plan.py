@@ -33,7 +33,9 @@ def _in_words(job: Job, stage: StagePlan) -> str:
 def _costs(job: Job, stages: list[StagePlan]) -> str:
     gib = max(stage.memory.mib for stage in stages) / 1024
     pairs = stages[-1].memory.num_pairs
-    return f"about {gib:.1f} GiB with up to {pairs} pairs of L-BFGS, about {_minutes(job, stages):.0f} min"
+    disk = max(stage.memory.disk_mib(stage.planned.size) for stage in stages) / 1024
+    where = f", which take {disk:.1f} GiB of the disk" if disk else ""
+    return f"about {gib:.1f} GiB with up to {pairs} pairs of L-BFGS{where}, about {_minutes(job, stages):.0f} min"
 
 
 def _minutes(job: Job, stages: list[StagePlan]) -> float:

@@ -28,9 +28,10 @@ from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
 from stylecore.profiling import warm_up
-from stylecore.regions import Region
+from stylecore.regions import MaskImage, Region
 
 OWN_STYLE = "-"  # of a region: that of the job
+ALL = "-"  # of a style, in the place of its mask
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
@@ -51,8 +52,18 @@ def stylize_command(
         list[str] | None,
         typer.Option(
             metavar="MASK,STYLE,WEIGHT",
-            help="Where MASK is white: STYLE (-: the job's own), times WEIGHT (0 keeps the photo). May be repeated.",
+            help="Where MASK is white: STYLE (-: the job's own), times WEIGHT (0 keeps the photo). May be repeated. A "
+            "fourth part is the mask of STYLE.",
         ),
+    ] = None,
+    style_mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MASK", help="What counts of a STYLE: white. One for each, in their order (-: all of that style)."
+        ),
+    ] = None,
+    content_mask: Annotated[
+        str | None, typer.Option(metavar="MASK", help="Where the photo's shapes count: white, greys less, black not.")
     ] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", help="Run a saved PNG's settings again; options typed here win.")
@@ -72,17 +83,17 @@ def stylize_command(
     check_writable(output)
     fitted_paths = {"basis": basis, "gram_weights": gram_weights}
     if resume is not None:
-        _check_alone(recipe, from_, start, region)
+        _check_alone(recipe, from_, start, region, style_mask, content_mask)
         plan = _resumed_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(resume))
     elif from_ is None:
         plan = _typed_plan(recipe, content, styles or [], fitted_paths)
     else:
         plan = _saved_plan(recipe, content, styles or [], fitted_paths, SavedSettings.read(from_))
-    if region:
-        plan = replace(plan, job=replace(plan.job, regions=tuple(map(_parse_region, region))))
+    if masks := _typed_masks(region, style_mask, content_mask):
+        plan = replace(plan, job=replace(plan.job, **masks))
     if start is not None:
         plan = replace(plan, start=load_image(start))
-    _check_overwriting(output, [*plan.job.names, *plan.job.region_names, from_, start], overwrite)
+    _check_overwriting(output, [*plan.job.all_names, from_, start], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -150,7 +161,7 @@ def _saved_plan(
     config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
-    job = replace(load_job(content, styles, config, "stylize"), regions=tuple(saved.find_regions()))
+    job = replace(load_job(content, styles, config, "stylize"), **saved.find_masks())
     return _Plan(job, fitted_paths, weights)
 
 
@@ -160,14 +171,29 @@ def _check_alone(recipe: Recipe, *others: object) -> None:
         raise OptionError("--resume goes on as the run was begun: leave out all other options, or use --from --start.")
 
 
+def _typed_masks(
+    regions: Sequence[str] | None, style_masks: Sequence[str] | None, content_mask: str | None
+) -> dict[str, Any]:
+    """Those that were typed, as `Job` takes them."""
+    masks: dict[str, Any] = {}
+    if regions:
+        masks["regions"] = tuple(map(_parse_region, regions))
+    if style_masks:
+        masks["style_masks"] = tuple(None if mask == ALL else MaskImage.load(mask) for mask in style_masks)
+    if content_mask is not None:
+        masks["content_mask"] = MaskImage.load(content_mask)
+    return masks
+
+
 def _parse_region(text: str) -> Region:
-    """`mask.png,style.jpg,1.5`, or `mask.png,-,0`."""
+    """`mask.png,style.jpg,1.5`, or `mask.png,-,0`, or `mask.png,style.jpg,1,of_style.png`."""
     try:
-        mask, style, weight = (part.strip() for part in text.split(","))
+        mask, style, weight, *style_mask = (part.strip() for part in text.split(","))
         number = float(weight)
+        (of_style,) = style_mask or [ALL]
     except ValueError:
         raise OptionError(f"--region takes MASK,STYLE,WEIGHT, such as face.png,-,0, not '{text}'.") from None
-    return Region.load(mask, None if style == OWN_STYLE else style, number)
+    return Region.load(mask, None if style == OWN_STYLE else style, number, None if of_style == ALL else of_style)
 
 
 def _resumed_plan(

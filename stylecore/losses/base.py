@@ -7,10 +7,10 @@ are partial summaries, regions weighted ones, several styles several targets: no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import pydantic
 import torch
@@ -22,14 +22,18 @@ from stylecore.fields import CONFIG, Options, Whole, about
 from stylecore.losses.statistics import (
     AnySummary,
     Features,
+    LayerFeatures,
     Moments,
     PositionWeights,
     Sample,
+    Summarize,
     Summary,
+    WeightedFeatures,
     all_moments,
     blend,
     flatten_positions,
     summed,
+    weighted_pieces,
 )
 
 Scalar = Float[Tensor, ""]
@@ -58,12 +62,12 @@ class SeedOptions(Options):
 
 @dataclass(frozen=True)
 class LayerStyles:
-    """What one layer's style loss is fitted to. Features of a large image may come as an iterable of its tiles'."""
+    """What one layer's style loss is fitted to."""
 
     layer: str
-    features: Sequence[Features | Iterable[Features]]  # of each style, (1, N, H_i, W_i); sizes may differ
+    features: Sequence[LayerFeatures]  # of each style, (1, N, H_i, W_i); sizes may differ
     shares: Sequence[float]  # one a style, summing to 1
-    content: Features | Iterable[Features] | None = None  # of the photo
+    content: LayerFeatures | None = None  # of the photo
     given: Mapping[str, Tensor] = field(default_factory=dict)  # fitted earlier, by the names of `StyleLoss.fitted`
 
     @cached_property
@@ -76,14 +80,14 @@ class LayerStyles:
         """The same of float32 features: of bfloat16 its rounding would be all that the weakest directions show."""
         if all(features.dtype != torch.bfloat16 for features in self.features):  # type: ignore[union-attr]
             return self.moments
-        return self.summaries(lambda features: all_moments(features.float()))
+        return self.summaries(lambda features, weights: all_moments(features.float(), weights))
 
     @property
-    def whole(self) -> list[Features]:
-        """The features, for losses that do not add up: their images never come in tiles."""
-        return [cast(Tensor, features) for features in self.features]
+    def whole(self) -> list[WeightedFeatures]:
+        """The features and weights, for losses that do not add up: their images never come in tiles."""
+        return [next(iter(weighted_pieces(features))) for features in self.features]
 
-    def summaries(self, summarize: Callable[[Features], AnySummary]) -> list[AnySummary]:
+    def summaries(self, summarize: Summarize[AnySummary]) -> list[AnySummary]:
         """Of each style."""
         return [summed(summarize, features) for features in self.features]
 

@@ -96,8 +96,8 @@ class KernelMMDLoss(SampledStyleLoss):
         self.num_samples = options.num_samples
         self.generator = torch.Generator().manual_seed(options.seed)
         samples = []
-        for features in styles.whole:
-            samples.append(self.summarize(features))
+        for features, weights in styles.whole:
+            samples.append(self.summarize(features, weights))
             self.drawn = None  # the next image has positions of its own
         self.targets = [Target(sample, share) for sample, share in zip(samples, styles.shares, strict=True)]
         self.scale = float(styles.gram.square().mean())

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import starmap
 from operator import add
 from typing import Any, TypeVar
 
@@ -24,6 +25,10 @@ from torch import Tensor
 AnySummary = TypeVar("AnySummary", bound="Summary")
 Features = Float[Tensor, "B N _ _"]  # H and W unnamed: several images of one signature differ in size
 PositionWeights = Float[Tensor, "B 1 _ _"]  # a soft mask over a layer's positions, in [0, 1]
+WeightedFeatures = tuple[Features, PositionWeights | None]
+# Of an image: all of them, or pieces with weights, such as tiles, which may be computed while they are iterated.
+LayerFeatures = Features | Iterable[WeightedFeatures]
+Summarize = Callable[[Features, PositionWeights | None], AnySummary]
 # Of positions. SymFloat: while a graph is traced for images of any size, M is a symbol; float() would freeze it.
 Count = float | torch.SymFloat | Float[Tensor, ""]
 
@@ -109,9 +114,14 @@ class Sample(Summary):
         return Sample(torch.cat([self.points, other.points], 1))
 
 
-def summed(summarize: Callable[[Features], AnySummary], features: Features | Iterable[Features]) -> AnySummary:
+def summed(summarize: Summarize[AnySummary], features: LayerFeatures) -> AnySummary:
     """The summary of an image's features, or the sum of its tiles'."""
-    return summarize(features) if isinstance(features, Tensor) else reduce(add, map(summarize, features))
+    return reduce(add, starmap(summarize, weighted_pieces(features)))
+
+
+def weighted_pieces(features: LayerFeatures) -> Iterable[WeightedFeatures]:
+    """What there is of an image's features, with the weights of their positions."""
+    return [(features, None)] if isinstance(features, Tensor) else features
 
 
 def count_positions(features: Features, weights: PositionWeights | None = None) -> Count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal, cast
 
 import pydantic
@@ -82,7 +83,7 @@ def left_singular(moments: Moments) -> tuple[Float[Tensor, "N R"], Float[Tensor,
     The paper's SVD of F asks for the M x M right factor, 577 GiB at 512 x 769; nothing larger than N^2 is made here.
     """
     values, vectors = torch.linalg.eigh(moments.gram[0])
-    rank = min(len(values), int(moments.count))
+    rank = min(len(values), math.ceil(moments.count))  # a mask's sum is no whole number
     return vectors.flip(1)[:, :rank], values.flip(0)[:rank].clamp_min(0).sqrt()
 
 
@@ -109,7 +110,7 @@ class SVDLoss(StyleLoss):
                 raise OptionError(
                     f"threshold {self.threshold} drops every singular value of the style at {styles.layer}: lower it."
                 )
-            inside = summed(functools.partial(projected_moments, components=kept), features)
+            inside = summed(partial(_in_basis, kept), features)
             truncated.append(share * kept @ inside.gram[0] @ kept.mT)
         self.targets = [Target(Moments(1.0, second=torch.stack(truncated).sum(0, keepdim=True)))]
 
@@ -151,6 +152,10 @@ class SVDLoss(StyleLoss):
         if number == width:  # more may be kept than the block holds
             return self._truncate(*left_singular(survey))
         return block @ rotation.flip(1)[:, :number]
+
+
+def _in_basis(components: Float[Tensor, "N K"], features: Features, weights: PositionWeights | None) -> Moments:
+    return projected_moments(features, components, weights)
 
 
 def svd_distance(gram: Float[Tensor, "K K"], projector: Float[Tensor, "N K"], target: Float[Tensor, "N N"]) -> Scalar:

@@ -87,7 +87,7 @@ class WeightedGramLoss(StyleLoss):
 
     def fisher_weights(self, styles: LayerStyles) -> Tensor:
         """Fisher's ratio of each row: squared distance of the class means over the scatter within the classes."""
-        crops = torch.cat([_crop_grams(style) for style in styles.whole])
+        crops = torch.cat([_crop_grams(*style) for style in styles.whole])
         others, scatter = (statistic.to(crops) for statistic in photo_statistics(styles.layer))
         if styles.content is not None:
             # The photo itself counts as much as all the others together.
@@ -136,11 +136,18 @@ def normalize_weights(weights: Tensor) -> Tensor:
     return weights / weights.mean()
 
 
-def _crop_grams(features: Features) -> Float[Tensor, "C N N"]:
-    """Grams of a grid of crops (fewer where the map is small): how much a style varies within itself."""
+def _crop_grams(features: Features, weights: PositionWeights | None) -> Float[Tensor, "C N N"]:
+    """Grams of a grid of crops (fewer where the map is small): how much a style varies within itself. Crops without
+    weight are left out."""
     side = min(CROPS_PER_SIDE, features.shape[2], features.shape[3])
-    rows = [part for row in features.tensor_split(side, 2) for part in row.tensor_split(side, 3)]
-    return torch.cat([gram_matrix(part) for part in rows])
+    if weights is None:
+        return torch.cat([gram_matrix(part) for part in _crops(features, side)])
+    pairs = zip(_crops(features, side), _crops(weights, side), strict=True)
+    return torch.cat([second_moments(*pair).gram for pair in pairs if float(pair[1].sum())])
+
+
+def _crops(values: Tensor, side: int) -> list[Tensor]:
+    return [part for row in values.tensor_split(side, 2) for part in row.tensor_split(side, 3)]
 
 
 @lru_cache(maxsize=1)
