@@ -82,6 +82,10 @@ class BaseConfig(SeedOptions):
             common=True,
         ),
     ] = 1.0
+    histogram_weight: Annotated[
+        Number,
+        about("Multiplies the histogram loss beside another style loss; 0: none.", low=0, high=MAX_WEIGHT),
+    ] = 0.0
     tv_weight: Annotated[
         Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
     ] = 0.0

@@ -15,7 +15,7 @@ from stylecore.devices import available_memory_mib
 from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.errors import NotEnoughMemoryError
 from stylecore.images import fit_size
-from stylecore.losses import find_loss
+from stylecore.losses import at_once
 from stylecore.tiles import margin_px
 
 # Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
@@ -80,7 +80,7 @@ def _fitting_plan(
     """The first that leaves some of the memory, or the last there is."""
     pairs = _num_pairs(config)
     whole = MemoryPlan(estimate_memory_mib(size, style_sizes, config, encoder), num_pairs=pairs)
-    tiled = find_loss(config.loss).adds_up(config)
+    tiled = not at_once(config)
     plans = [whole, *(_tiled_plan(size, config, encoder, side) for side in TILES if tiled)]
     return next((plan for plan in plans if plan.mib <= COMFORTABLE * available), plans[-1])
 

@@ -19,8 +19,10 @@ from stylecore.losses import (
     Scalar,
     StyleLoss,
     Target,
+    at_once,
     content_loss,
     find_loss,
+    style_losses,
     summary_gradient,
     total_variation,
 )
@@ -205,7 +207,11 @@ class Objective:
 
     def fitted(self) -> dict[str, dict[str, Tensor]]:
         """Bases and weights in use, which `given` of another job takes."""
-        return {term.layer: found for term in self.style_terms if (found := term.loss.fitted())}
+        fitted: dict[str, dict[str, Tensor]] = {}
+        for term in self.style_terms:
+            if found := term.loss.fitted():
+                fitted.setdefault(term.layer, {}).update(found)
+        return fitted
 
 
 class TiledObjective(Objective):
@@ -309,7 +315,7 @@ def make_objective(
     tile_px: int = 0,
     regions: Sequence[StyledRegion] = (),
 ) -> Objective:
-    """The objective of a config: one loss on every style layer, and the photo's features.
+    """The objective of a config: its style losses on every style layer, and the photo's features.
 
     Args:
         encoder: compares the images.
@@ -324,13 +330,13 @@ def make_objective(
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
     """
     content_layers = config.content_layers if config.content_weight else ()
-    loss = find_loss(config.loss)
-    if tile_px and not loss.adds_up(config):
+    losses = {find_loss(name): factor for name, factor in style_losses(config).items()}
+    if tile_px and at_once(config):
         raise OptionError(
-            f"{config.loss} looks at all positions at once, and the image does not fit into memory so: choose a "
-            "smaller --size or --loss gram."
+            f"{' and '.join(at_once(config))} looks at all positions at once, and the image does not fit into memory "
+            "so: choose a smaller --size, or --loss gram without histogram_weight."
         )
-    fitted_layers = config.style_layers if loss.needs_content(config) else ()
+    fitted_layers = config.style_layers if any(loss.needs_content(config) for loss in losses) else ()
     of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)
     parts = regions or [StyledRegion(None, styles, config.style_shares(len(styles)), 1.0)]
     style_terms: list[StyleTerm] = []
@@ -339,10 +345,12 @@ def make_objective(
         for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
             features = [of_style[layer] for of_style in of_styles]
             layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), (given or {}).get(layer, {}))
-            terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
             region = part.mask_at(Layer.parse(layer).stride)
             box = None if region is None else _box_of(region)
-            style_terms += [replace(term, region=region, box=box) for term in terms]
+            for loss, factor in losses.items():
+                share = factor * weight * part.weight * part.area
+                terms = _style_terms(loss(layer_styles, config), layer_styles, share, config)
+                style_terms += [replace(term, region=region, box=box) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
         _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers

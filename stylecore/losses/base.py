@@ -28,7 +28,6 @@ from stylecore.losses.statistics import (
     Summary,
     all_moments,
     blend,
-    flatten_positions,
     summed,
 )
 
@@ -188,7 +187,9 @@ class SampledStyleLoss(StyleLoss):
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Sample:
         if self.drawn is None:
             self.drawn = self.draw(features, weights)
-        return Sample(flatten_positions(features)[0][:, self.drawn])
+        # As rows, which is how a channels-last memory has them: columns would take five times as long.
+        points = features.permute(0, 2, 3, 1).flatten(1, 2)[0].index_select(0, self.drawn).mT
+        return Sample(points if points.dtype == torch.float64 else points.float())
 
     def survey(self, features: Features, weights: PositionWeights | None = None) -> Sample:  # noqa: ARG002
         """Nothing is learned from the image: the next summary draws."""
