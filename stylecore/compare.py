@@ -25,6 +25,7 @@ from stylecore.job import Job
 from stylecore.losses import option_names
 from stylecore.measured_run import MeasuredRun, curve_steps
 from stylecore.metrics import Yardstick, high_frequency_energy
+from stylecore.patches import PatchYardstick, job_patch_yardstick
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.profiling import seconds_by_stage, warm_up
 
@@ -55,6 +56,7 @@ class Record:
     style_distance: float
     content_distance: float
     witness_distance: float
+    patch_distance: list[float]  # of the result's patches from the style's, and of the style's from the result's
     detail: float | None  # high-frequency energy over that of the same preset's `gram`; None without one
     curve: list[list[float]]  # [seconds, style distance] of some steps, log-spaced
     num_steps: int  # evaluations made
@@ -168,6 +170,7 @@ class Comparison:
         self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
         self._yardsticks: dict[tuple[int, int], Yardstick] = {}
+        self._patch_yardsticks: dict[tuple[int, int], PatchYardstick] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
@@ -204,6 +207,7 @@ class Comparison:
         for step in run:
             yield Progress(variant, step)
         distances, image = run.distances, run.image
+        patches = self._patch_yardstick(run.job).measure(image)
         encoder = self._encoder(variant.config)
         stages = seconds_by_stage(image, run.job, encoder)
         save_image(image, self.folder / variant.file_name, run.job.settings())
@@ -218,6 +222,7 @@ class Comparison:
             style_distance=round(distances.style, 5),
             content_distance=round(distances.content, 5),
             witness_distance=round(distances.witness, 5),
+            patch_distance=[round(patches.to_style, 5), round(patches.from_style, 5)],
             detail=None,
             curve=[[round(point.seconds, 4), round(point.distances.style, 5)] for point in run.curve],
             num_steps=run.num_steps,
@@ -242,6 +247,11 @@ class Comparison:
         if job.size not in self._yardsticks:
             self._yardsticks[job.size] = job_yardstick(job, self.device)
         return self._yardsticks[job.size]
+
+    def _patch_yardstick(self, job: Job) -> PatchYardstick:
+        if job.size not in self._patch_yardsticks:
+            self._patch_yardsticks[job.size] = job_patch_yardstick(job, self.device)
+        return self._patch_yardsticks[job.size]
 
     def _detail(self, record: Record) -> float | None:
         for other in self._finished.values():

@@ -127,11 +127,11 @@ class BaseConfig(SeedOptions):
         about("A cut-out photo stays one, or its holes are painted as white.", common=True),
     ] = "keep"
     optimizer: Annotated[
-        Literal["lbfgs", "adam", "projected"],
-        about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),
+        Literal["lbfgs", "adam", "projected", "pyramid"],
+        about("L-BFGS, Adam, L-BFGS within the displayable range, preconditioned, or Adam on a Laplacian pyramid."),
     ] = "lbfgs"
     learning_rate: Annotated[
-        Number, about("Of the quasi-Newton step; of adam in 8-bit levels a step.", low=1e-6, high=1e3)
+        Number, about("Of the quasi-Newton step; of adam and pyramid in 8-bit levels a step.", low=1e-6, high=1e3)
     ] = 1.0
     history_size: Annotated[Whole, about("Pairs that L-BFGS remembers.", low=1, high=1000)] = 100
     num_steps: Annotated[

@@ -96,7 +96,7 @@ def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encod
 
 
 def _num_pairs(config: StylizeConfig) -> int:
-    return min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
+    return min(config.history_size, config.num_steps) if config.optimizer not in ("adam", "pyramid") else 1
 
 
 def _tiled_mib(size: tuple[int, int], config: StylizeConfig, encoder: Encoder, tile_px: int, num_pairs: int) -> float:

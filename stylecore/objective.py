@@ -332,9 +332,10 @@ def make_objective(
     content_layers = config.content_layers if config.content_weight else ()
     losses = {find_loss(name): factor for name, factor in style_losses(config).items()}
     if tile_px and at_once(config):
+        alone = " and histogram_weight 0" if config.histogram_weight else ""
         raise OptionError(
             f"{' and '.join(at_once(config))} looks at all positions at once, and the image does not fit into memory "
-            "so: choose a smaller --size, or --loss gram without histogram_weight."
+            f"so: choose a smaller --size or --loss gram{alone}."
         )
     fitted_layers = config.style_layers if any(loss.needs_content(config) for loss in losses) else ()
     of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -317,6 +317,36 @@ class Adam(Optimizer):
         return variable.detach() - self.learning_rate * mean / spread
 
 
+class PyramidAdam(Optimizer):
+    """Adam on the levels of a Laplacian pyramid (Burt and Adelson 1983) instead of pixels, as Kolkin et al. 2022 have
+    it: a few steps of the coarse levels move what is large.
+
+    The image is linear in the levels, so the levels' steps add up to a step of the image.
+    """
+
+    NUM_LEVELS = 6  # each half the size of the one before
+
+    def __init__(self, learning_rate: float = 1.0) -> None:
+        self.levels = [Adam(learning_rate) for _ in range(self.NUM_LEVELS)]
+
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:  # noqa: ARG002
+        height, width = gradient.shape[2:]
+        sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(self.NUM_LEVELS)]
+        still = [gradient.new_zeros(*gradient.shape[:2], *size).requires_grad_(True) for size in sizes]
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(_collapsed(still), still, gradient)
+        steps = [adam.step(level, g) for adam, level, g in zip(self.levels, still, gradients, strict=True)]
+        return variable.detach() + _collapsed(steps)
+
+
+def _collapsed(levels: Sequence[Tensor]) -> Tensor:
+    """The image of a Laplacian pyramid, whose finest level comes first."""
+    *finer, image = levels
+    for level in reversed(finer):
+        image = level + F.interpolate(image, level.shape[2:], mode="bilinear", align_corners=False)
+    return image
+
+
 def make_optimizer(
     config: StylizeConfig,
     num_steps: int,
@@ -332,8 +362,8 @@ def make_optimizer(
         is_detailed: for a start that was painted coarsely and given detail.
         max_pairs, history_dtype: what there is memory for, as `RingHistory` has them.
     """
-    if config.optimizer == "adam":
-        return Adam(config.learning_rate)
+    if config.optimizer in ("adam", "pyramid"):
+        return (Adam if config.optimizer == "adam" else PyramidAdam)(config.learning_rate)
     history_size = max(1, min(config.history_size, num_steps - 1, max_pairs or MAX_STEPS))
     if config.optimizer == "projected":
         decay = DECAY_AFTER_DETAIL if is_detailed else 1.0

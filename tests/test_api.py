@@ -46,6 +46,7 @@ ORDER = (
     "job",
     "start",
     "detail",
+    "patches",
     "engine",
     "measured_run",
     "profiling",

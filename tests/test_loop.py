@@ -33,7 +33,7 @@ SENDING_LOSSES = {"mmd-poly": 1, "mmd-gaussian": 1, "svd": 1, "nnfm": 1, "histog
 JOBS: dict[str, dict[str, Any]] = {
     **{f"preset {name}": {"preset": name} for name in PRESETS},
     **{f"loss {name}": {"loss": name, "stages": (Stage(1.0, 1.0),), "refresh_every": 4} for name in STYLE_LOSSES},
-    **{f"optimizer {name}": {"optimizer": name} for name in ("lbfgs", "projected", "adam")},
+    **{f"optimizer {name}": {"optimizer": name} for name in ("lbfgs", "projected", "adam", "pyramid")},
     **{f"encoder {name}": {"encoder": name} for name in ("vgg16", "vgg16-x2", "vgg16-x3")},
     "components by variance": {"loss": "pca", "components": "var:0.9"},
     "weights by Fisher": {"loss": "weighted", "weights_from": "fisher"},
