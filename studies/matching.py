@@ -101,11 +101,13 @@ def at_content(runs: Sequence[Record], content: float) -> Record:
 def draw(store: Store) -> None:
     findings = Matching(store.parts(NAME))
     for size, results in findings.by_size.items():
-        rows = [
-            [style_picture(pair.split("+")[1], "style:"), *(_picture(store, n, part["results"][n]) for n in results.names)]
-            for pair, part in results.parts.items()
-        ]
+        rows = [_row(store, pair, part["results"]) for pair, part in results.parts.items()]
         store.write_sheet(f"matching_{size}.jpg", rows, cell_px=200)
+
+
+def _row(store: Store, pair: str, results: Record) -> list[Picture]:
+    found = [_picture(store, name, result) for name, result in results.items()]
+    return [style_picture(pair.split("+")[1], "style:"), *found]
 
 
 def _picture(store: Store, name: str, result: Record) -> Picture:

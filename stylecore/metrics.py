@@ -60,6 +60,13 @@ def yardstick_encoder(device: torch.device) -> Encoder:
     return load_encoder("vgg16", device=device)
 
 
+def yardstick_features(image: ImageTensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Of an image in one piece, on its device, as exact as the yardstick's own."""
+    # cuDNN would round float32 convolutions to TF32's ten bits.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return yardstick_encoder(image.device)(image, layers)
+
+
 def check_sizes(content: tuple[int, int], styles: Sequence[tuple[int, int]], size: int) -> None:
     """Refuse, before anything is computed, a picture that is too thin to be measured at the result's size.
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.config import MAX_STEPS, StylizeConfig
+from stylecore.devices import exact_dtype
 from stylecore.images import LEVELS
 
 CONVERTED_LENGTH = 1 << 20  # values of rounded pairs that are made float32 at a time
@@ -288,7 +289,7 @@ def inverse_frequencies(height: int, width: int, device: torch.device, decay: fl
 
 def _exact_zeros(device: torch.device, *shape: int) -> Tensor:
     """In the most exact dtype that the device has."""
-    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    return torch.zeros(shape, dtype=exact_dtype(device), device=device)
 
 
 class Adam(Optimizer):

@@ -32,7 +32,7 @@ from stylecore.images import (
 )
 from stylecore.isolation import isolated
 from stylecore.job import Job
-from stylecore.metrics import WITNESS_LAYERS, check_sizes, check_weights, yardstick_encoder
+from stylecore.metrics import WITNESS_LAYERS, check_sizes, check_weights, yardstick_features
 from stylecore.regions import Mask, Region, StyledRegion, styled_regions
 
 SIDE_PX = 8  # of a square of pixels: a stroke's width at 256 px
@@ -107,8 +107,7 @@ class PatchYardstick:
     def _spaces(self, image: ImageTensor, part: StyledRegion | None = None) -> list[Patches]:
         """The patches of an image, or of a part of it, in pixels and at each witness layer."""
         image = image.to(self.device, torch.float32)
-        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = yardstick_encoder(self.device)(image, WITNESS_LAYERS)
+        features = yardstick_features(image, WITNESS_LAYERS)
         found = [_squares(image, part.mask if part else None)]
         for layer in WITNESS_LAYERS:
             found.append(_positions(features[layer], part.mask_at(Layer.parse(layer).stride) if part else None))

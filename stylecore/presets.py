@@ -120,7 +120,7 @@ NNST_PAPER = FAST | {
 }
 # The same loss with our optimiser, whose 1 / frequency does what the pyramid does there. Histograms beside it hold what
 # a cosine does not see, contrast, and with it the colours.
-NNST = PREVIEW | {"loss": "nnfm", "refresh_every": 5, "histogram_weight": 0.1}
+NNST = PREVIEW | {"loss": "nnfm", "refresh_every": 5, "histogram_weight": 0.4}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "draft": DRAFT,

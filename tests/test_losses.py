@@ -685,6 +685,22 @@ def test_w2_of_a_shift_is_its_length_and_of_a_scale_what_it_does_to_the_spread()
     assert float(loss(stretched)) == pytest.approx(unit * 0.25 * float(covariance.trace()), rel=3e-3)
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.1, 30.0])
+def test_w2_has_a_sound_gradient_however_flat_or_strong_the_result_is(scale: float) -> None:
+    """In float32, with directions that the style hardly has."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.logspace(0, -4, 64).view(1, 64, 1, 1)
+    style, result = (spread * torch.randn(1, 64, 12, 12, generator=generator) for _ in range(2))
+    loss, x = make("w2", style, components="100%"), (scale * result).requires_grad_(True)
+    exact = make("w2", style.double(), components="100%")
+    value = loss(x)
+    (gradient,) = torch.autograd.grad(value, x)
+    y = x.detach().double().requires_grad_(True)
+    (expected,) = torch.autograd.grad(exact(y), y)
+    assert value.item() == pytest.approx(exact(y.detach()).item(), rel=1e-3)
+    assert float((gradient - expected).norm() / expected.norm()) < 1e-2
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [1, 5, 64])
 def test_the_trace_of_a_root_and_its_gradient_are_those_by_eigenvalues(size: int, dtype: torch.dtype) -> None:
@@ -785,7 +801,9 @@ def test_nnfm_takes_candidates_of_several_styles_by_their_shares() -> None:
 # Why the Gram carries style: it forgets where things are
 
 
-@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "svd", "weighted", "mmd-linear", "mmd-poly", "bn", "w2"])
+@pytest.mark.parametrize(
+    "name", ["gram", "pca", "pca-covariance", "svd", "weighted", "mmd-linear", "mmd-poly", "bn", "w2"]
+)
 def test_a_style_loss_does_not_see_where_things_are(name: str) -> None:
     x = features(1)
     shuffled = x.flatten(2)[:, :, torch.randperm(15, generator=torch.Generator().manual_seed(0))].view_as(x)

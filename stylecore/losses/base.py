@@ -43,7 +43,10 @@ class RefreshOptions(Options):
     refresh_every: Annotated[
         Whole,
         about(
-            "Evaluations between new svd projectors, trained weights or samples.", low=1, high=MAX_REFRESH, common=True
+            "Evaluations between new svd projectors, trained weights, samples or matches.",
+            low=1,
+            high=MAX_REFRESH,
+            common=True,
         ),
     ] = 10
 

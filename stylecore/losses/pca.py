@@ -37,7 +37,7 @@ class PCAOptions(Options):
     components: Annotated[
         Components,
         parsed_by(Components.parse),
-        about("Kept by pca: 64, 12.5% of the channels, or var:0.95 of the variance.", common=True),
+        about("Kept by pca, w2, swd and the like: 64, 12.5% of the channels, var:0.95 of the variance.", common=True),
     ] = Components(share=0.125)
     basis: Annotated[
         Literal["joint", "style"],

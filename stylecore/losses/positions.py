@@ -18,7 +18,7 @@ class PositionOptions(PCAOptions, RefreshOptions, SeedOptions):
     """Of losses that look at positions within a basis."""
 
     num_positions: Annotated[
-        Whole, about("Positions that swd, nnfm and histogram draw from each image.", low=2, high=1 << 20)
+        Whole, about("Positions that swd, nnfm and histogram draw from each image.", low=2, high=1 << 16)
     ] = 4096
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.devices import send
+from stylecore.devices import exact_dtype, send
 from stylecore.fields import CONFIG, Whole, about
 from stylecore.losses.base import LayerStyles, Scalar, Target, style_loss
 from stylecore.losses.basis import project
@@ -26,10 +26,9 @@ from stylecore.losses.pca import BasisLoss, PCAOptions
 from stylecore.losses.positions import PositionLoss, PositionOptions, transport_unit
 from stylecore.losses.statistics import Features, Moments, PositionWeights, Sample, all_moments
 
-# Variance added to every direction of both Gaussians, as a share of the style's largest: what is flat has a root too,
-# and float32 suffices for it.
+# Variance added to every direction of both Gaussians, as a share of the style's largest: what is flat has a root too.
 BLUR = 1e-3
-ROOT_STEPS = 24  # of Newton-Schulz: from BLUR to 1 by factors of 1.5, and a few that converge quadratically
+ROOT_STEPS = 28  # of Newton-Schulz: from BLUR / 10 to 1 by factors of 1.5, and a few that converge quadratically
 # What makes a distance as strong as the Gram's on the same picture, by eye and by content distance.
 GAUSSIAN_STRENGTH, SLICED_STRENGTH, HISTOGRAM_STRENGTH = 1.0, 2.0, 6.0
 
@@ -62,8 +61,10 @@ class GaussianWassersteinLoss(BasisLoss):
         ]
 
     def _root(self, moments: Moments) -> Float[Tensor, "K K"]:
-        values, vectors = torch.linalg.eigh(self._blurred(moments))
-        return (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+        covariance = self._blurred(moments)
+        values, vectors = torch.linalg.eigh(covariance.double().cpu())
+        root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+        return root.to(covariance.device, exact_dtype(covariance.device))
 
     def _blurred(self, moments: Moments) -> Float[Tensor, "K K"]:
         covariance = moments.covariance[0]
@@ -76,10 +77,12 @@ class GaussianWassersteinLoss(BasisLoss):
 
     def distance(self, summary: Moments, target: Gaussian) -> Scalar:
         assert target.root is not None
-        covariance = self._blurred(summary)
+        # In float32 the rounding of the product could make its smallest eigenvalues negative, which have no root.
+        covariance = self._blurred(summary).to(target.root.dtype)
         overlap = root_trace(target.root @ covariance @ target.root)
         of_covariance = covariance.trace() + target.root.square().sum() - 2 * overlap
-        return self.unit * ((summary.mean - target.mean).square().sum() + of_covariance)
+        of_mean = (summary.mean - target.mean).square().sum()
+        return self.unit * (of_mean + of_covariance.to(of_mean.dtype))
 
 
 def root_trace(matrix: Float[Tensor, "K K"]) -> Scalar:
