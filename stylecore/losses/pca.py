@@ -6,7 +6,7 @@ of the full Gram's arithmetic.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 import torch
@@ -74,7 +74,7 @@ def pca_loss(features: Features, components: Float[Tensor, "N K"], target: Float
 class BasisLoss(StyleLoss):
     """A style loss in a basis that is fitted once and shared by both images."""
 
-    Options = PCAOptions
+    Options: ClassVar[type[Options]] = PCAOptions
     fits = "components"
     fitted_by = ("components", "basis", "centered")
 
