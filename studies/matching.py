@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from studies.findings import Matching
-from studies.settings import Pair, photo, style
+from studies.settings import Pair, Settings, photo, style
 from studies.store import Record, Store, style_picture
 from stylecore.config import StylizeConfig
 from stylecore.engine import job_yardstick
@@ -52,12 +52,12 @@ def match(store: Store, size: int, pair: Pair, variants: Mapping[str, Mapping[st
         {"results": {name: {style, witness, content, to_style, from_style, num_steps, image, runs}}, "images": [names]}
     """
     prefix = f"{NAME}-{size}-{'+'.join(pair)}"
-    reference = measured(store, f"{prefix}-reference", pair, config_of(size))
+    reference = measured(store, f"{prefix}-reference", pair, config_of(store.settings, size))
     results: dict[str, Record] = {}
     for name, options in variants.items():
         runs = []
         for weight in store.settings.matching_weights:
-            config = config_of(size, **options, style_weight=weight)
+            config = config_of(store.settings, size, **options, style_weight=weight)
             limited = config.replace(num_steps=MORE * config.num_steps, time_budget=reference["seconds"])
             file = f"{prefix}-{name}-{weight:g}".replace("%", "pct").replace(" ", "-")
             runs.append(measured(store, file, pair, limited))
@@ -66,8 +66,9 @@ def match(store: Store, size: int, pair: Pair, variants: Mapping[str, Mapping[st
     return {"results": results, "images": [*images, reference["image"]]}
 
 
-def config_of(size: int, **options: object) -> StylizeConfig:
-    return make_config(PRESET, encoder="vgg16", dtype="float32", device="cpu", size=size, **options)
+def config_of(settings: Settings, size: int, **options: object) -> StylizeConfig:
+    given = {"encoder": "vgg16", "dtype": "float32", "device": "cpu", "size": size}
+    return make_config(PRESET, **given, num_steps=settings.matching_steps, **options)
 
 
 def measured(store: Store, file: str, pair: Pair, config: StylizeConfig) -> Record:
