@@ -94,6 +94,17 @@ def check_weights(weights: Sequence[float] | None, num_styles: int) -> None:
         raise OptionError(f"{len(weights)} style weights were given for {num_styles} style images.")
 
 
+def load_weighted(
+    styles: ImageSource | Iterable[ImageSource], style_weights: Sequence[float] | None, size: tuple[int, int]
+) -> tuple[list[ImageTensor], list[float]]:
+    """Styles beside a result of (height, width) px, and their shares. Raises what `Yardstick` does."""
+    pictures = list(load_images(styles))
+    check_sizes(size, [image_size(picture) for picture in pictures], max(size))
+    check_weights(style_weights, len(pictures))
+    weights = style_weights or (1.0,) * len(pictures)
+    return pictures, [weight / sum(weights) for weight in weights]
+
+
 class Yardstick:
     """Measures images of one size against one content and its styles.
 
@@ -122,11 +133,8 @@ class Yardstick:
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
-        photo, pictures = load_image(content), load_images(styles)
-        check_sizes(size, [image_size(picture) for picture in pictures], max(size))
-        check_weights(style_weights, len(pictures))
-        weights = style_weights or (1.0,) * len(pictures)
-        shares = [weight / sum(weights) for weight in weights]
+        photo = load_image(content)
+        pictures, shares = load_weighted(styles, style_weights, size)
         whole = StyledRegion(None, pictures, shares, 1.0)
         self.parts = styled_regions(regions, size, pictures, shares)
         self.content = self._encode(resize_image(photo, *size), ())[1]

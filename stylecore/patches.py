@@ -25,14 +25,13 @@ from stylecore.images import (
     fit_image,
     fit_size,
     image_size,
-    load_images,
     load_result,
     quantize,
     resize_image,
 )
 from stylecore.isolation import isolated
 from stylecore.job import Job
-from stylecore.metrics import WITNESS_LAYERS, check_sizes, check_weights, yardstick_features
+from stylecore.metrics import WITNESS_LAYERS, load_weighted, yardstick_features
 from stylecore.regions import Mask, Region, StyledRegion, styled_regions
 
 SIDE_PX = 8  # of a square of pixels: a stroke's width at 256 px
@@ -80,12 +79,9 @@ class PatchYardstick:
         regions: Sequence[Region] = (),
     ) -> None:
         self.device, self.size = device or torch.device("cpu"), size
-        pictures = load_images(styles)
-        check_sizes(size, [image_size(picture) for picture in pictures], max(size))
-        check_weights(style_weights, len(pictures))
-        weights = style_weights or (1.0,) * len(pictures)
+        pictures, shares = load_weighted(styles, style_weights, size)
         self.compared_size = fit_size(size, min(max(size), MAX_SIDE_PX))
-        self.parts = styled_regions(regions, self.compared_size, pictures, [each / sum(weights) for each in weights])
+        self.parts = styled_regions(regions, self.compared_size, pictures, shares)
         longer = max(self.compared_size)
         self.known = [[self._spaces(fit_image(style, longer)) for style in part.styles] for part in self.parts]
 
