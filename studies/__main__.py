@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Iterable
 
-from studies import costs, kernels, layers, shuffle, sweep, weights
+from studies import costs, kernels, layers, matching, shuffle, sweep, weights
 from studies.claims import broken
 from studies.findings import Study
 from studies.render import TEMPLATE, render
@@ -16,7 +16,7 @@ from stylecore.encoders import load_encoder
 from stylecore.files import write_file
 from stylecore.profiling import warm_up
 
-EXPERIMENTS = {module.NAME: module for module in (costs, sweep, shuffle, kernels, layers, weights)}
+EXPERIMENTS = {module.NAME: module for module in (costs, sweep, shuffle, kernels, layers, weights, matching)}
 DOCUMENT = ROOT / "docs" / "study.md"
 RECORDS = ROOT / "docs" / "study" / "records.json"
 WORK = ROOT / "results"  # ignored by git: the images that figures are made of

@@ -39,6 +39,8 @@ class Study:
         self.textures = Kernels({key: part for key, part in parts["kernels"].items() if key.startswith("texture+")})
         self.layers = Layers(parts["layers"])
         self.weights = Weights(parts["weights"])
+        # Not in records from before there was a second judge.
+        self.matching = Matching(parts["matching"]) if "matching" in parts else None
         self.minutes = sum(part["wall_s"] for found in parts.values() for part in found.values()) / 60
         self.diverged = [
             f"{name} on {key}"
@@ -312,6 +314,39 @@ class Weights(Results):
             for key, part in self.parts.items()
         )
         return Table.of(["pair", *self.names], rows)
+
+
+class Matching:
+    """Other statistics than the Gram, judged by Grams and by patches, at equal time and equal content distance."""
+
+    def __init__(self, parts: Record) -> None:
+        by_size: dict[str, dict[str, Record]] = {}
+        for key, part in parts.items():
+            size, _, pair = key.partition(" ")
+            by_size.setdefault(size, {})[pair] = part
+        self.components = Results(by_size.pop("components"))
+        self.by_size = {size: Results(found) for size, found in by_size.items()}
+
+    def leaders(self, margin: float) -> list[str]:
+        """Those that are nearer to the style than `gram` by that share, by both judges and at every size."""
+        names = next(iter(self.by_size.values())).names[1:]
+        return [name for name in names if max(self._over_gram(name)) < 1 - margin]
+
+    def _over_gram(self, name: str) -> list[float]:
+        judges = ("style", "to_style", "from_style")
+        return [results.over_gram(name, judge) for results in self.by_size.values() for judge in judges]
+
+    def table(self, size: str) -> Table:
+        return self._table("loss", self.by_size[size])
+
+    def components_table(self) -> Table:
+        return self._table("components of N", self.components)
+
+    def _table(self, heading: str, results: Results) -> Table:
+        quantities = ("style", "witness", "to_style", "from_style", "content", "num_steps")
+        headings = ("style", "witness", "patches: foreign", "patches: missing", "content")
+        columns = {heading: "`{}`"} | dict.fromkeys(headings, "{:.3f}") | {"evaluations": "{:.0f}"}
+        return Table.of(columns, ([name, *results.means(name, *quantities)] for name in results.names))
 
 
 def lowest(names: Iterable[str], value: Callable[[str], float]) -> str:

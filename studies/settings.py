@@ -31,6 +31,11 @@ class Settings:
     cost_repeats: int = 15  # rounds over all losses when the loss stage is timed
     memory_size_px: tuple[int, int] = (512, 769)  # height and width of the paper's image, whose SVD asked for 577 GiB
     shares: tuple[str, ...] = ("1.5%", "3%", "6%", "12.5%", "25%", "50%", "100%")  # kept components, of N
+    matching_sizes_px: tuple[int, ...] = (256, 512)  # of the statistics that are judged by patches too
+    num_matching_pairs: int = 6
+    matching_steps: int = 27  # evaluations of `gram`, over the stages of the preset
+    matching_weights: tuple[float, ...] = (0.25, 1.0, 4.0)  # of the style, between which content distances are equal
+    matching_shares: tuple[str, ...] = ("3%", "12.5%", "50%")  # of N
     thresholds: tuple[str, ...] = ("mean:2", "mean:1", "mean:0.5", "mean:0.25", "mean:0.1", "mean:0")  # of the svd
 
     @property
@@ -38,6 +43,10 @@ class Settings:
         """Photos and styles, each style with each photo, alternating so that any number of them is mixed."""
         pairs = [(PHOTOS[(i + j) % len(PHOTOS)], style) for j in range(len(PHOTOS)) for i, style in enumerate(STYLES)]
         return pairs[: self.num_pairs]
+
+    @property
+    def matching_pairs(self) -> list[Pair]:
+        return self.pairs[: self.num_matching_pairs]
 
     @property
     def sweep_pairs(self) -> list[Pair]:
@@ -53,6 +62,11 @@ QUICK = Settings(
     cost_size_px=64,
     cost_rounds=1,
     cost_repeats=3,
+    matching_sizes_px=(64,),
+    num_matching_pairs=1,
+    matching_steps=3,
+    matching_weights=(1.0,),
+    matching_shares=("12.5%",),
     memory_size_px=(128, 192),
 )
 

@@ -26,6 +26,7 @@ from stylecore.job import Job, Source
 from stylecore.losses import option_names
 from stylecore.measured_run import MeasuredRun, curve_steps
 from stylecore.metrics import Yardstick, high_frequency_energy
+from stylecore.patches import PatchYardstick, job_patch_yardstick
 from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.profiling import seconds_by_stage, warm_up
 
@@ -57,6 +58,7 @@ class Record:
     style_distance: float
     content_distance: float
     witness_distance: float
+    patch_distance: list[float]  # of the result's patches from the style's, and of the style's from the result's
     detail: float | None  # high-frequency energy over that of the same preset's `gram`, at its size; None without one
     curve: list[list[float]]  # [seconds, style distance] of some steps, log-spaced
     num_steps: int  # evaluations made
@@ -176,6 +178,7 @@ class Comparison:
         self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
         self._yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], Yardstick] = {}
+        self._patch_yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], PatchYardstick] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
@@ -229,6 +232,7 @@ class Comparison:
         for step in run:
             yield Progress(variant, step)
         distances, image = run.distances, run.image
+        patches = self._patch_yardstick(run.job).measure(image)
         encoder = self._encoder(variant.config)
         stages = seconds_by_stage(image, run.job, encoder)
         save_image(image, self.folder / variant.file_name, run.job.settings())
@@ -243,6 +247,7 @@ class Comparison:
             style_distance=round(distances.style, 5),
             content_distance=round(distances.content, 5),
             witness_distance=round(distances.witness, 5),
+            patch_distance=[round(patches.to_style, 5), round(patches.from_style, 5)],
             detail=None,
             curve=[[round(point.seconds, 4), round(point.distances.style, 5)] for point in run.curve],
             num_steps=run.num_steps,
@@ -269,6 +274,12 @@ class Comparison:
         if key not in self._yardsticks:
             self._yardsticks[key] = job_yardstick(job, self.device)
         return self._yardsticks[key]
+
+    def _patch_yardstick(self, job: Job) -> PatchYardstick:
+        key = (job.sources, job.size)
+        if key not in self._patch_yardsticks:
+            self._patch_yardsticks[key] = job_patch_yardstick(job, self.device)
+        return self._patch_yardsticks[key]
 
     def _detail(self, record: Record) -> float | None:
         like = ("gram", record.preset, record.config["size"], record.inputs)

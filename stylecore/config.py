@@ -82,6 +82,10 @@ class BaseConfig(SeedOptions):
             common=True,
         ),
     ] = 1.0
+    histogram_weight: Annotated[
+        Number,
+        about("Multiplies the histogram loss beside another style loss; 0: none.", low=0, high=MAX_WEIGHT),
+    ] = 0.0
     tv_weight: Annotated[
         Number, about("Multiplies the total variation of the image in [0, 1].", low=0, high=MAX_WEIGHT)
     ] = 0.0
@@ -123,11 +127,11 @@ class BaseConfig(SeedOptions):
         about("A cut-out photo stays one, or its holes are painted as white.", common=True),
     ] = "keep"
     optimizer: Annotated[
-        Literal["lbfgs", "adam", "projected"],
-        about("L-BFGS, Adam, or L-BFGS within the displayable range, preconditioned."),
+        Literal["lbfgs", "adam", "projected", "pyramid"],
+        about("L-BFGS, Adam, L-BFGS within the displayable range, preconditioned, or Adam on a Laplacian pyramid."),
     ] = "lbfgs"
     learning_rate: Annotated[
-        Number, about("Of the quasi-Newton step; of adam in 8-bit levels a step.", low=1e-6, high=1e3)
+        Number, about("Of the quasi-Newton step; of adam and pyramid in 8-bit levels a step.", low=1e-6, high=1e3)
     ] = 1.0
     history_size: Annotated[Whole, about("Pairs that L-BFGS remembers.", low=1, high=1000)] = 100
     num_steps: Annotated[

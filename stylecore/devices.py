@@ -67,6 +67,11 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """The most exact that the device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def send(values: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on the device, which nobody waits for: it is copied when the device comes to it."""
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

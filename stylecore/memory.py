@@ -15,7 +15,7 @@ from stylecore.devices import available_memory_mib
 from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.errors import NotEnoughMemoryError
 from stylecore.images import fit_size
-from stylecore.losses import find_loss
+from stylecore.losses import at_once
 from stylecore.scratch import free_disk_mib
 from stylecore.tiles import margin_px
 
@@ -90,7 +90,7 @@ def _fitting_plan(
     """The first that leaves some of the memory, or the last there is."""
     pairs = _num_pairs(config)
     whole = MemoryPlan(estimate_memory_mib(size, style_sizes, config, encoder), num_pairs=pairs)
-    tiled = _tiled_plans(size, config, encoder) if find_loss(config.loss).adds_up(config) else []
+    tiled = [] if at_once(config) else _tiled_plans(size, config, encoder)
     fitting = (plan for plan in (whole, *tiled) if plan.mib <= COMFORTABLE * available)
     return next(fitting, min((whole, *tiled), key=lambda plan: plan.mib))
 
@@ -98,7 +98,7 @@ def _fitting_plan(
 def _tiled_plans(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> list[MemoryPlan]:
     """From the fastest to what takes the least memory."""
     in_memory = [_tiled_plan(size, config, encoder, side) for side in TILES]
-    if encoder.device.type != "cpu" or config.optimizer == "adam":
+    if encoder.device.type != "cpu" or config.optimizer in ("adam", "pyramid"):
         return in_memory
     on_disk = [_tiled_plan(size, config, encoder, side, on_disk=True) for side in TILES]
     free = free_disk_mib()
@@ -120,7 +120,7 @@ def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encod
 
 
 def _num_pairs(config: StylizeConfig) -> int:
-    return min(config.history_size, config.num_steps) if config.optimizer != "adam" else 1
+    return min(config.history_size, config.num_steps) if config.optimizer not in ("adam", "pyramid") else 1
 
 
 def _history_bytes(num_pairs: int) -> int:

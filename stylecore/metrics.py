@@ -59,6 +59,13 @@ def yardstick_encoder(device: torch.device) -> Encoder:
     return load_encoder("vgg16", device=device)
 
 
+def yardstick_features(image: ImageTensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Of an image in one piece, on its device, as exact as the yardstick's own."""
+    # cuDNN would round float32 convolutions to TF32's ten bits.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return yardstick_encoder(image.device)(image, layers)
+
+
 def check_sizes(content: tuple[int, int], styles: Sequence[tuple[int, int]], size: int) -> None:
     """Refuse, before anything is computed, a picture that is too thin to be measured at the result's size.
 
@@ -84,6 +91,23 @@ def check_weights(weights: Sequence[float] | None, num_styles: int) -> None:
     """Raise an OptionError unless there is a weight for each style, or none at all."""
     if weights and len(weights) != num_styles:
         raise OptionError(f"{len(weights)} style weights were given for {num_styles} style images.")
+
+
+def load_weighted(
+    styles: ImageSource | Iterable[ImageSource],
+    style_weights: Sequence[float] | None,
+    size: tuple[int, int],
+    style_masks: Sequence[MaskImage | None] = (),
+) -> tuple[list[MaskedStyle], list[float]]:
+    """Styles beside a result of (height, width) px, with its longer side, and their shares. Raises what `Yardstick`
+    does."""
+    pictures = list(load_images(styles))
+    check_sizes(size, [image_size(picture) for picture in pictures], max(size))
+    check_weights(style_weights, len(pictures))
+    weights = style_weights or (1.0,) * len(pictures)
+    masks = style_masks or [None] * len(pictures)
+    own = [MaskedStyle.fitted(*pair, max(size)) for pair in zip(pictures, masks, strict=True)]
+    return own, [weight / sum(weights) for weight in weights]
 
 
 class Yardstick:
@@ -116,13 +140,8 @@ class Yardstick:
     ) -> None:
         self.device = device or torch.device("cpu")
         self.size = size
-        photo, pictures = load_image(content), load_images(styles)
-        check_sizes(size, [image_size(picture) for picture in pictures], max(size))
-        check_weights(style_weights, len(pictures))
-        weights = style_weights or (1.0,) * len(pictures)
-        shares = [weight / sum(weights) for weight in weights]
-        masks = style_masks or [None] * len(pictures)
-        own = [MaskedStyle.fitted(*pair, max(size)) for pair in zip(pictures, masks, strict=True)]
+        photo = load_image(content)
+        own, shares = load_weighted(styles, style_weights, size, style_masks)
         self.parts = styled_regions(regions, size, own, shares, max(size))
         self.content = self._encode(resize_image(photo, *size), ())[1]
         self.targets = [[self._grams(style) for style in part.styles] for part in self.parts]

@@ -20,8 +20,10 @@ from stylecore.losses import (
     Scalar,
     StyleLoss,
     Target,
+    at_once,
     content_loss,
     find_loss,
+    style_losses,
     summary_gradient,
     total_variation,
 )
@@ -324,7 +326,7 @@ def make_objective(
     regions: Sequence[StyledRegion] = (),
     content_mask: Mask | None = None,
 ) -> Objective:
-    """The objective of a config: one loss on every style layer, and the photo's features.
+    """The objective of a config: its style losses on every style layer, and the photo's features.
 
     Args:
         encoder: compares the images.
@@ -340,13 +342,14 @@ def make_objective(
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
     """
     content_layers = config.content_layers if config.content_weight else ()
-    loss = find_loss(config.loss)
-    if tile_px and not loss.adds_up(config):
+    losses = {find_loss(name): factor for name, factor in style_losses(config).items()}
+    if tile_px and at_once(config):
+        alone = " and histogram_weight 0" if config.histogram_weight else ""
         raise OptionError(
-            f"{config.loss} looks at all positions at once, and the image does not fit into memory so: choose a "
-            "smaller --size or --loss gram."
+            f"{' and '.join(at_once(config))} looks at all positions at once, and the image does not fit into memory "
+            f"so: choose a smaller --size or --loss gram{alone}."
         )
-    fitted_layers = config.style_layers if loss.needs_content(config) else ()
+    fitted_layers = config.style_layers if any(loss.needs_content(config) for loss in losses) else ()
     of_content, of_photo = _photo_features(encoder, content, content_layers, fitted_layers, tile_px)
     parts = regions or [StyledRegion(None, [*map(MaskedStyle, styles)], config.style_shares(len(styles)))]
     style_terms: list[StyleTerm] = []
@@ -358,10 +361,12 @@ def make_objective(
             features = [of_style[layer] for of_style in of_styles]
             fitted = _given_to(part.number, (given or {}).get(layer, {}))
             layer_styles = LayerStyles(layer, features, part.shares, of_photo.get(layer), fitted)
-            terms = _style_terms(loss(layer_styles, config), layer_styles, weight * part.weight * part.area, config)
             region = part.mask_at(Layer.parse(layer).stride)
             box = None if region is None else _box_of(region)
-            style_terms += [replace(term, region=region, box=box, number=part.number) for term in terms]
+            for loss, factor in losses.items():
+                share = factor * weight * part.weight * part.area
+                terms = _style_terms(loss(layer_styles, config), layer_styles, share, config)
+                style_terms += [replace(term, region=region, box=box, number=part.number) for term in terms]
     content_weights = dict(zip(config.content_layers, config.content_layer_weights, strict=True))
     content_terms = [
         _content_term(layer, of_content[layer], content_weights[layer], config, content_mask)

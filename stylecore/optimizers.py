@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.config import MAX_STEPS, StylizeConfig
+from stylecore.devices import exact_dtype
 from stylecore.images import LEVELS
 from stylecore.memory import CONVERTED_LENGTH, MemoryPlan
 from stylecore.scratch import Scratch
@@ -314,7 +315,7 @@ def inverse_frequencies(height: int, width: int, device: torch.device, decay: fl
 
 def _exact_zeros(device: torch.device, *shape: int) -> Tensor:
     """In the most exact dtype that the device has."""
-    return torch.zeros(shape, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    return torch.zeros(shape, dtype=exact_dtype(device), device=device)
 
 
 class Adam(Optimizer):
@@ -343,6 +344,36 @@ class Adam(Optimizer):
         return variable.detach() - self.learning_rate * mean / spread
 
 
+class PyramidAdam(Optimizer):
+    """Adam on the levels of a Laplacian pyramid (Burt and Adelson 1983) instead of pixels, as Kolkin et al. 2022 have
+    it: a few steps of the coarse levels move what is large.
+
+    The image is linear in the levels, so the levels' steps add up to a step of the image.
+    """
+
+    NUM_LEVELS = 6  # each half the size of the one before
+
+    def __init__(self, learning_rate: float = 1.0) -> None:
+        self.levels = [Adam(learning_rate) for _ in range(self.NUM_LEVELS)]
+
+    def step(self, variable: Tensor, gradient: Tensor, loss: Tensor | float = math.inf) -> Tensor:  # noqa: ARG002
+        height, width = gradient.shape[2:]
+        sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(self.NUM_LEVELS)]
+        still = [gradient.new_zeros(*gradient.shape[:2], *size).requires_grad_(True) for size in sizes]
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(_collapsed(still), still, gradient)
+        steps = [adam.step(level, g) for adam, level, g in zip(self.levels, still, gradients, strict=True)]
+        return variable.detach() + _collapsed(steps)
+
+
+def _collapsed(levels: Sequence[Tensor]) -> Tensor:
+    """The image of a Laplacian pyramid, whose finest level comes first."""
+    *finer, image = levels
+    for level in reversed(finer):
+        image = level + F.interpolate(image, level.shape[2:], mode="bilinear", align_corners=False)
+    return image
+
+
 def make_optimizer(
     config: StylizeConfig,
     num_steps: int,
@@ -357,8 +388,8 @@ def make_optimizer(
         is_detailed: for a start that was painted coarsely and given detail.
         memory: how L-BFGS remembers; None: as the config says.
     """
-    if config.optimizer == "adam":
-        return Adam(config.learning_rate)
+    if config.optimizer in ("adam", "pyramid"):
+        return (Adam if config.optimizer == "adam" else PyramidAdam)(config.learning_rate)
     max_pairs = memory.num_pairs if memory else MAX_STEPS
     history_size = max(1, min(config.history_size, num_steps - 1, max_pairs))
     history = (memory.history_dtype, memory.history_on_disk) if memory else (None, False)

@@ -47,6 +47,7 @@ ORDER = (
     "job",
     "start",
     "detail",
+    "patches",
     "engine",
     "measured_run",
     "profiling",

@@ -21,6 +21,7 @@ from stylecore.job import Job
 from stylecore.losses import STYLE_LOSSES, LayerStyles
 from stylecore.losses.basis import Components
 from stylecore.metrics import Distances, Yardstick, detail, hatching, high_frequency_energy
+from stylecore.patches import PatchYardstick
 from stylecore.profiling import STAGES, seconds_by_stage
 from stylecore.start import initial_image, job_images
 from stylecore.sweep import sweep_table, sweep_variants
@@ -137,6 +138,8 @@ def test_a_record_says_what_was_saved(
         assert record.style_distance == pytest.approx(measured.style, abs=1e-5)
         assert record.content_distance == pytest.approx(measured.content, abs=1e-5)
         assert record.witness_distance == pytest.approx(measured.witness, abs=1e-5)
+        patches = PatchYardstick(comparison.job.styles, (48, 64)).measure(image)
+        assert record.patch_distance == pytest.approx([patches.to_style, patches.from_style], abs=1e-5)
         assert record.detail == pytest.approx(detail(image, reference), rel=1e-3)
         assert record.curve[-1] == [record.seconds, record.style_distance]
         assert set(record.seconds_by_stage) == set(STAGES)

@@ -132,7 +132,7 @@ def test_settings_are_the_fields_in_their_order() -> None:
     assert SETTINGS["size"].is_common
     assert not SETTINGS["clamp"].is_common
     assert SETTINGS["loss"].choices == tuple(STYLE_LOSSES)
-    assert SETTINGS["optimizer"].choices == ("lbfgs", "adam", "projected")
+    assert SETTINGS["optimizer"].choices == ("lbfgs", "adam", "projected", "pyramid")
 
 
 def test_every_loss_owns_its_options() -> None:

@@ -1,9 +1,11 @@
 """Style losses against algebra and numerical gradients: what each one is, and what it is not."""
 
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
@@ -22,6 +24,7 @@ from stylecore.losses import (
 )
 from stylecore.losses.basis import Components, fit_basis
 from stylecore.losses.mmd import kernel_mmd
+from stylecore.losses.nearest import STRENGTH as NEAREST_STRENGTH
 from stylecore.losses.pca import pca_loss, projected_gram
 from stylecore.losses.statistics import (
     Moments,
@@ -32,6 +35,14 @@ from stylecore.losses.statistics import (
     second_moments,
 )
 from stylecore.losses.svd import Threshold, left_singular, svd_distance
+from stylecore.losses.wasserstein import (
+    BLUR,
+    GAUSSIAN_STRENGTH,
+    HISTOGRAM_STRENGTH,
+    SLICED_STRENGTH,
+    quantiles,
+    root_trace,
+)
 from stylecore.losses.weighted import MAX_WEIGHT, normalize_weights, photo_statistics, weighted_gram_loss
 from stylecore.objective import make_objective
 from stylecore.presets import make_config
@@ -114,7 +125,7 @@ def test_a_style_of_one_colour_gives_a_defined_loss(name: str) -> None:
     assert bool(gradient.isfinite().all())
 
 
-@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "weighted", "mmd-linear", "bn"])
+@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "weighted", "mmd-linear", "bn", "w2", "nnfm"])
 def test_all_the_weight_on_one_style_is_that_style_alone(name: str) -> None:
     both = make(name, features(0), features(5, height=6), weights=(1.0, 0.0))
     assert float(both(features(1))) == pytest.approx(float(make(name, features(0))(features(1))))
@@ -127,8 +138,10 @@ def test_an_unknown_loss_suggests_the_nearest() -> None:
 
 # Tiles, regions and several styles: none of them needs a loss of its own
 
-ADDITIVE = [name for name in STYLE_LOSSES if not name.startswith("mmd-") or name == "mmd-linear"]
+ADDITIVE = [name for name, loss in STYLE_LOSSES.items() if loss.adds_up(make_config())]
 DRAWN = [name for name in STYLE_LOSSES if name not in ADDITIVE]
+# A target for each style; for the others one that is blended, or candidates of all styles.
+TARGET_EACH = ("mmd-poly", "mmd-gaussian", "w2", "swd", "histogram")
 
 
 def frozen(name: str, x: Tensor, *styles: Tensor, **options: object) -> StyleLoss:
@@ -230,7 +243,7 @@ def test_a_soft_mask_counts_positions_in_part(name: str) -> None:
 def test_several_styles_are_targets_whose_shares_add_up(name: str) -> None:
     loss = make(name, features(0), features(5, height=6), weights=(0.25, 0.75))
     assert sum(target.share for target in loss.targets) == pytest.approx(1)
-    assert len(loss.targets) == (2 if name in DRAWN else 1)
+    assert len(loss.targets) == (2 if name in TARGET_EACH else 1)
     x = features(1)
     refresh(loss, x)
     summary = loss.summarize(x)
@@ -628,10 +641,169 @@ def test_drawn_positions_follow_the_seed_and_change_at_a_refresh() -> None:
     assert values(1)[0] != values(1)[1]
 
 
+# Wasserstein and nearest neighbours
+
+
+def gaussian_features(seed: int, scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Features with their mean and covariance."""
+    x = scale * features(seed, height=9)
+    moments = all_moments(x)
+    return x, moments.mean[0], moments.covariance[0]
+
+
+def root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+
+
+def transport_unit(style: Tensor) -> float:
+    return float(gram(style).square().mean() / gram(style).trace())
+
+
+@pytest.mark.parametrize("components", ["100%", "50%"])
+def test_w2_is_the_distance_of_gaussians_in_closed_form(components: str) -> None:
+    """|u - v|^2 + tr(S + T - 2 (T^1/2 S T^1/2)^1/2), by eigenvalues, of what the basis sees and with its blur."""
+    (style, v, t), (result, u, s) = gaussian_features(0), gaussian_features(1, 0.7)
+    loss = make("w2", style, components=components)
+    basis = loss.fitted()["components"]
+    blur = BLUR * torch.linalg.eigvalsh(basis.mT @ t @ basis).amax() * torch.eye(basis.shape[1], dtype=torch.float64)
+    s, t = (basis.mT @ each @ basis + blur for each in (s, t))
+    mean = (basis.mT @ (u - v)).square().sum()
+    expected = mean + (s + t - 2 * root(root(t) @ s @ root(t))).trace()
+    unit = GAUSSIAN_STRENGTH * transport_unit(style)
+    assert float(loss(result)) == pytest.approx(unit * float(expected), rel=1e-6)
+
+
+def test_w2_of_a_shift_is_its_length_and_of_a_scale_what_it_does_to_the_spread() -> None:
+    """Moved by d: |d|^2. Stretched about the mean by c: (c - 1)^2 tr T, but for the blur."""
+    style, mean, covariance = gaussian_features(0)
+    loss, unit = make("w2", style, components="100%"), GAUSSIAN_STRENGTH * transport_unit(style)
+    shift = torch.tensor([0.3, -0.2, 0.1, 0.5], dtype=torch.float64).view(1, N, 1, 1)
+    assert float(loss(style + shift)) == pytest.approx(unit * float(shift.square().sum()))
+    center = mean.view(1, N, 1, 1)
+    stretched = center + 1.5 * (style - center)
+    assert float(loss(stretched)) == pytest.approx(unit * 0.25 * float(covariance.trace()), rel=3e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1, 30.0])
+def test_w2_has_a_sound_gradient_however_flat_or_strong_the_result_is(scale: float) -> None:
+    """In float32, with directions that the style hardly has."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.logspace(0, -4, 64).view(1, 64, 1, 1)
+    style, result = (spread * torch.randn(1, 64, 12, 12, generator=generator) for _ in range(2))
+    loss, x = make("w2", style, components="100%"), (scale * result).requires_grad_(True)
+    exact = make("w2", style.double(), components="100%")
+    value = loss(x)
+    (gradient,) = torch.autograd.grad(value, x)
+    y = x.detach().double().requires_grad_(True)
+    (expected,) = torch.autograd.grad(exact(y), y)
+    assert value.item() == pytest.approx(exact(y.detach()).item(), rel=1e-3)
+    assert float((gradient - expected).norm() / expected.norm()) < 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_the_trace_of_a_root_and_its_gradient_are_those_by_eigenvalues(size: int, dtype: torch.dtype) -> None:
+    """As badly conditioned as the blur allows: its square."""
+    noise = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vectors = torch.linalg.qr(noise).Q
+    values = torch.logspace(0, 2 * math.log10(BLUR), size, dtype=torch.float64)
+    matrix = ((vectors * values) @ vectors.mT).to(dtype).requires_grad_(True)
+    found = root_trace(matrix)
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-3
+    assert found.item() == pytest.approx(float(values.sqrt().sum()), rel=tolerance)
+    (gradient,) = torch.autograd.grad(found, matrix)
+    expected = (vectors * values.rsqrt()) @ vectors.mT / 2
+    assert float((gradient - expected).norm() / expected.norm()) < 100 * tolerance
+
+
+def test_in_one_dimension_swd_and_histogram_are_the_distance_of_sorted_values() -> None:
+    style, result = features(0, channels=1), features(1, channels=1)
+    expected = (style.flatten().sort().values - result.flatten().sort().values).square().mean()
+    for name, strength in (("swd", SLICED_STRENGTH), ("histogram", HISTOGRAM_STRENGTH)):
+        found = float(make(name, style, components="100%")(result))
+        assert found == pytest.approx(strength * transport_unit(style) * float(expected))
+
+
+def test_swd_of_a_shift_is_its_length_whatever_the_directions() -> None:
+    """Whole orthonormal frames: as many directions as a multiple of the components."""
+    style = features(0)
+    shift = torch.tensor([0.3, -0.2, 0.1, 0.5], dtype=torch.float64).view(1, N, 1, 1)
+    for number in (1, 4, 8):
+        loss = make("swd", style, components="100%", num_directions=number)
+        expected = SLICED_STRENGTH * transport_unit(style) * float(shift.square().sum())
+        assert float(loss(style + shift)) == pytest.approx(expected)
+
+
+def test_histogram_is_the_distance_from_the_features_with_matched_histograms() -> None:
+    """Risser et al.: each component's values replaced by the style's of the same rank, and held fixed."""
+    style, result = features(0), features(1).requires_grad_(True)
+    loss = make("histogram", style, components="100%")
+    basis = loss.fitted()["components"]
+    found, known = (basis.mT @ flatten_positions(each)[0] for each in (result, style))
+    matched = known.sort(1).values.gather(1, found.argsort(1).argsort(1)).detach()
+    expected = HISTOGRAM_STRENGTH * transport_unit(style) * (found - matched).square().sum(0).mean()
+    assert loss(result).item() == pytest.approx(expected.item())
+    for value, other in zip(*(torch.autograd.grad(each, result) for each in (loss(result), expected)), strict=True):
+        torch.testing.assert_close(value, other)
+
+
+def test_swd_sees_what_moments_cannot() -> None:
+    """As the Gaussian kernel does: two distributions with one second moment."""
+    even = torch.tensor([1.0, -1] * 8, dtype=torch.float64).view(1, 1, 4, 4)
+    heavy = torch.tensor([0.0] * 12 + [2, -2] * 2, dtype=torch.float64).view(1, 1, 4, 4)
+    for blind in (make("gram", even), make("w2", even, components="100%")):
+        assert float(blind(heavy)) == pytest.approx(0, abs=1e-9)
+    assert float(make("swd", even, components="100%")(heavy)) > 0.1
+
+
+@pytest.mark.parametrize("number", [3, 6, 12])
+def test_quantiles_of_another_number_are_those_between(number: int) -> None:
+    ramp = torch.linspace(0.5 / 6, 1 - 0.5 / 6, 6, dtype=torch.float64)[None]
+    found = quantiles(ramp, number)
+    within = (torch.arange(number, dtype=torch.float64) + 0.5) / number
+    torch.testing.assert_close(found[0], within.clamp(float(ramp.min()), float(ramp.max())))
+
+
+@pytest.mark.parametrize("name", ["swd", "nnfm"])
+def test_new_positions_and_directions_come_with_a_refresh_and_keep_the_optimiser(name: str) -> None:
+    loss, x = make(name, features(0, height=20), num_positions=8), features(1, height=20)
+    values = []
+    for _ in range(2):
+        refresh(loss, x)
+        values += [float(loss(x)), float(loss(x))]
+    assert values[0] == values[1]
+    assert values[1] != values[2]
+    assert loss.restarts_optimizer is False
+
+
+def test_nnfm_is_the_cosine_distance_from_the_nearest() -> None:
+    """All positions drawn, all components kept: straight from the formula."""
+    style, result = features(0), features(1, height=4)
+    center = flatten_positions(style)[0].mean(1, keepdim=True)
+    known, found = flatten_positions(style)[0] - center, flatten_positions(result)[0]
+    own = found - found.mean(1, keepdim=True)
+    matches = torch.stack([F.cosine_similarity(column[:, None], known, dim=0) for column in own.T]).argmax(1)
+    distances = 1 - F.cosine_similarity(found - center, known[:, matches], dim=0)
+    expected = NEAREST_STRENGTH * float(gram(style).square().mean() * distances.mean())
+    assert float(make("nnfm", style, components="100%")(result)) == pytest.approx(expected)
+
+
+def test_nnfm_takes_candidates_of_several_styles_by_their_shares() -> None:
+    styles = features(0, height=40), features(5, height=40)
+    loss = make("nnfm", *styles, weights=(0.25, 0.75), num_positions=100)
+    (target,) = loss.targets
+    points = {tuple(column) for column in flatten_positions(styles[0])[0].T.tolist()}
+    first = sum(tuple(column) in points for column in target.summary.points.T.tolist())
+    assert (first, target.summary.points.shape[1]) == (25, 100)
+
+
 # Why the Gram carries style: it forgets where things are
 
 
-@pytest.mark.parametrize("name", ["gram", "pca", "pca-covariance", "svd", "weighted", "mmd-linear", "mmd-poly", "bn"])
+@pytest.mark.parametrize(
+    "name", ["gram", "pca", "pca-covariance", "svd", "weighted", "mmd-linear", "mmd-poly", "bn", "w2"]
+)
 def test_a_style_loss_does_not_see_where_things_are(name: str) -> None:
     x = features(1)
     shuffled = x.flatten(2)[:, :, torch.randperm(15, generator=torch.Generator().manual_seed(0))].view_as(x)

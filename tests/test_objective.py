@@ -58,6 +58,21 @@ def test_terms_of_one_loss_and_region_share_a_summary(
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("loss", ["gram", "pca", "histogram", "weighted"])
+def test_histograms_stand_beside_any_loss(tiny_encoder: Encoder, make_image: MakeImage, loss: str) -> None:
+    """The style term is the sum of both, and what both fit to the pictures is kept."""
+    image, styles = make_image(), [make_image(seed=1)]
+
+    def made(name: str, **options: object) -> Objective:
+        return make_objective(tiny_encoder, image, styles, config_of(loss=name, components="50%", **options))
+
+    both, alone, histogram = made(loss, histogram_weight=0.5), made(loss), made("histogram")
+    found, *parts = (float(each.evaluate(LEVELS * image).losses.style) for each in (both, alone, histogram))
+    assert found == pytest.approx(parts[0] + 0.5 * parts[1])
+    expected = {"components"} | set(alone.fitted().get("relu1_1", {}))
+    assert set(both.fitted()["relu1_1"]) == expected
+
+
 def test_each_region_of_an_image_can_have_its_own_style(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     """Left one style, right another: the two terms are those of the halves by themselves, whatever loss they have."""
     config = config_of(style_layers=("relu1_1",), content_weight=0.0)

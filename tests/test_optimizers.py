@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylecore import optimizers
@@ -11,6 +12,7 @@ from stylecore.optimizers import (
     Adam,
     Optimizer,
     ProjectedLBFGS,
+    PyramidAdam,
     RingHistory,
     inverse_frequencies,
     make_optimizer,
@@ -136,13 +138,35 @@ def test_adam_takes_torchs_steps() -> None:
     torch.testing.assert_close(run(Adam(0.5), 20), variable.detach())
 
 
-@pytest.mark.parametrize("optimizer", [LBFGS(), Adam()])
+def test_adam_on_a_pyramid_is_adam_on_its_levels() -> None:
+    """torch's Adam on the levels themselves, of which the image is made anew at every step; odd sizes."""
+    x = torch.rand(1, 3, 13, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    goal = x.flip(3)
+    sizes = [(13, 40), (7, 20), (4, 10), (2, 5), (1, 3), (1, 2)]
+    levels = [torch.zeros(1, 3, *size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    theirs, ours, variable = torch.optim.Adam(levels, lr=0.5), PyramidAdam(0.5), x
+
+    def of_levels() -> Tensor:
+        image = levels[-1]
+        for level in levels[-2::-1]:
+            image = level + F.interpolate(image, level.shape[2:], mode="bilinear", align_corners=False)
+        return x + image
+
+    for _ in range(5):
+        theirs.zero_grad()
+        (of_levels() - goal).square().sum().backward()
+        variable = ours.step(variable, 2 * (variable - goal))
+        theirs.step()
+    torch.testing.assert_close(variable, of_levels().detach())
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), Adam(), PyramidAdam()])
 def test_arguments_stay_as_they_are(optimizer: Optimizer) -> None:
-    x, g = torch.ones(2, 2), torch.full((2, 2), 0.5)
+    x, g = torch.ones(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
     optimizer.step(x, g)
     following = optimizer.step(x, g)
-    assert torch.equal(x, torch.ones(2, 2))
-    assert torch.equal(g, torch.full((2, 2), 0.5))
+    assert torch.equal(x, torch.ones(1, 3, 2, 2))
+    assert torch.equal(g, torch.full((1, 3, 2, 2), 0.5))
     assert following.shape == x.shape
 
 

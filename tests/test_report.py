@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ def test_the_page_says_what_was_measured(build: Callable[..., Comparison]) -> No
     write_report(comparison)
     words = " ".join(_Page((comparison.folder / "index.html").read_text(encoding="utf-8")).words)
     for record in comparison.records:
-        for number in (record.style_distance, record.content_distance, record.witness_distance):
+        distances = (record.style_distance, record.content_distance, record.witness_distance)
+        for number in (*distances, fmean(record.patch_distance)):
             assert f"{number:.3f}" in words
     assert "photo & co" in words
     assert "<style>" in words, "names are escaped, and read as they are"

@@ -144,7 +144,16 @@ def test_a_box_in_positions_drops_what_pooling_drops() -> None:
     assert Box(16, 32, 0, 10).num_pixels == 160
 
 
-@pytest.mark.parametrize("options", [{"loss": "mmd-poly"}, {"loss": "weighted", "weights_from": "fisher"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "mmd-poly"},
+        {"loss": "swd"},
+        {"loss": "nnfm"},
+        {"loss": "w2", "histogram_weight": 1.0},
+        {"loss": "weighted", "weights_from": "fisher"},
+    ],
+)
 def test_a_loss_that_looks_at_all_positions_at_once_is_refused(
     tiny_encoder: Encoder, make_image: MakeImage, options: dict[str, Any]
 ) -> None:

@@ -24,12 +24,12 @@ LABELS = {
     "style_scale": "Stroke size",
 }
 INFOS = {
-    "preset": "Detail sets it; the last three are references",
+    "preset": "Detail sets it; the last four are references",
     "size": "Longer side, px",
     "loss": "How the style is compared",
     "strength": "From the photo to the painting",
     "style_scale": "Below 1: finer",
-    "components": "Kept by the pca losses",
+    "components": "Kept by pca, w2, swd, nnfm, histogram",
     "seed": "Of a start from noise",
 }
 CHOICES = {
@@ -44,9 +44,11 @@ CHOICES = {
         "preview": "preview: a smaller network",
         "standard": "standard: the whole network at the end",
         "full": "full: the whole network throughout",
+        "nnst": "nnst: every place like one of the style's",
         "gatys": "gatys: the method of 2016, as a reference",
         "paper": "paper: Guo and Yuan's equations as printed",
         "tutorial": "tutorial: PyTorch's, which changes the photo least",
+        "nnst-paper": "nnst-paper: nearest features as of 2022, as a reference",
     },
     # Grouped: in this order, what comes first in their words.
     "loss": {
@@ -60,6 +62,10 @@ CHOICES = {
         "mmd-gaussian": "Other statistics · Gaussian kernel",
         "mmd-linear": "Other statistics · linear kernel",
         "mmd-poly": "Other statistics · polynomial kernel",
+        "w2": "Transport · Gaussians",
+        "swd": "Transport · sliced",
+        "histogram": "Transport · histograms of components",
+        "nnfm": "Nearest features",
         "pca-paper": "For study · pca as printed",
         "svd-paper": "For study · svd as printed",
     },

@@ -42,6 +42,8 @@ far. Nothing is trained. The **pixels of the result** are changed, step by step,
   smaller matrices. *Components* is how many directions are kept.
 - **svd** compares matrices from which the small singular values are dropped.
 - **weighted** lets some feature maps count more than others.
+- **w2**, **swd** and **histogram** ask how far the style's features would have to be moved, within such few directions.
+- **nnfm** wants every place to be like one of the style's.
 - **mmd-…** and **bn** compare other statistics of the same features: kernels, or means and standard deviations alone.
 
 ## Which result is better?

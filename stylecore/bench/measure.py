@@ -29,6 +29,7 @@ from stylecore.measured_run import MeasuredRun, curve_steps, in_turns
 from stylecore.metrics import hatching
 from stylecore.objective import make_objective
 from stylecore.optimizers import make_optimizer
+from stylecore.patches import job_patch_yardstick
 from stylecore.presets import make_config
 from stylecore.profiling import seconds_by_stage, warm_up
 from stylecore.start import StageImages, job_images, stage_images
@@ -152,6 +153,7 @@ def run_job(pair: Pair, config: StylizeConfig, encoder: Encoder | None = None) -
     job = Job(pair.content, (pair.style,), config)
     yardstick = job_yardstick(job)
     first = MeasuredRun(job, encoder=encoder, marks=curve_steps(config.num_steps), yardstick=yardstick).to_end()
+    patches = job_patch_yardstick(job).measure(first.image)
     seconds = [first.seconds]
     while sum(seconds) < ENOUGH_S and len(seconds) < MAX_RUNS:
         seconds.append(run_to_end(job, job_steps(job, encoder=encoder)).seconds)
@@ -160,6 +162,7 @@ def run_job(pair: Pair, config: StylizeConfig, encoder: Encoder | None = None) -
         "seconds": [round(value, 4) for value in seconds],
         "num_steps": first.num_steps,
         **{kind: round(value, 5) for kind, value in dataclasses.asdict(first.distances).items()},
+        "patches": round(patches.mean, 5),
         "hatching": round(hatching(first.image, fit_image(pair.style, config.size)), 4),
         "curve": [[round(point.seconds, 4), round(point.distances.style, 4)] for point in first.curve],
     }

@@ -59,13 +59,14 @@ def speed_ups(records: Record, preset: str) -> list[float]:
 def _presets_table(records: Record) -> Table:
     columns = {"preset": "`{}`", "times faster": "{:.1f}", "style distance": "{:.3f}", "reference's": "{:.3f}"}
     columns |= {"content / reference's": "{:.3f}", "witness": "{:.3f}"}
-    columns |= {"finest grid / style's": "{:.2f}", "pairs": "{}"}
+    judged = ["patches"] if all("patches" in run for run in records["runs"]) else []  # older records are without
+    columns |= dict.fromkeys(judged, "{:.3f}") | {"finest grid / style's": "{:.2f}", "pairs": "{}"}
     rows = []
     for preset in _names(records["runs"]):
         runs, references = zip(*_with_reference(records, preset), strict=True)
         content = fmean(run["content"] / other["content"] for run, other in zip(runs, references, strict=True))
         style = _mean(runs, "style"), _mean(references, "style")
-        others = _mean(runs, "witness"), _mean(runs, "hatching")
+        others = [_mean(runs, kind) for kind in ("witness", *judged, "hatching")]
         rows.append((preset, fmean(speed_ups(records, preset)), *style, content, *others, len(runs)))
     return Table.of(columns, rows)
 
@@ -102,9 +103,15 @@ def _losses_table(records: Record) -> Table:
     rows = []
     for preset in _names(records["losses"]):
         runs = [[run for run in records["losses"] if (run["preset"], run["loss"]) == (preset, loss)] for loss in losses]
-        texts = [f"{_mean(found, 'style'):.3f} ({_mean(found, 'num_steps'):.0f})" if found else None for found in runs]
+        texts = [_raced(found) if found else None for found in runs]
         rows.append([f"`{preset}`", *texts])
-    return Table.of(["preset: style distance (evaluations)", *losses], rows)
+    judges = "style distance, patches" if all("patches" in record for record in records["losses"]) else "style distance"
+    return Table.of([f"preset: {judges} (evaluations)", *losses], rows)
+
+
+def _raced(runs: Sequence[Record]) -> str:
+    patches = f", {_mean(runs, 'patches'):.3f}" if all("patches" in run for run in runs) else ""
+    return f"{_mean(runs, 'style'):.3f}{patches} ({_mean(runs, 'num_steps'):.0f})"
 
 
 def _scale_table(records: Record) -> Table:

@@ -46,7 +46,9 @@ def compare_command(
         str | None, typer.Option(help=f"Style losses, or all (default --loss, else {','.join(DEFAULT_LOSSES)}).")
     ] = None,
     presets: Annotated[str | None, typer.Option(help="Presets (default --preset).")] = None,
-    components: Annotated[str | None, typer.Option(help="Kept by pca, e.g. 64,12.5%,var:0.95 (default 12.5%).")] = None,
+    components: Annotated[
+        str | None, typer.Option(help="Kept by pca and the like, e.g. 64,12.5%,var:0.95 (default 12.5%).")
+    ] = None,
     style_scales: Annotated[
         str | None, typer.Option(help="Stroke sizes, e.g. 0.5,1,2 (default --style-scale).")
     ] = None,

@@ -6,7 +6,7 @@ of the full Gram's arithmetic.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 import torch
@@ -37,7 +37,7 @@ class PCAOptions(Options):
     components: Annotated[
         Components,
         parsed_by(Components.parse),
-        about("Kept by pca: 64, 12.5% of the channels, or var:0.95 of the variance.", common=True),
+        about("Kept by pca, w2, swd and the like: 64, 12.5% of the channels, var:0.95 of the variance.", common=True),
     ] = Components(share=0.125)
     basis: Annotated[
         Literal["joint", "style"],
@@ -71,12 +71,10 @@ def pca_loss(features: Features, components: Float[Tensor, "N K"], target: Float
     return (projected_gram(features, components) - target).square().sum() / components.shape[0] ** 2
 
 
-@style_loss("pca")
-class PCALoss(StyleLoss):
-    """The Gram loss in a basis that is fitted once to the style and shared by both images, where the paper takes a new
-    one from each image at every step and so compares coordinates in two different bases."""
+class BasisLoss(StyleLoss):
+    """A style loss in a basis that is fitted once and shared by both images."""
 
-    Options = PCAOptions
+    Options: ClassVar[type[Options]] = PCAOptions
     fits = "components"
     fitted_by = ("components", "basis", "centered")
 
@@ -86,6 +84,18 @@ class PCALoss(StyleLoss):
 
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
         self.components = _basis(styles, options)
+
+    def fitted(self) -> dict[str, Tensor]:
+        return {"components": self.components}
+
+
+@style_loss("pca")
+class PCALoss(BasisLoss):
+    """The Gram loss in a basis that is fitted once to the style and shared by both images, where the paper takes a new
+    one from each image at every step and so compares coordinates in two different bases."""
+
+    def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
+        super().__init__(styles, options)
         self.targets = [Target(Moments(1.0, second=self.components.mT @ styles.gram @ self.components))]
 
     def summarize(self, features: Features, weights: PositionWeights | None = None) -> Moments:
@@ -94,26 +104,15 @@ class PCALoss(StyleLoss):
     def distance(self, summary: Moments, target: Moments) -> Scalar:
         return (summary.gram - target.gram).square().sum() / len(self.components) ** 2
 
-    def fitted(self) -> dict[str, Tensor]:
-        return {"components": self.components}
-
 
 @style_loss("pca-covariance")
-class PCACovarianceLoss(StyleLoss):
+class PCACovarianceLoss(BasisLoss):
     """Mean and covariance apart, both in the basis: |U^T (S - S_s) U|^2 + 2 |v|^2 |u - v|^2 over N^2, with u and v the
     projected means. The second term has the size of |u u^T - v v^T|^2, the mean's part in a Gram, but is convex in u
     and knows the mean's sign."""
 
-    Options = PCAOptions
-    fits = "components"
-    fitted_by = ("components", "basis", "centered")
-
-    @classmethod
-    def needs_content(cls, options: PCAOptions) -> bool:
-        return options.basis == "joint"
-
     def __init__(self, styles: LayerStyles, options: PCAOptions) -> None:
-        self.components = _basis(styles, options)
+        super().__init__(styles, options)
         summaries = styles.summaries(self.summarize)
         pairs = list(zip(styles.shares, summaries, strict=True))
         # Each style's spread about its own mean: a mixture's would count the distance of the means as spread.
@@ -129,9 +128,6 @@ class PCACovarianceLoss(StyleLoss):
         of_mean = 2 * target.mean.square().sum() * (summary.mean - target.mean).square().sum()
         of_covariance = (summary.covariance - target.covariance).square().sum()
         return (of_mean + of_covariance) / len(self.components) ** 2
-
-    def fitted(self) -> dict[str, Tensor]:
-        return {"components": self.components}
 
 
 def _basis(styles: LayerStyles, options: PCAOptions) -> Float[Tensor, "N K"]:

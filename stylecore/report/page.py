@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
@@ -118,13 +119,13 @@ def speed_up(record: Record, records: Sequence[Record]) -> float:
 def results_table(records: Sequence[Record]) -> Table:
     """A row a variant: what it took and how near it came."""
     columns = {"variant": "{}", "seconds": "{}", "speed-up": "{}"}
-    columns |= {"style": "{:.3f}", "content": "{:.3f}", "witness": "{:.3f}", "detail": "{:.2f}"}
-    return Table.of(columns, (_result(record, records) for record in records))
+    columns |= {"style": "{:.3f}", "content": "{:.3f}", "witness": "{:.3f}", "patches": "{:.3f}"}
+    return Table.of(columns | {"detail": "{:.2f}"}, (_result(record, records) for record in records))
 
 
 def _result(record: Record, records: Sequence[Record]) -> tuple[Any, ...]:
     name = f"{record.name} (diverged)" if record.diverged else record.name
-    distances = (record.style_distance, record.content_distance, record.witness_distance)
+    distances = (record.style_distance, record.content_distance, record.witness_distance, fmean(record.patch_distance))
     return name, two_digits(record.seconds), two_digits(speed_up(record, records)), *distances, record.detail
 
 

@@ -1,0 +1,116 @@
+"""Which statistic of the features makes the best picture in equal time, at equal content distance, and in how few
+components: by the Grams' distance and by the nearest patches'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from studies.findings import Matching
+from studies.settings import Pair, Settings, photo, style
+from studies.store import Record, Store, style_picture
+from stylecore.config import StylizeConfig
+from stylecore.engine import job_yardstick
+from stylecore.images import save_image
+from stylecore.job import Job
+from stylecore.measured_run import MeasuredRun
+from stylecore.patches import job_patch_yardstick
+from stylecore.presets import make_config
+from stylecore.report import Picture
+
+NAME = "matching"
+PRESET = "preview"  # whose stages and optimiser all have, with the full encoder
+LOSSES = ("gram", "w2", "swd", "nnfm", "histogram")
+REDUCIBLE = ("w2", "swd", "nnfm")
+QUANTITIES = ("style", "witness", "content", "to_style", "from_style")
+MORE = 3  # times the evaluations of the preset that a faster loss may make in the time of `gram`
+
+
+def run(store: Store) -> None:
+    settings = store.settings
+    for size in settings.matching_sizes_px:
+        variants = {name: {"loss": name} for name in LOSSES}
+        for pair in settings.matching_pairs:
+            store.part(NAME, f"{size} {'+'.join(pair)}", partial(match, store, size, pair, variants))
+    size = settings.matching_sizes_px[0]
+    variants = {"gram": {"loss": "gram"}} | {
+        f"{name} {share}": {"loss": name, "components": share}
+        for name in REDUCIBLE
+        for share in settings.matching_shares
+    }
+    for pair in settings.sweep_pairs:
+        store.part(NAME, f"components {'+'.join(pair)}", partial(match, store, size, pair, variants))
+
+
+def match(store: Store, size: int, pair: Pair, variants: Mapping[str, Mapping[str, str]]) -> Record:
+    """Every variant at every style weight, each within the seconds that `gram`, the first, takes at the preset's own;
+    and what each comes to at the content distance of that run.
+
+    Returns:
+        {"results": {name: {style, witness, content, to_style, from_style, num_steps, image, runs}}, "images": [names]}
+    """
+    prefix = f"{NAME}-{size}-{'+'.join(pair)}"
+    reference = measured(store, f"{prefix}-reference", pair, config_of(store.settings, size))
+    results: dict[str, Record] = {}
+    for name, options in variants.items():
+        runs = []
+        for weight in store.settings.matching_weights:
+            config = config_of(store.settings, size, **options, style_weight=weight)
+            limited = config.replace(num_steps=MORE * config.num_steps, time_budget=reference["seconds"])
+            file = f"{prefix}-{name}-{weight:g}".replace("%", "pct").replace(" ", "-")
+            runs.append(measured(store, file, pair, limited))
+        results[name] = at_content(runs, reference["content"]) | {"runs": runs}
+    images = [found["image"] for result in results.values() for found in result["runs"]]
+    return {"results": results, "images": [*images, reference["image"]]}
+
+
+def config_of(settings: Settings, size: int, **options: object) -> StylizeConfig:
+    given = {"encoder": "vgg16", "dtype": "float32", "device": "cpu", "size": size}
+    return make_config(PRESET, **given, num_steps=settings.matching_steps, **options)
+
+
+def measured(store: Store, file: str, pair: Pair, config: StylizeConfig) -> Record:
+    """Run, save, and judge by both yardsticks."""
+    job = Job(photo(pair[0]), (style(pair[1]),), config)
+    made = MeasuredRun(job, encoder=store.encoder, yardstick=job_yardstick(job)).to_end()
+    save_image(made.image, store.images / f"{file}.png", job.settings())
+    patches, distances = job_patch_yardstick(job).measure(made.image), made.distances
+    values = (distances.style, distances.witness, distances.content, patches.to_style, patches.from_style)
+    return {quantity: round(value, 5) for quantity, value in zip(QUANTITIES, values, strict=True)} | {
+        "seconds": round(made.seconds, 3),
+        "num_steps": made.num_steps,
+        "diverged": made.reason == "diverged",
+        "image": f"{file}.png",
+    }
+
+
+def at_content(runs: Sequence[Record], content: float) -> Record:
+    """Between the runs, at a content distance: every quantity interpolated, and the image of the nearest run. Beyond
+    the runs it is the last one's, as its own content distance says."""
+    ordered = sorted(runs, key=lambda found: found["content"])
+    known = [found["content"] for found in ordered]
+    values = {
+        quantity: round(float(np.interp(content, known, [found[quantity] for found in ordered])), 5)
+        for quantity in (*QUANTITIES, "num_steps")
+    }
+    nearest = min(runs, key=lambda found: abs(found["content"] - content))
+    return values | {"image": nearest["image"], "diverged": any(found["diverged"] for found in runs)}
+
+
+def draw(store: Store) -> None:
+    findings = Matching(store.parts(NAME))
+    for size, results in findings.by_size.items():
+        rows = [_row(store, pair, part["results"]) for pair, part in results.parts.items()]
+        store.write_sheet(f"matching_{size}.jpg", rows, cell_px=200)
+
+
+def _row(store: Store, pair: str, results: Record) -> list[Picture]:
+    found = [_picture(store, name, result) for name, result in results.items()]
+    return [style_picture(pair.split("+")[1], "style:"), *found]
+
+
+def _picture(store: Store, name: str, result: Record) -> Picture:
+    patches = (result["to_style"] + result["from_style"]) / 2
+    return store.picture(result["image"], name, f"style {result['style']:.3f}", f"patches {patches:.3f}")
