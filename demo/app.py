@@ -10,12 +10,12 @@ import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware import Middleware
 
-from . import examples, theme
+from . import examples, front, theme
 from .api import Endpoints
 from .components.job_inputs import JobInputs
 from .components.url_state import UrlState, choice_control
-from .server import cleanup, gradio_internals
-from .server.middleware import Compression, RequestLimits, SecurityHeaders, refuse_invalid
+from .server import cleanup, gradio_internals, shared_pages
+from .server.middleware import Compression, PageHead, RequestLimits, SecurityHeaders, refuse_invalid
 from .server.queue import AT_ONCE
 from .server.services import Services
 from .server.settings import Settings
@@ -30,8 +30,8 @@ TITLE = (
     "as long as you like."
 )
 PRIVACY = (
-    "Your pictures and results are seen by nobody else and deleted after an hour; a result that you share, by its link "
-    "alone, after a day."
+    "Your pictures and results are seen by nobody else and deleted after an hour. What you share is seen by those who "
+    "have its link, for {:g} days or until you take it back; your own pictures are in it only if you say so."
 )
 
 
@@ -53,7 +53,7 @@ def build_app(settings: Settings) -> Page:
                 inputs = JobInputs(settings, services.timings)
             with gr.Column(scale=7, min_width=320), gr.Tabs() as bar:
                 tabs = [tab(inputs, services) for tab in TABS]
-        gr.Markdown(f"{PRIVACY} {examples.CREDITS} {links(settings)}", elem_id="credits")
+        gr.Markdown(f"{PRIVACY.format(settings.shared_days)} {examples.CREDITS} {links(settings)}", elem_id="credits")
         controls = dict(inputs.controls)
         for tab in tabs:
             controls |= tab.controls
@@ -89,7 +89,7 @@ def _open_tab(bar: gr.Tabs, tabs: Sequence[Tab]) -> gr.Textbox:
 
 
 def launch(
-    app: gr.Blocks,
+    app: Page,
     settings: Settings,
     *,
     host: str,
@@ -118,7 +118,9 @@ def launch(
                 Middleware(SecurityHeaders),
                 Middleware(Compression, minimum_size=1024),
                 Middleware(RequestLimits, settings=settings, num_jobs=partial(gradio_internals.num_jobs, app)),
+                Middleware(PageHead, head=front.head),
             ],
+            "routes": [front.ROUTE, *shared_pages.routes(app.services.shared_results, app.services.votes)],
             "exception_handlers": {RequestValidationError: refuse_invalid},
         },
         footer_links=["api", "gradio"],

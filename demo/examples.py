@@ -54,6 +54,11 @@ def name_of(picture: dict[str, Any] | None) -> str | None:
     return path.stem if path.stem in PHOTOS | STYLES and str(path) == served(path.stem) else None
 
 
+def is_one(picture: Any) -> bool:
+    """Whether a control's value, as the browser sends it or as a path, is an example."""
+    return name_of({"path": picture} if isinstance(picture, str) else picture) is not None
+
+
 def find(source: Source) -> str | None:
     """The example that a saved picture was made from; None if it was another picture, whatever its name."""
     name = Path(source.name).stem

@@ -180,6 +180,20 @@ footer .divider:last-child { display: none; }
     #detail label span { font-size: 0.75rem; min-height: 2.5em; }
 }
 
+/* What a click on Share has made. */
+.link > * > div, .link div[data-path] { display: flex; flex-direction: column; gap: 6px; }
+.link p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
+.link p[role=status] { color: var(--body-text-color); font-weight: 700; min-height: 1.3em; }
+.link :is(input, textarea) {
+    width: 100%; padding: 8px 10px; border: 1px solid var(--border-color-primary); border-radius: 8px; font: inherit;
+    background: var(--background-fill-primary); color: var(--body-text-color);
+}
+.link label { font-size: 0.85rem; color: var(--body-text-color-subdued); }
+.link textarea { font: 0.8rem ui-monospace, Consolas, monospace; resize: none; }
+.link .acts { display: flex; gap: 14px; }
+.link .acts > * { min-height: 28px; color: var(--link-text-color); text-decoration: underline; padding: 2px 0; }
+.link [hidden] { display: none; }
+
 /* Stretched drawings, with labels that are not stretched on top. */
 .curves { display: flex; flex-wrap: wrap; }
 .curve { position: relative; flex: 1 1 220px; height: 130px; margin: 44px 8px 28px 40px; font-size: 0.75rem; }

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,10 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import environment, find_device
 from stylecore.encoders import Encoder, Layer
 from stylecore.engine import Step, job_yardstick, prepare_encoder
-from stylecore.errors import ImageError, OptionError
+from stylecore.errors import ImageError, OptionError, StylecoreError
 from stylecore.files import write_json
 from stylecore.images import ImageTensor, load_image, save_image
-from stylecore.job import Job
+from stylecore.job import Job, Source
 from stylecore.losses import option_names
 from stylecore.measured_run import MeasuredRun, curve_steps
 from stylecore.metrics import Yardstick, high_frequency_energy
@@ -35,6 +36,7 @@ class Variant:
 
     name: str  # unique in a comparison
     config: StylizeConfig
+    job: Job | None = None  # of pictures of its own; None: the comparison's
 
     @property
     def file_name(self) -> str:
@@ -61,11 +63,12 @@ class Record:
     diverged: bool  # then the image is the last good one
     encoder_checksum: str
     image: str  # file name in the folder
+    inputs: list[dict[str, str]] | None = None  # of a variant with pictures of its own
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A step of a variant, or (step None) a variant that is done, with its record."""
+    """A step of a variant, or (step None) a variant that has ended: with its record, or with none where it failed."""
 
     variant: Variant
     step: Step | None = None
@@ -113,10 +116,10 @@ def _names(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def same_start(variants: Sequence[Variant]) -> list[Variant]:
-    """All variants with the init and the seed of the first."""
-    first = variants[0].config
-    return [Variant(variant.name, variant.config.replace(init=first.init, seed=first.seed)) for variant in variants]
+def same_start(variants: Sequence[Variant], fields: Collection[str] = ("init", "seed")) -> list[Variant]:
+    """All variants with these fields of the first."""
+    first = {field: getattr(variants[0].config, field) for field in fields}
+    return [dataclasses.replace(variant, config=variant.config.replace(**first)) for variant in variants]
 
 
 def check_components(config: StylizeConfig) -> None:
@@ -140,9 +143,11 @@ class Comparison:
         weights: an encoder's file, for all variants.
         results_name: the table's file in the folder.
         encoder: a loaded one for all variants; default: as each config asks.
+        goes_on: a variant that fails leaves its sentence in `troubles`, and the others run.
 
     Raises:
-        OptionError, NotEnoughMemoryError, WeightsError: before anything runs, if a variant is impossible.
+        OptionError, NotEnoughMemoryError, WeightsError: before anything runs, if a variant is impossible, unless
+            the comparison goes on.
     """
 
     def __init__(
@@ -154,6 +159,7 @@ class Comparison:
         weights: str | Path | None = None,
         results_name: str = "results.json",
         encoder: Encoder | None = None,
+        goes_on: bool = False,
     ) -> None:
         if isinstance(variants, str) or not variants or not all(isinstance(each, Variant) for each in variants):
             raise OptionError("A comparison runs a list of Variants: make it with make_variants().")
@@ -161,17 +167,20 @@ class Comparison:
             raise OptionError("Every variant of a comparison needs its own name.")
         self.job = job
         self.variants = list(variants)
+        self.goes_on = goes_on
+        self.troubles: dict[str, str] = {}  # by variant: why it has no record
         self.folder = Path(folder)
         self.weights = weights
         self.results = self.folder / results_name
         self.device = find_device(variants[0].config.device)
         self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
-        self._yardsticks: dict[tuple[int, int], Yardstick] = {}
+        self._yardsticks: dict[tuple[Source, ...], dict[tuple[int, int], Yardstick]] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
-            self._make_run(variant)
+            with self._noting(variant):
+                self._make_run(variant)
 
     @cached_property
     def environment(self) -> dict[str, str | int]:
@@ -188,12 +197,28 @@ class Comparison:
         """Run what is missing, and yield every step and every finished variant; abandon the generator to stop."""
         stored = self._read()
         for variant in self.variants:
-            record = stored.get(variant.name)
-            if record is None or not self._adopt(variant, record):
-                warm_up(self._encoder(variant.config), variant.config)
-                yield from self._run_variant(variant)
-            self.write()
-            yield Progress(variant, record=self._finished[variant.name])
+            if variant.name not in self.troubles:
+                with self._noting(variant):
+                    record = stored.get(variant.name)
+                    if record is None or not self._adopt(variant, record):
+                        warm_up(self._encoder(variant.config), variant.config)
+                        yield from self._run_variant(variant)
+                    self.write()
+            yield Progress(variant, record=self._finished.get(variant.name))
+
+    @contextmanager
+    def _noting(self, variant: Variant) -> Iterator[None]:
+        """What goes wrong with a variant, where the others go on."""
+        try:
+            yield
+        except StylecoreError as error:
+            if not self.goes_on:
+                raise
+            self.troubles[variant.name] = str(error)
+
+    def job_of(self, variant: Variant) -> Job:
+        """What it does."""
+        return (variant.job or self.job).with_config(variant.config)
 
     def image(self, record: Record) -> ImageTensor:
         """The result as it was saved."""
@@ -224,10 +249,11 @@ class Comparison:
             diverged=run.reason == "diverged",
             encoder_checksum=encoder.checksum,
             image=variant.file_name,
+            inputs=variant.job and variant.job.inputs(),
         )
 
     def _make_run(self, variant: Variant, marks: Collection[int] = ()) -> MeasuredRun:
-        job = self.job.with_config(variant.config)
+        job = self.job_of(variant)
         yardstick = self._yardstick(job) if marks else None
         return MeasuredRun(job, encoder=self._encoder(variant.config), marks=marks, yardstick=yardstick)
 
@@ -238,21 +264,23 @@ class Comparison:
         return self._encoders[key]
 
     def _yardstick(self, job: Job) -> Yardstick:
-        """At the size of the job's result, on its device; variants of one size share it."""
-        if job.size not in self._yardsticks:
-            self._yardsticks[job.size] = job_yardstick(job, self.device)
-        return self._yardsticks[job.size]
+        """At the size of the job's result, on its device; variants of one size and the same pictures share it."""
+        of_these = self._yardsticks.setdefault(job.sources, {})
+        if job.size not in of_these:
+            of_these[job.size] = job_yardstick(job, self.device)
+        return of_these[job.size]
 
     def _detail(self, record: Record) -> float | None:
         for other in self._finished.values():
-            if other.loss == "gram" and other.preset == record.preset:
+            if (other.loss, other.preset, other.inputs) == ("gram", record.preset, record.inputs):
                 return round(self._energies[record.name] / max(self._energies[other.name], 1e-12), 4)
         return None
 
     def _adopt(self, variant: Variant, record: Record) -> bool:
         """Take over a stored record if it is of this very job and its image is there."""
-        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum)
-        if (record.config, record.encoder_checksum) != expected:
+        pictures = variant.job and variant.job.inputs()
+        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum, pictures)
+        if (record.config, record.encoder_checksum, record.inputs) != expected:
             return False
         try:
             self._energies[variant.name] = high_frequency_energy(self.image(record))

@@ -16,7 +16,6 @@ MAX_DECADES = 6  # of the loss axis: the content term starts from nothing, and i
 
 READY = "Ready. Press Stylize, and change anything later."
 STALE = "This picture was made with other settings. Press Stylize to paint with those you see."
-SHARED = "Somebody shared this result with you. Press Stylize to make your own."
 WAITING = "Waiting for its turn…"
 NOT_BEGUN = "Stopped before its turn came."
 REJOINED = "Here you are again: the job goes on."

@@ -41,14 +41,7 @@ READ = """() => {
     window.onpointerdown = window.onkeydown = () => { window.isMoving = false; };
     return location.search;
 }"""
-# A result that is shared is in the address as long as the settings, which stand before it, are those it came with.
 WRITE = f"""(query) => {{
-    const [settings, rest] = query.split("&result=");
-    if (rest !== undefined) {{
-        const [token] = rest.split("&");
-        if (window.shared?.token !== token) window.shared = {{token, settings}};
-        else if (window.shared.settings !== settings) query = settings + rest.slice(token.length);
-    }}
     clearTimeout(window.urlTimer);
     window.urlTimer = setTimeout(() => {{
         if ("?" + query === location.search) return;
@@ -197,17 +190,12 @@ class UrlState:
         self.restored = gr.on(
             [app.load, restore.click], self._read, self.query, [notice, self.own, *components], js=READ, **AT_ONCE
         )
-        self.write_after(self.restored)
+        self._write_when(self.restored.then)
 
-    def write_after(self, event: Any) -> Any:
-        """Bring the address up to date after an event, and return the event that does."""
-        return self._write_when(event.then)
-
-    def _write_when(self, listen: Callable[..., Any]) -> Any:
+    def _write_when(self, listen: Callable[..., Any]) -> None:
         components = {control.component for control in self.controls.values()}
         written = listen(self._write, components, self.query, preprocess=False, **AT_ONCE)
         written.success(None, self.query, None, js=WRITE)
-        return written
 
     def _write(self, values: dict[Any, Any]) -> str:
         return to_query(self.controls, {name: values[control.component] for name, control in self.controls.items()})

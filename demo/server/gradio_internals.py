@@ -9,6 +9,8 @@ import gradio as gr
 import safehttpx
 from gradio import networking, tunneling
 from gradio.context import LocalContext
+from gradio.route_utils import get_root_url
+from starlette.requests import Request
 
 
 def host_of(address: Any) -> str:
@@ -40,6 +42,20 @@ def num_before(session: str) -> int | None:
             if event.session_hash == session:
                 return place + sum(job is not None for job in app._queue.active_jobs)
     return None
+
+
+def is_admitted(request: Request) -> bool:
+    """Whether a request may see what the page shows: where there is a login, Gradio's cookie says so."""
+    app = request.app
+    if app.auth is None and app.auth_dependency is None:
+        return True
+    cookies = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    return any(request.cookies.get(name) in app.tokens for name in cookies)
+
+
+def root_url(request: Request) -> str:
+    """The page's own address as the visitor has it, without a slash at its end; proxies are looked through."""
+    return get_root_url(request, request.url.path, request.app.root_path or request.scope.get("root_path"))
 
 
 def example_files(app: gr.Blocks) -> set[str]:

@@ -6,16 +6,18 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, quote
 
 from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_upload_folder
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .gradio_internals import host_of
+from .heads import Head, with_head
 from .messages import DISK_IS_FULL
 from .settings import Settings
 
@@ -40,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class SecurityHeaders:
-    """Puts `HEADERS` on every answer, and answers where Gradio fails."""
+    """Puts `HEADERS` on every answer that has no stricter ones, and answers where Gradio fails."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,7 +55,8 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 has_started = True
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
                 if message["status"] == 200:
                     headers.update(_cache_control(scope["path"]))
             await send(message)
@@ -80,6 +83,43 @@ class Compression(GZipMiddleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_asset = scope["type"] == "http" and HASHED.fullmatch(scope["path"])
         await (self.app(scope, receive, send) if is_asset else super().__call__(scope, receive, send))
+
+
+class PageHead:
+    """Puts a head of our own on Gradio's page, on its way out: what `launch(head=)` adds comes after Gradio's tags.
+
+    Args:
+        head: for a request of the page.
+    """
+
+    def __init__(self, app: ASGIApp, head: Callable[[Request], Head]) -> None:
+        self.app, self.head = app, head
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/")
+        if not is_page or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        shared = parse_qs(scope["query_string"].decode("latin-1")).get("result", [""])[-1]
+        if shared:  # a link of before results had addresses of their own
+            await RedirectResponse(f"r/{quote(shared, safe='')}")(scope, receive, send)
+            return
+        start: Message = {}
+        parts: list[bytes] = []
+
+        async def send_with_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            parts.append(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            page = with_head(b"".join(parts), self.head(Request(scope)))
+            MutableHeaders(scope=start)["Content-Length"] = str(len(page))
+            await send(start)
+            await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, send_with_head)
 
 
 class RequestLimits:

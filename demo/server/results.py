@@ -28,6 +28,7 @@ class Result:
     values: dict[str, Any]  # of the page's controls, by name, as the browser sent them
     config: StylizeConfig  # which goes beyond the controls where a picture went on from another
     words: str  # how it ended
+    seconds: float  # that it took
     made: float = field(default_factory=time.time)
 
     @property

@@ -17,6 +17,7 @@ from .results import Results
 from .settings import Settings
 from .shared_results import SharedResults
 from .timings import Timings
+from .votes import Votes
 
 WARM_UP_PX = 192  # a second or two
 
@@ -35,6 +36,7 @@ class Services:
         self.jobs = JobQueue(settings, self.timings)
         self.results = Results()
         self.shared_results = SharedResults(settings)
+        self.votes = Votes(settings)
         self.models = Models(settings.models)
 
     def warm_up(self) -> None:

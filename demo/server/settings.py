@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     client_seconds: PositiveFloat = 3600  # of one address, within an hour
     total_seconds: PositiveFloat = 3600  # of all, within an hour
     free_disk_mib: PositiveFloat = 1024  # below it, nothing is uploaded or shared
+    client_shares: PositiveFloat = 20  # things that one address shares within an hour
+    shared_mib: PositiveFloat = 2048  # of all that is shared: beyond, nothing more is
+    shared_days: PositiveFloat = 30  # for so long links open what was shared
+    votes: bool = False  # whether visitors may say which variant of a shared comparison is better
     shared_results: Path | None = None  # folder; None: a temporary one of this server's own
     source: str = ""  # address of the source, where the page links it; empty: the Space's own, if it is one
     models: Path | None = None  # folder of exported models; None: a temporary one of this server's own
@@ -49,7 +53,8 @@ class Settings(BaseSettings):
             problem = error.errors()[0]
             variable = f"{ENV_PREFIX}{problem['loc'][0]}".upper()
             least = problem.get("ctx", {}).get("ge")
-            number = f"{least:g} or more" if least else "a number above 0"
+            number = "1 or 0" if problem["type"].startswith("bool") else "a number above 0"
+            number = f"{least:g} or more" if least else number
             raise OptionError(f"{variable} must be {number}, not '{problem['input']}'.") from error
 
     def range(self, field: str) -> tuple[float, float]:

@@ -1,74 +1,138 @@
-"""Results that their makers chose to share: PNGs in one folder, under names that nobody can guess, for a day."""
+"""What visitors chose to share: results and comparisons, each a folder under a name that nobody can guess, for 30 days."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
+import shutil
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stylecore.errors import OptionError
-from stylecore.files import PARTS, replacing
-from stylecore.images import read_settings
+from stylecore.errors import OptionError, OutputError
+from stylecore.files import PARTS, reason
 
 from .folders import own_folder, writable_folder
+from .limits import RateLimit
 from .messages import DISK_IS_FULL
 from .settings import Settings
 
-SHARED_HOURS = 24
-TOKEN = re.compile(r"[\w-]{22}")  # 128 random bits
+TOKEN = re.compile(r"[\w-]{22}", re.ASCII)  # 128 random bits
+RECORD = "record.json"
+GONE = "This is gone: what is shared is deleted after {:g} days, or when whoever shared it takes it back."
+TOO_MANY = "You have shared {:g} things within the hour: try again later."
+FOLDER_IS_FULL = "This server stores no more shared things for now: try again later, or download yours."
+HOUR_S, DAY_S = 3600, 24 * 3600
+
+
+@dataclass(frozen=True)
+class SharedRecord:
+    """What is said of a shared thing."""
+
+    kind: str  # "r": a result, "c": a comparison
+    title: str  # in words
+    description: str
+    settings: str = ""  # a query of the page that has them; "": there is none
+    variants: tuple[str, ...] = ()  # names of a comparison's
+    key: str = ""  # checksum of the secret by which it is taken back
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A shared thing that was found."""
+
+    token: str
+    folder: Path
+    record: SharedRecord
+
+    def file(self, name: str) -> Path | None:
+        """One of its files; None if it has none of that name."""
+        path = self.folder / name
+        return path if name in {each.name for each in self.folder.iterdir()} else None
 
 
 class SharedResults:
-    """PNGs by their tokens. Several servers behind one address can have the folder in common.
+    """Folders by their tokens. Several servers behind one address can have the parent in common.
 
     Args:
         settings: of the server; names the folder, which is made if it is missing.
-        max_age_s: seconds until a result is deleted.
+        max_age_s: seconds until a shared thing is deleted; default: as the settings have it.
 
     Raises:
         OptionError: the folder cannot be written.
     """
 
-    def __init__(self, settings: Settings, max_age_s: float = SHARED_HOURS * 3600) -> None:
+    def __init__(self, settings: Settings, max_age_s: float | None = None) -> None:
         self.settings = settings
         given = settings.shared_results
         self.folder = writable_folder(given, "--shared-results") if given else own_folder(self, "shared-results")
-        self.max_age_s = max_age_s
+        self.max_age_s = settings.shared_days * DAY_S if max_age_s is None else max_age_s
+        self._limit = RateLimit(settings.client_shares, HOUR_S)
 
-    def add(self, path: Path) -> str:
-        """Store a copy of a PNG, and return its token.
+    def add(self, record: SharedRecord, files: Mapping[str, bytes], visitor: str = "") -> tuple[str, str]:
+        """Store files with what is said of them; returns the token, and the key by which it is taken back.
 
         Raises:
-            ImageError: no result of stylecore.
-            OptionError: the disk is too full.
+            OptionError: the disk or the folder is too full, or the visitor has shared too much of late.
+            OutputError: the folder cannot be written any more.
         """
-        data = path.read_bytes()
-        read_settings(data)  # any upload can be named here
         if not self.settings.has_room(self.folder):
             raise OptionError(DISK_IS_FULL)
-        token = secrets.token_urlsafe(16)
-        with replacing(self.folder / f"{token}.png") as file:  # a server that is killed leaves no half of it
-            file.write(data)
-        return token
+        if self._used_mib() > self.settings.shared_mib:
+            raise OptionError(FOLDER_IS_FULL)
+        if not self._limit.allows(visitor):
+            raise OptionError(TOO_MANY.format(self.settings.client_shares))
+        token, key = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        stored = asdict(record) | {"key": _checksum(key)}
+        part = self.folder / PARTS.replace("*", token)
+        try:
+            part.mkdir()
+            for name, data in {**files, RECORD: json.dumps(stored).encode()}.items():
+                (part / name).write_bytes(data)
+            part.rename(self.folder / token)  # a server that is killed leaves no half of it
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise OutputError(f"'{part}' could not be written: {reason(error)}.") from error
+        return token, key
 
-    def find(self, token: str) -> Path:
-        """The PNG. Raises an OptionError if no result has that token, or none has any more."""
-        path = self.folder / f"{token}.png"
-        if not TOKEN.fullmatch(token) or not path.is_file() or self._is_old(path):
-            hours = self.max_age_s / 3600
-            raise OptionError(f"This result is gone: shared results are deleted after {hours:g} hours.")
-        return path
+    def find(self, token: str, kind: str) -> Shared:
+        """What has that token. Raises an OptionError if nothing of that kind has, or nothing has any more."""
+        folder = self.folder / token
+        if TOKEN.fullmatch(token) and folder.is_dir() and not self._is_old(folder):
+            try:
+                record = SharedRecord(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):  # of a version that has other records
+                record = None
+            if record is not None and record.kind == kind:
+                return Shared(token, folder, record)
+        raise OptionError(GONE.format(self.max_age_s / DAY_S))
+
+    def take_back(self, token: str, kind: str, key: str) -> None:
+        """Delete it. Raises an OptionError if it is gone already, or the key is another's."""
+        shared = self.find(token, kind)
+        if not secrets.compare_digest(_checksum(key), shared.record.key):
+            raise OptionError("Only the browser that shared this can take it back.")
+        shutil.rmtree(shared.folder, ignore_errors=True)
 
     def delete_old(self) -> None:
-        """Delete results after their time, and what a server that was killed while it wrote has left."""
-        for pattern in ("*.png", PARTS):
-            for path in self.folder.glob(pattern):
-                if self._is_old(path):
-                    path.unlink(missing_ok=True)  # another server may have been faster
+        """Delete things after their time, and what a server that was killed while it wrote has left."""
+        for path in self.folder.iterdir():
+            is_ours = TOKEN.fullmatch(path.stem) or path.match(PARTS)  # of earlier versions there are PNGs
+            if is_ours and self._is_old(path):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _used_mib(self) -> float:
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 2**20
 
     def _is_old(self, path: Path) -> bool:
         try:
             return time.time() - path.stat().st_mtime > self.max_age_s
         except FileNotFoundError:
             return True
+
+
+def _checksum(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -21,15 +21,17 @@ from ..components import progress
 from ..components.history import AS_PHOTO, AS_STYLE, COMPARE, History, values_of
 from ..components.job_button import JobButton
 from ..components.result_view import ResultView
+from ..components.share_panel import SharePanel
 from ..components.tiles import Tile, data_uri, on_click, tile_row
-from ..components.url_state import Control, UrlState, encoded
+from ..components.url_state import UrlState, encoded
 from ..finished import WALL, Finished
 from ..live import Frame, run_job
+from ..server.gradio_internals import host_of
 from ..server.messages import message_of
 from ..server.queue import AT_ONCE
 from ..server.results import Result
-from ..server.shared_results import SHARED_HOURS
 from ..server.uploads import publish, save_frame, save_png, uploaded
+from ..sharing import result_to_share
 from ..stops import STOPS, finer, larger
 from .base import Tab
 
@@ -37,12 +39,6 @@ Updates = Generator[dict[Any, Any], None, None]
 LEAVING_S = 5.0  # within which the server notices that a page has gone
 WALL_PX = 120
 ROUGH = (STOPS["Sketch"], STOPS["Preview"])  # presets whose picture can be painted finer
-# Before the address is written, which has the result while its settings are these (url_state.WRITE).
-LINK = """(query) => {
-    const [settings, token] = query.split("&result=");
-    window.shared = {token, settings};
-    return location.origin + location.pathname + "?" + query;
-}"""
 
 
 class StoppedError(Exception):
@@ -54,11 +50,6 @@ class StylizeTab(Tab):
 
     name, label = "stylize", "Stylize"
 
-    @property
-    def controls(self) -> dict[str, Control]:
-        """What of it is in the address: the shared result."""
-        return {"result": Control(self.token, write=lambda token: token or None)}
-
     def lay_out(self) -> None:
         """The button, the picture, the status, what can be done with a result, and pictures to go back to."""
         self.button = JobButton("Stylize", self.services.jobs)
@@ -68,22 +59,11 @@ class StylizeTab(Tab):
             self.fine = gr.Button("Paint it fine", size="md", visible=False, min_width=250)
             self.large = gr.Button("Make it large", size="md", visible=False, min_width=250)
             self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=250)
-            self.share = gr.Button("Share", size="md", interactive=False, min_width=250)
-        self.link = gr.Textbox(
-            label="Link",
-            info=f"Whoever has it sees this result and its settings, for {SHARED_HOURS} hours.",
-            buttons=["copy"],
-            max_lines=2,
-            interactive=False,
-            visible=False,
-            elem_id="link",
-        )
+            self.share = SharePanel(self.services.settings.shared_days)
         self.history = History(self.services.results)
         gr.Markdown("**Painted beforehand.** A click loads the pair and its settings.", elem_classes="heading")
         self.wall = tile_row([_wall_tile(each) for each in WALL], "Finished examples", elem_id="wall")
         self.curves = gr.HTML(visible=False, label="Curves", show_label=True, container=True, padding=True)
-        self.token = gr.Textbox("", visible=False)  # of the shared result in the address
-        self.query = gr.Textbox("", visible=False)  # of the link
         self.shown = gr.State("")  # token of the picture that is shown
         self.newest = gr.Textbox("", visible=False)  # token of the picture that was painted last
         self.made_of = gr.State("")  # fingerprint of the settings that the picture shown was made with
@@ -93,6 +73,7 @@ class StylizeTab(Tab):
     def wire(self) -> None:
         """Every way to begin a job, and what is done with pictures."""
         self.view.wire(self.download)
+        self.share.shares(self._share, [self.download, self.shown], self.status)
         inputs, shown = self.inputs.components, {self.shown}
         ways = [(self.run, inputs, None), (self.run_finer, shown, self.fine.click)]
         ways += [(self.run_larger, shown, self.large.click), (self.rejoin, {self.rejoined}, self.rejoined.change)]
@@ -111,24 +92,19 @@ class StylizeTab(Tab):
         on_click(self.history.strip, self._act, [self.history.action, self.shown], everything)
 
     def connect(self, url_state: UrlState) -> None:
-        """Share makes a link to the result; a loaded page shows what it did when it was left."""
-        told = [self.token, self.query, self.link, self.status]
-        shared = self.share.click(self._share, self.download, told, preprocess=False, **AT_ONCE)
-        url_state.write_after(shared.success(None, self.query, self.link, js=LINK))
-        remembered = {self.token, self.history.tokens, self.inputs.own_pictures, url_state.own}
+        """A loaded page shows what it did when it was left."""
+        remembered = {self.history.tokens, self.inputs.own_pictures, url_state.own}
         self.named_own = url_state.own
         outputs = [*self._shown_outputs, *self.history.outputs, *self.inputs.pictures.values()]
         outputs += [self.inputs.detail, self.view.stale]
         read = {*remembered, *self.inputs.components}
         restored = url_state.restored.then(self._restore, read, outputs, preprocess=False, **AT_ONCE)
-        shown = [*self.view.outputs, self.status, self.download, self.curves]
-        url_state.restored.then(self._show_shared, self.token, shown, **AT_ONCE)
         restored.then(self._look_for_job, self.job_id, self.rejoined, **AT_ONCE)
 
     @property
     def _shown_outputs(self) -> list[Any]:
-        outputs = [*self.view.outputs, self.status, self.fine, self.large, self.download, self.share, self.curves]
-        outputs += [self.link, self.token, self.shown, self.newest, self.made_of, self.job_id]
+        outputs = [*self.view.outputs, self.status, self.fine, self.large, self.download, *self.share.outputs]
+        outputs += [self.curves, self.shown, self.newest, self.made_of, self.job_id]
         return [*outputs, *(self.inputs.fields[name] for name in ("preset", "size"))]
 
     # ---- jobs
@@ -221,12 +197,7 @@ class StylizeTab(Tab):
 
     def _without_file(self) -> dict[Any, Any]:
         """Nothing to download or share."""
-        return {
-            self.download: gr.DownloadButton(interactive=False),
-            self.share: gr.Button(interactive=False),
-            self.link: gr.Textbox(visible=False),
-            self.token: "",
-        }
+        return {self.download: gr.DownloadButton(interactive=False)} | self.share.nothing()
 
     def _show_frame(self, frame: Frame) -> dict[Any, Any]:
         return self.view.show_frame(frame.image) | {
@@ -239,7 +210,7 @@ class StylizeTab(Tab):
         before = save_png(resize_image(job.content, *job.size), "photo.png")
         after = save_png(frame.image, f"{job.name}.png", job.settings())
         words = progress.status(frame, ending)
-        result = Result(Path(after), Path(before), dict(named), job.config, words)
+        result = Result(Path(after), Path(before), dict(named), job.config, words, frame.seconds)
         token = self.services.results.add(result)
         curves = gr.HTML(progress.curves(frame), visible=bool(frame.losses))
         return self._show(token, result) | {self.curves: curves, self.newest: token, self.job_id: ""}
@@ -254,12 +225,9 @@ class StylizeTab(Tab):
             self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
             self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
             self.download: gr.DownloadButton(value=str(result.path), interactive=True),
-            self.share: gr.Button(interactive=True),
-            self.link: gr.Textbox(visible=False),
-            self.token: "",
             self.shown: token,
             self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
-        }
+        } | self.share.offer(not examples.is_one(result.values["photo"]))
 
     def _seconds(self, config: StylizeConfig, result: Result) -> str:
         seconds = self.services.timings.estimate(config, image_size(load_image(result.photo)))
@@ -312,16 +280,14 @@ class StylizeTab(Tab):
     # ---- a page that is loaded
 
     def _restore(self, values: dict[Any, Any]) -> dict[Any, Any]:
-        """The shared result in the address, or the last picture of this browser, or the first of the wall."""
+        """The last picture of this browser, or the first of the wall."""
         own = self.inputs.restore(values[self.inputs.own_pictures] or {}, values[self.named_own])
         tokens = values[self.history.tokens] if isinstance(values[self.history.tokens], list) else []
         detail, preset = self.inputs.show_seconds(values[self.inputs.fields["size"]])
         back = own | self.history.show(tokens) | {self.inputs.detail: detail, self.inputs.fields["preset"]: preset}
         newest = self.history.newest(tokens)
         now = self.inputs.fingerprint(values | own)
-        if values[self.token]:
-            back |= {self.made_of: now}
-        elif newest is not None:
+        if newest is not None:
             token = next(iter(self.services.results.found(tokens)))
             back |= self._show(token, newest)
         elif WALL:
@@ -336,29 +302,21 @@ class StylizeTab(Tab):
             time.sleep(0.1)
         return job_id if job_id and self.services.jobs.is_parked(job_id) else gr.skip()
 
-    def _share(self, result: Any) -> dict[Any, Any]:
-        """The link has the picture's own settings, wherever the controls are by now."""
-        try:
-            path = uploaded(result, "result")
-            settings = encoded(self.inputs.saved_settings(SavedSettings.read(path)))
-            token = self.services.shared_results.add(path)
-        except Exception as error:
-            return {self.status: progress.failure(message_of(error))}
-        return {self.token: token, self.query: f"{settings}&result={token}", self.link: gr.Textbox(visible=True)}
-
-    def _show_shared(self, token: str) -> dict[Any, Any]:
-        if not token:
-            return {self.view.live: gr.skip()}
-        try:
-            path = publish(self.services.shared_results.find(token), "shared_result.png")
-        except Exception as error:
-            return {self.status: progress.failure(message_of(error))}
-        return {
-            **self.view.show_alone(path),
-            self.status: progress.message(progress.SHARED, 1.0),
-            self.download: gr.DownloadButton(value=path, interactive=True),
-            self.curves: gr.HTML(visible=False),
-        }
+    def _share(self, download: Any, shown: str, agreed: bool, request: gr.Request) -> tuple[str, str, str, str]:
+        """What the download is now, with its own settings, wherever the controls are by now."""
+        path, result = uploaded(download, "result"), self.services.results.found([shown]).get(shown)
+        saved = SavedSettings.read(path)
+        may_show = result is not None and (agreed or examples.is_one(result.values["photo"]))
+        record, files = result_to_share(
+            path,
+            result.photo if result is not None and may_show else None,
+            StylizeConfig.from_dict(saved.config),
+            saved.sources,
+            result.seconds if result is not None else None,
+            encoded(self.inputs.saved_settings(saved) | {"photo": ""}),
+        )
+        token, key = self.services.shared_results.add(record, files, host_of(request.client))
+        return record.kind, token, key, record.title
 
 
 def _pair(finished: Finished) -> tuple[str, str]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from markupsafe import Markup
 
 from stylecore.compare import Comparison, Record
 from stylecore.files import write_file
@@ -20,8 +19,11 @@ from stylecore.images import fit_image
 from stylecore.metrics import DETAIL_SIGMA_PX
 from stylecore.profiling import STAGES
 from stylecore.report.charts import curves_png, sweep_png
+from stylecore.report.curves import curves_html
 from stylecore.report.sheets import Picture, contact_sheet, in_rows, jpeg, picture_of, png
 from stylecore.report.tables import Table
+from stylecore.report.viewer import Grid, View, environment, viewer_html
+from stylecore.version import VERSION
 
 REPORT_FILES = ("comparison.png", "curves.png", "index.html")
 SWEEP_FILES = ("sweep.png", *REPORT_FILES)
@@ -31,9 +33,8 @@ FOOT = "style and content: relative distances by VGG-16 on the saved image, 0 is
 
 def write_report(comparison: Comparison) -> list[Path]:
     """Write comparison.png, curves.png and index.html into the comparison's folder, and return their paths."""
-    shown = pictures(comparison)
-    curves = curves_png(comparison.records)
-    contents = (sheet_png(shown, heading(comparison)), curves, page(comparison, shown, curves).encode())
+    shown, title = [*inputs(comparison), *results(comparison)], heading(comparison)
+    contents = (sheet_png(shown, title), curves_png(comparison.records), page(comparison, inputs(comparison), title).encode())
     return [write_file(comparison.folder / name, data) for name, data in zip(REPORT_FILES, contents, strict=True)]
 
 
@@ -42,42 +43,55 @@ def write_sweep_figure(comparison: Comparison, rows: Sequence[Mapping[str, Any]]
     return write_file(comparison.folder / SWEEP_FILES[0], sweep_png(rows))
 
 
-def pictures(comparison: Comparison) -> list[Picture]:
-    """Content, styles and results, all with the results' longer side."""
+def inputs(comparison: Comparison) -> list[Picture]:
+    """Content and styles, with the results' longer side."""
     num_styles, longer = len(comparison.job.styles), comparison.variants[0].config.size
     titles = ["content", *(f"style {number}" if num_styles > 1 else "style" for number in range(1, 1 + num_styles))]
     images = [fit_image(image, longer) for image in (comparison.job.content, *comparison.job.styles)]
-    shown = [
+    return [
         picture_of(image, title, Path(source.name).name or title)  # nameless: made in Python
         for image, title, source in zip(images, titles, comparison.job.sources, strict=True)
     ]
-    return shown + [
-        picture_of(comparison.image(record), record.name, *_caption(record)) for record in comparison.records
-    ]
 
 
-def _caption(record: Record) -> tuple[str, str]:
+def results(comparison: Comparison) -> list[Picture]:
+    """What came of the variants that are done."""
+    return [picture_of(comparison.image(record), record.name, *caption(record)) for record in comparison.records]
+
+
+def caption(record: Record) -> tuple[str, str]:
+    """What is said below a result: what it took, how near it came."""
     time = f"{seconds_text(record.seconds)}{', diverged' if record.diverged else ''}"
     return time, f"style {record.style_distance:.3f} · content {record.content_distance:.3f}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Three digits: 0.45 s, 12.3 s, 151 s."""
-    digits = 2 if seconds < 10 else 1 if seconds < 100 else 0
-    return f"{seconds:.{digits}f} s"
+    """The two digits that one run can tell: 0.46 s, 2.0 s, 12 s, 150 s."""
+    return f"{two_digits(seconds)} s"
+
+
+def two_digits(number: float) -> str:
+    """Without an exponent: 0.46, 2.0, 12, 150."""
+    rounded = float(f"{number:.1e}")
+    return f"{rounded:.{1 if rounded >= 1 else 2}f}" if rounded < 10 else f"{rounded:.0f}"
 
 
 def heading(comparison: Comparison) -> tuple[str, str]:
     """A title, and one line that says what was done where."""
     inputs = [Path(source.name).stem.replace("_", " ") for source in comparison.job.sources if source.name]
     title = f"{inputs[0]} in the manner of {' and '.join(inputs[1:])}" if inputs else "One photo, several variants"
-    config, where = comparison.variants[0].config, comparison.environment
+    where = comparison.environment
+    sizes = _range(variant.config.size for variant in comparison.variants)
     presets = ", ".join(dict.fromkeys(variant.config.preset for variant in comparison.variants))
-    steps = sorted({variant.config.num_steps for variant in comparison.variants})
-    counts = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    counts = _range(variant.config.num_steps for variant in comparison.variants)
     threads = f", threads: {where['num_threads']}" if comparison.device.type == "cpu" else ""
-    line = f"{config.size} px, {counts} evaluations, preset {presets}, {where['device_name']}{threads}"
+    line = f"{sizes} px, {counts} evaluations, preset {presets}, {where['device_name']}{threads}"
     return title[:1].upper() + title[1:], line
+
+
+def _range(numbers: Iterable[int]) -> str:
+    low, high = min(found := set(numbers)), max(found)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def sheet_png(shown: Sequence[Picture], title: tuple[str, str]) -> bytes:
@@ -103,7 +117,7 @@ def speed_up(record: Record, records: Sequence[Record]) -> float:
 
 def results_table(records: Sequence[Record]) -> Table:
     """A row a variant: what it took and how near it came."""
-    columns = {"variant": "{}", "seconds": "{:.2f}", "speed-up": "{:.2f}"}
+    columns = {"variant": "{}", "seconds": "{}", "speed-up": "{}"}
     columns |= {"style": "{:.3f}", "content": "{:.3f}", "witness": "{:.3f}", "detail": "{:.2f}"}
     return Table.of(columns, (_result(record, records) for record in records))
 
@@ -111,7 +125,7 @@ def results_table(records: Sequence[Record]) -> Table:
 def _result(record: Record, records: Sequence[Record]) -> tuple[Any, ...]:
     name = f"{record.name} (diverged)" if record.diverged else record.name
     distances = (record.style_distance, record.content_distance, record.witness_distance)
-    return name, record.seconds, speed_up(record, records), *distances, record.detail
+    return name, two_digits(record.seconds), two_digits(speed_up(record, records)), *distances, record.detail
 
 
 def sweep_results_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -132,42 +146,41 @@ def sweep_results_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 # The page
 
 
-def page(comparison: Comparison, shown: Sequence[Picture], curves: bytes) -> str:
-    """One HTML file with all images inside; nothing is fetched from anywhere."""
-    title, line = heading(comparison)
+def page(
+    comparison: Comparison, shown: Sequence[Picture], title: tuple[str, str], grid: Grid | None = None
+) -> str:
+    """One HTML file with all images inside; nothing is fetched from anywhere.
+
+    Args:
+        shown: pictures that stand before the results: what they were made from, as far as it may be seen.
+        title: as `heading` has it.
+        grid: of the variants' names; None: one after the other.
+    """
     records = comparison.records
-    return _template().render(
-        title=title,
-        line=line,
-        pictures=shown,
-        first_result=len(shown) - max(1, len(records)),
+    views = [_view(picture) for picture in (*shown, *results(comparison))]
+    views += [View(name, trouble=trouble) for name, trouble in comparison.troubles.items()]
+    names = [view.name for view in views if view.source]
+    pair = (names[0], names[len(shown)] if len(shown) and records else names[-1])
+    return environment().get_template("page.html").render(
+        title=title[0],
+        line=title[1],
+        version=VERSION,
+        viewer=Markup(viewer_html(views, pair, grid)),
         table=results_table(records),
         baseline=baseline(records).name if records else "",
-        curves=curves,
+        curves=Markup(curves_html(records)),
         records=records,
         stages=STAGES,
         longest=max((sum(record.seconds_by_stage.values()) for record in records), default=0),
         sigma_px=f"{DETAIL_SIGMA_PX:g}",
         settings=_settings_text(comparison),
+        words=lambda stage: stage.replace("_", " "),
+        ms=lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
     )
 
 
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "jpeg_uri": lambda image: data_uri(jpeg(image), "jpeg"),
-        "png_uri": lambda data: data_uri(data, "png"),
-        "words": lambda stage: stage.replace("_", " "),
-        "ms": lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
-    }
-    return environment.get_template("page.html")
+def _view(picture: Picture) -> View:
+    return View(picture.title, data_uri(jpeg(picture.image), "jpeg"), picture.image.size, picture.lines)
 
 
 def data_uri(data: bytes, kind: str) -> str:
