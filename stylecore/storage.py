@@ -7,7 +7,6 @@ nothing before an upload has ended.
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +30,11 @@ class Storage:
     """
 
     def __init__(self, place: str) -> None:
-        self.place = place
+        self.place = place = place.removeprefix("file://")
         self._fs: AbstractFileSystem | None = None
         self.root = place
         if REMOTE in place:
             self._fs, self.root = _filesystem(place)
-
-    @cached_property
-    def is_local(self) -> bool:
-        """Whether it is a folder of this machine, which other programs can open."""
-        return self._fs is None
 
     def prepare(self) -> None:
         """Make the folder, and raise an OutputError now if nothing could be written to it later."""
@@ -123,7 +117,7 @@ def _filesystem(place: str) -> tuple[Any, str]:
     import fsspec  # comes with torch
 
     try:
-        return fsspec.core.url_to_fs(place)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(place)
     except ImportError as error:
         raise OutputError(f"'{place}' needs another package: {reason(error)}.") from error
     except ValueError as error:

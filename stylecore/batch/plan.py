@@ -57,7 +57,7 @@ def find_pictures(names: Iterable[str], what: str) -> list[str]:
 def _local(name: str) -> list[str]:
     if is_file(Path(name)):
         return [name]
-    paths = [*Path(name).iterdir()] if is_folder(Path(name)) else map(Path, glob.glob(name, recursive=True))
+    paths = [*Path(name).iterdir()] if is_folder(Path(name)) else map(Path, glob.glob(name, recursive=True))  # noqa: PTH207  takes absolute ones
     return sorted(str(path) for path in paths if _is_picture(path.name) and is_file(path))
 
 
@@ -119,27 +119,28 @@ def plan_pairs(
     for photo, style in pairs:
         for variant in variants:
             words = [photos[photo], styles[style], *([variant.name] if len(variants) > 1 else [])]
-            file = "__".join(_plain(word) for word in words) + ".png"
-            tasks.append(Task(photo, style, variant.config, file, words[0], " ".join(words[1:]), weights))
+            file = "__".join(plain_name(word) for word in words) + ".png"
+            row, column = words[0].replace("_", " "), ", ".join(words[1:]).replace("_", " ")
+            tasks.append(Task(photo, style, variant.config, file, row, column, weights))
     return tasks
 
 
 def _labels(places: Iterable[str]) -> Mapping[str, str]:
     """A name for each picture: its file's without the suffix, and where two have that, the folder's before it."""
     paths = {place: PurePosixPath(place) for place in places}
-    stems = Counter(_plain(path.stem).lower() for path in paths.values())
+    stems = Counter(plain_name(path.stem).lower() for path in paths.values())
     labels = {
-        place: path.stem if stems[_plain(path.stem).lower()] == 1 else f"{path.parent.name} {path.stem}"
+        place: path.stem if stems[plain_name(path.stem).lower()] == 1 else f"{path.parent.name} {path.stem}"
         for place, path in paths.items()
     }
     taken: dict[str, str] = {}
     for place, label in labels.items():
-        other = taken.setdefault(_plain(label).lower(), place)
+        other = taken.setdefault(plain_name(label).lower(), place)
         if other != place:
             raise OptionError(f"The results of '{other}' and '{place}' would have one name: rename one of them.")
     return labels
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """In letters that every file system takes."""
     return re.sub(r"[^\w.]+", "-", name.replace("%", "pct"))

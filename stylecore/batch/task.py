@@ -47,9 +47,8 @@ def make_result(task: Task, place: str) -> Outcome:
     try:
         storage = Storage(place)
         encoder = _encoder(task.config, task.weights)
-        job = Job(_picture(task.photo), (_picture(task.style),), task.config, (task.photo, task.style))
-        asked = {"settings": json.loads(json.dumps(job.settings())), "encoder_checksum": encoder.checksum}
-        record = _record_there(storage.read(task.file), asked)
+        job = Job(load_picture(task.photo), (load_picture(task.style),), task.config, (task.photo, task.style))
+        record = _record_there(storage.read(task.file), job, encoder)
         if record is not None:
             return Outcome(task, named | record, made=False)
         result = run_to_end(job, job_steps(job, encoder=encoder))
@@ -65,30 +64,34 @@ def make_result(task: Task, place: str) -> Outcome:
         return Outcome(task, named | {"error": str(error)}, made=False)
 
 
-def _record_there(data: bytes | None, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """The record inside a PNG; None if there is no such PNG, or it was made from something else."""
+def _record_there(data: bytes | None, job: Job, encoder: Encoder) -> dict[str, Any] | None:
+    """The record inside a PNG; None if there is no such PNG, or it was made from something else, whatever that is
+    called now."""
     if data is None:
         return None
     try:
         settings = read_settings(data)
     except ImageError:
         return None
-    record = settings.pop(RECORD_KEY, None)
-    settings.pop("version", None)
-    same = {key: value for key, value in asked["settings"].items() if key != "version"}
-    if settings != same or not isinstance(record, dict):
+    record = settings.get(RECORD_KEY)
+    if not isinstance(record, dict) or record.get("encoder_checksum") != encoder.checksum:
         return None
-    return record if record.get("encoder_checksum") == asked["encoder_checksum"] else None
+    return record if _what_decides(settings) == _what_decides(json.loads(json.dumps(job.settings()))) else None
 
 
-def _picture(place: str) -> ImageTensor:
-    """Kept while many tasks in a row ask for it."""
+def _what_decides(settings: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """The config and the pictures' checksums."""
+    return settings.get("config"), [source.get("checksum") for source in settings.get("inputs", [])]
+
+
+def load_picture(place: str) -> ImageTensor:
+    """A photo or style, kept while many tasks in a row ask for it."""
     changed = 0 if REMOTE in place or not Path(place).exists() else Path(place).stat().st_mtime_ns
     return _loaded(place, changed)
 
 
 @lru_cache(maxsize=PICTURES_KEPT)
-def _loaded(place: str, changed: int) -> ImageTensor:
+def _loaded(place: str, changed: int) -> ImageTensor:  # noqa: ARG001  a changed file is another key
     return load_image(read_picture(place))
 
 

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typer.core import TyperCommand
 
 from stylecore.batch import (
+    FAILURES,
+    PAGE,
     Outcome,
     Task,
     find_pictures,
@@ -22,15 +24,14 @@ from stylecore.batch import (
     run_here,
     run_on_ray,
     run_processes,
+    write_sheet,
 )
 from stylecore.cli.console import EXIT_FAILED, InterruptedRunError, messages
 from stylecore.cli.recipe import Recipe, parse_list, takes_recipe
 from stylecore.compare import make_variants
 from stylecore.errors import OptionError
-from stylecore.report.gallery import write_gallery
 from stylecore.storage import Storage
 
-RECORDS, FAILURES, SHEET = "records.jsonl", "failures.jsonl", "index.html"
 MAX_WORKERS = 256
 
 
@@ -69,9 +70,7 @@ def batch_command(
     losses: Annotated[str | None, typer.Option(help="Several style losses, as in compare.")] = None,
     presets: Annotated[str | None, typer.Option(help="Several presets.")] = None,
     components: Annotated[str | None, typer.Option(help="Several K, e.g. 64,12.5%.")] = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes here that share the work.", min=1, max=MAX_WORKERS)
-    ] = 1,
+    workers: Annotated[int, typer.Option(help="Processes here that share the work.", min=1, max=MAX_WORKERS)] = 1,
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster: host:port, auto, or local for a new one here.")
     ] = None,
@@ -93,7 +92,7 @@ def batch_command(
     elif workers > 1:
         runner = partial(run_processes, num_workers=workers)
     outcomes = _watched(runner(tasks, output), tasks, storage)
-    _write_tables(storage, tasks, outcomes)
+    write_sheet(storage, tasks, outcomes)
     failed = sum(bool(outcome.error) for outcome in outcomes)
     made = sum(outcome.made for outcome in outcomes)
     summary = {"results": len(tasks) - failed, "made": made, "failed": failed, "output": output}
@@ -104,7 +103,8 @@ def batch_command(
 def _plan(
     recipe: Recipe, photos: list[str], styles: list[str], pairs: Path | None, lists: Sequence[str | None]
 ) -> list[Task]:
-    variants = make_variants(recipe.options(), *(parse_list(each) for each in lists))
+    losses, presets, components = map(parse_list, lists)
+    variants = make_variants(recipe.options(), losses, presets, components)
     if pairs is not None:
         if photos or styles:
             raise OptionError("A table of pairs names photos and styles itself: leave out PHOTOS and --styles.")
@@ -128,24 +128,14 @@ def _watched(outcomes: Iterator[Outcome], tasks: Sequence[Task], storage: Storag
                 if outcome.error:
                     messages.print(f"{outcome.task.file}: {outcome.error}", markup=False)
         except KeyboardInterrupt:
-            _write_tables(storage, tasks, found)
+            write_sheet(storage, tasks, found)
             done = f"{len(found)} of {len(tasks)} results are in '{storage.place}'"
             raise InterruptedRunError(f"Stopped: {done}, and the same command goes on from there.") from None
     return found
-
-
-def _write_tables(storage: Storage, tasks: Sequence[Task], outcomes: Sequence[Outcome]) -> None:
-    """records.jsonl, failures.jsonl and the sheet, in the tasks' order."""
-    by_file = {outcome.task.file: outcome for outcome in outcomes}
-    ordered = [by_file[task.file] for task in tasks if task.file in by_file]
-    good, bad = ([each for each in ordered if bool(each.error) is failed] for failed in (False, True))
-    for name, rows in ((RECORDS, good), (FAILURES, bad)):
-        storage.write(name, "".join(json.dumps(each.record) + "\n" for each in rows).encode())
-    storage.write(SHEET, write_gallery(good, storage).encode())
 
 
 def _sentence(summary: dict[str, Any]) -> str:
     kept = summary["results"] - summary["made"]
     words = f"{summary['made']} results made" + (f", {kept} were there already" if kept else "")
     failed = f", {summary['failed']} failed ({FAILURES} says why)" if summary["failed"] else ""
-    return f"{words}{failed}: {summary['output'].rstrip('/')}/{SHEET} shows them."
+    return f"{words}{failed}: {summary['output'].rstrip('/')}/{PAGE} shows them."

@@ -34,7 +34,11 @@ FOOT = "style and content: relative distances by VGG-16 on the saved image, 0 is
 def write_report(comparison: Comparison) -> list[Path]:
     """Write comparison.png, curves.png and index.html into the comparison's folder, and return their paths."""
     shown, title = [*inputs(comparison), *results(comparison)], heading(comparison)
-    contents = (sheet_png(shown, title), curves_png(comparison.records), page(comparison, inputs(comparison), title).encode())
+    contents = (
+        sheet_png(shown, title),
+        curves_png(comparison.records),
+        page(comparison, inputs(comparison), title).encode(),
+    )
     return [write_file(comparison.folder / name, data) for name, data in zip(REPORT_FILES, contents, strict=True)]
 
 
@@ -146,9 +150,7 @@ def sweep_results_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 # The page
 
 
-def page(
-    comparison: Comparison, shown: Sequence[Picture], title: tuple[str, str], grid: Grid | None = None
-) -> str:
+def page(comparison: Comparison, shown: Sequence[Picture], title: tuple[str, str], grid: Grid | None = None) -> str:
     """One HTML file with all images inside; nothing is fetched from anywhere.
 
     Args:
@@ -161,21 +163,25 @@ def page(
     views += [View(name, trouble=trouble) for name, trouble in comparison.troubles.items()]
     names = [view.name for view in views if view.source]
     pair = (names[0], names[len(shown)] if len(shown) and records else names[-1])
-    return environment().get_template("page.html").render(
-        title=title[0],
-        line=title[1],
-        version=VERSION,
-        viewer=Markup(viewer_html(views, pair, grid)),
-        table=results_table(records),
-        baseline=baseline(records).name if records else "",
-        curves=Markup(curves_html(records)),
-        records=records,
-        stages=STAGES,
-        longest=max((sum(record.seconds_by_stage.values()) for record in records), default=0),
-        sigma_px=f"{DETAIL_SIGMA_PX:g}",
-        settings=_settings_text(comparison),
-        words=lambda stage: stage.replace("_", " "),
-        ms=lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=title[0],
+            line=title[1],
+            version=VERSION,
+            viewer=Markup(viewer_html(views, pair, grid)),
+            table=results_table(records),
+            baseline=baseline(records).name if records else "",
+            curves=Markup(curves_html(records)),
+            records=records,
+            stages=STAGES,
+            longest=max((sum(record.seconds_by_stage.values()) for record in records), default=0),
+            sigma_px=f"{DETAIL_SIGMA_PX:g}",
+            settings=_settings_text(comparison),
+            words=lambda stage: stage.replace("_", " "),
+            ms=lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
+        )
     )
 
 
