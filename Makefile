@@ -12,7 +12,7 @@ EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-page test-slow test-extras lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-neighbours gpu soak load clean
+	bench-export bench-bundle bench-batch bench-neighbours gpu soak load clean
 
 install: $(INSTALLED)
 
@@ -53,13 +53,13 @@ test-page: install  # the page's longer proofs in Chromium
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
-test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, onnxruntime-web by npm, and LiteRT
+test-extras: install  # what is apart from the lock: OpenVINO, onnxruntime-web by npm, Ray, and LiteRT
 	$(BIN)/python -m venv .venv-extras
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
-	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
+	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0' 'ray>=2.54'
 	npm install --silent --no-save --no-package-lock onnxruntime-web
-	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
+	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py tests/batch/test_ray.py
 	$(BIN)/python -m venv .venv-litert
 	.venv-litert/bin/python -m pip install --quiet --editable '.[export,litert,dev]'
 	.venv-litert/bin/python -m pytest tests/export/test_runtimes.py
@@ -99,6 +99,9 @@ bench-export: install  # time every variant of the extractor beside its error, f
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export
 	$(BIN)/python -m benchmarks.bundle
+
+bench-batch: install  # what a batch takes beside its engine's seconds, for docs/: five minutes on a quiet machine
+	$(BIN)/python -m benchmarks.batch
 
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
