@@ -27,7 +27,7 @@ from stylecore.devices import environment, find_device
 from stylecore.errors import ImageError
 from stylecore.images import fit_image, load_image, read_settings, save_image
 from stylecore.sample_images import load_photo
-from tools.demo_server import DemoServer
+from tools.demo_server import TOKEN, DemoServer
 
 NUM_STEPS = 3
 PAGE_EVERY_S, SLOW_PAGE_S = 0.5, 5.0
@@ -43,7 +43,7 @@ class Crowd:
     def __init__(self, server: DemoServer, seconds: float, picture: bytes) -> None:
         self.server, self.url, self.picture = server, server.url, picture
         self.deadline = time.monotonic() + seconds
-        self.share = server.function("_share")
+        self.share = server.function("share_result")
         self.counts: Counter[str] = Counter()
         self.page_seconds: list[float] = []
         self.resident_mib: list[float] = []  # of the server, about every `PAGE_EVERY_S`
@@ -105,9 +105,8 @@ class Crowd:
             self.counts["finished" if is_own else "swapped"] += 1
 
     async def _share(self, client: httpx.AsyncClient, file: dict[str, Any]) -> None:
-        body = {"data": [file], "fn_index": self.share, "session_hash": "crowd"}
-        token, *_ = (await client.post("/run/predict", json=body)).json()["data"]
-        self.tokens.append(token)
+        body = {"data": [file, None, False], "fn_index": self.share, "session_hash": "crowd"}
+        self.tokens += TOKEN.findall((await client.post("/run/predict", json=body)).text)
 
     async def _follow(self, client: httpx.AsyncClient, event: str, *, hangs_up: bool) -> list[Any] | None:
         """The last data of a job; [] if it ended without any, None if this visitor hung up."""
@@ -152,9 +151,7 @@ def kill_under(server: DemoServer, picture: bytes, clients: int) -> list[str]:
 
 def opened(server: DemoServer, tokens: list[str]) -> int:
     """How many links show their result again."""
-    pages = [server.press("_show_shared", token) for token in tokens]
-    files = [shown.get("value") for shown, *_ in pages]
-    return sum(is_sound(httpx.get(f"{server.url}/gradio_api/file={file['path']}").content) for file in files if file)
+    return sum(is_sound(httpx.get(f"{server.url}/r/{token}/result.png").content) for token in tokens)
 
 
 def is_sound(picture: bytes | Path) -> bool:
@@ -192,8 +189,8 @@ def measure(server: DemoServer, picture: bytes, clients: int, seconds: float) ->
         "killed": {
             "shared": len(tokens),
             "opened": opened(server, tokens),
-            "stored": len(list(server.shared_results.glob("*.png"))),
-            "broken": sum(not is_sound(path) for path in server.shared_results.glob("*.png")),
+            "stored": len(list(server.shared_results.glob("*/record.json"))),
+            "broken": sum(not is_sound(path) for path in server.shared_results.glob("*/result.png")),
         },
     }
 

@@ -1,22 +1,27 @@
 """The endpoints for programs: `gradio_client`, plain HTTP, MCP."""
 
 import dataclasses
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
+from stylecore import OptionError, StylizeConfig
 from stylecore.compare import Comparison
+from stylecore.images import ImageTensor
+from stylecore.job import Job
 from stylecore.presets import DEFAULT_PRESET
-from stylecore.report.page import write_report
 
+from . import comparing
 from .live import Frame, run_job, throttle
 from .server.cleanup import COMPARISONS
+from .server.folders import new_file
 from .server.models import DEFAULT_RUNS
 from .server.quota import NoTimeLeftError
 from .server.services import Services
-from .server.uploads import publish, read_job, save_png
-from .variants import make_variants
+from .server.uploads import read_job, save_png
+from .variants import Change, make_grid, make_variants, picture_of, read_axes
 
 
 class Endpoints:
@@ -69,29 +74,49 @@ class Endpoints:
         yield gr.FileData(path=result).model_dump(), _record(frame)
 
     def compare(  # type: ignore[misc]
-        self, content: gr.FileData, style: gr.FileData, variants: list[dict[str, Any]], size: int = 256
+        self,
+        content: gr.FileData,
+        style: gr.FileData,
+        variants: list[dict[str, Any]] | None = None,
+        size: int = 256,
+        x: dict[str, Any] | None = None,
+        y: dict[str, Any] | None = None,
     ) -> tuple[gr.FileData, list[dict[str, Any]]]:
         """Do one job in several ways from the same start: one HTML file that shows them, and a record of each.
 
-        While it runs, the records alone are sent; cancel the request to stop it.
+        While it runs, the records alone are sent; cancel the request to stop it. A variant that fails is in the page
+        with its sentence.
 
         Args:
             content: the photo.
             style: the picture whose manner it gets.
-            variants: two to eight, each a few of `variants.FIELDS`, such as {"preset": "gatys", "loss": "pca"}.
+            variants: two to twelve, each a few of `variants.FIELDS`, such as {"preset": "gatys", "loss": "pca"}.
             size: longer side of the results, px.
+            x: in the place of variants: {"field": "preset", "values": ["draft", "standard"]}, with a heading each.
+            y: a second such axis: the results stand in a grid.
         """
-        asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, variants)
+        axes, uploads = read_axes([x, y])
+        changes = make_grid(axes) if axes else variants
+        opened: dict[Path, ImageTensor] = {}
+
+        def job_of(change: Change, config: StylizeConfig) -> Job:
+            picked = {kind: picture_of(kind, name, uploads) for kind, name in change.items()}
+            return read_job(picked.get("photo", content), [picked.get("style", style)], config, opened)
+
+        asked = make_variants(self.settings, {"preset": DEFAULT_PRESET, "size": size}, changes, job_of)
+        job, trouble = asked.variants[0].job or job_of({}, asked.variants[0].config), ""
         with TemporaryDirectory(prefix=COMPARISONS) as folder:
-            comparison = Comparison(read_job(content, [style], asked[0].config), asked, folder)
+            comparison = Comparison(job, asked.variants, folder, goes_on=True)
             try:
-                for _ in throttle(comparison.run(), must_show=lambda event: event.record is not None):
+                for _ in throttle(comparison.run(), must_show=lambda event: event.step is None):
                     yield None, _records(comparison)
-            except NoTimeLeftError:
-                if not comparison.records:
-                    raise
-            *_, page = write_report(comparison)
-            yield gr.FileData(path=publish(page, "comparison.html")).model_dump(), _records(comparison)
+            except NoTimeLeftError as error:
+                trouble = str(error)
+            if not comparison.records:
+                raise OptionError(trouble or next(iter(comparison.troubles.values())))
+            text = comparing.page_of(comparison, asked.grid(axes), with_own=True, trouble=trouble)
+            page = comparing.save_page(text, new_file("comparison.html"))
+            yield gr.FileData(path=str(page)).model_dump(), _records(comparison)
 
     def benchmark(self, model: str, runs: int = DEFAULT_RUNS) -> list[dict[str, Any]]:  # type: ignore[misc]
         """Time an exported model on this server, made first if it is missing, and torch beside it: a record of each.

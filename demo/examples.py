@@ -10,6 +10,7 @@ from typing import Any
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
+from stylecore.errors import unknown
 from stylecore.images import load_image
 from stylecore.job import Source
 from stylecore.sample_images import STYLES as STYLE_NAMES
@@ -39,6 +40,14 @@ CREDITS = (
 def served(name: str) -> str:
     """The copy of an example that Gradio serves: its folder is named by the file's content."""
     return save_file_to_cache((PHOTOS | STYLES)[name], get_upload_folder())
+
+
+def served_as(kind: str, name: str) -> str:
+    """The same of an example of one kind, photo or style. Raises an OptionError that suggests the nearest."""
+    files = PHOTOS if kind == "photo" else STYLES
+    if name not in files:
+        raise unknown(kind, name, files)
+    return served(name)
 
 
 def tiles(files: Mapping[str, Path]) -> list[Tile]:

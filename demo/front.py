@@ -15,7 +15,9 @@ from .server.gradio_internals import root_url
 from .server.heads import Head
 
 TITLE = "stylecore: paint a photo in the manner of a picture"
-DESCRIPTION = "Choose a photo and a picture, and watch the painting grow: a sketch in seconds, finer for as long as you like."
+DESCRIPTION = (
+    "Choose a photo and a picture, and watch the painting grow: a sketch in seconds, finer for as long as you like."
+)
 CARD = "/card.jpg"
 
 

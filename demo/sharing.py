@@ -24,7 +24,6 @@ from .server.shared_results import SharedRecord
 from .stops import STOPS
 
 PHOTO_QUALITY = 92
-INVITATION = "Try it with your own photo."
 
 Files = dict[str, bytes]
 
@@ -41,16 +40,14 @@ def result_to_share(
         query: of the page, with the settings.
     """
     took = "" if seconds is None else f", painted in {duration(seconds)}"
-    words = f"Strength {config.strength:.0f}, detail {detail(config)}, {config.size} px{took}. {INVITATION}"
+    words = f"Strength {config.strength:.0f}, detail {detail(config)}, {config.size} px{took}."
     files = {PICTURE: without_names(png), CARD: card_of_result(png, photo)}
     if photo is not None:
         files[PHOTO] = _jpeg(photo)
     return SharedRecord(RESULT, title_of(sources), words, query), files
 
 
-def comparison_to_share(
-    page: Path, pictures: Mapping[str, Path], title: str, words: str
-) -> tuple[SharedRecord, Files]:
+def comparison_to_share(page: Path, pictures: Mapping[str, Path], title: str, words: str) -> tuple[SharedRecord, Files]:
     """A comparison's page under its link; `pictures` are the variants that are done, by name."""
     files = {PAGE: page.read_bytes(), CARD: card_of_comparison(list(pictures.values()))}
     return SharedRecord(COMPARISON, title, words, variants=tuple(pictures)), files
@@ -59,8 +56,8 @@ def comparison_to_share(
 def title_of(sources: Sequence[Source]) -> str:
     """In words, with no name of a visitor's file: Chelsea the cat in the manner of stained glass."""
     photo, *styles = [examples.find(source) for source in sources] or [None]
-    manners = list(dict.fromkeys("a picture" if style is None else in_words(style).lower() for style in styles))
-    return f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners or ['a picture'])}"
+    manners = dict.fromkeys("a picture" if style is None else in_words(style).lower() for style in styles or [None])
+    return f"{'A photo' if photo is None else in_words(photo)} in the manner of {' and '.join(manners)}"
 
 
 def in_words(example: str) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from stylecore.report.viewer import VIEWER_CSS
+
 from .components.tiles import data_uri
 from .finished import AT_STOPS
 from .stops import STOPS
@@ -135,11 +137,13 @@ CSS = (
 /* Small results are shown large. */
 #live img { width: 100%; height: 100%; object-fit: contain; }
 
-/* The sheet's pictures keep their shape, and stand on their captions. */
-.sheet { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: 10px; }
-.sheet figure { margin: 0; }
-.sheet img { width: 100%; margin: 0; border-radius: 8px; }
-.sheet figcaption { padding: 4px 2px; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+/* The viewer of a comparison, in this page's colours. */
+.comparison, .curves-plot {
+    --ink: var(--body-text-color); --grey: var(--body-text-color-subdued); --rule: var(--border-color-primary);
+    --card: var(--background-fill-primary); --accent: var(--color-accent);
+}
+#plan p { margin: 0 2px; color: var(--body-text-color-subdued); font-size: 0.9rem; }
+
 .table .scrolled { overflow-x: auto; max-width: 100%; }
 .table table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 .table th, .table td {
@@ -163,7 +167,6 @@ footer .divider:last-child { display: none; }
     #inputs { position: sticky; top: 12px; align-self: flex-start; }
 }
 @media (max-width: 640px) {
-    .sheet { grid-template-columns: 1fr 1fr; }
     .tab-container button { padding-inline: 9px; }
     #live { height: auto !important; min-height: 200px; }
     #live .image-container, #live .image-frame { width: 100%; }
@@ -181,7 +184,7 @@ footer .divider:last-child { display: none; }
 }
 
 /* What a click on Share has made. */
-.link > * > div, .link div[data-path] { display: flex; flex-direction: column; gap: 6px; }
+.link div[data-path] { display: flex; flex-direction: column; gap: 6px; }
 .link p { margin: 0; font-size: 0.85rem; color: var(--body-text-color-subdued); }
 .link p[role=status] { color: var(--body-text-color); font-weight: 700; min-height: 1.3em; }
 .link :is(input, textarea) {
@@ -191,7 +194,11 @@ footer .divider:last-child { display: none; }
 .link label { font-size: 0.85rem; color: var(--body-text-color-subdued); }
 .link textarea { font: 0.8rem ui-monospace, Consolas, monospace; resize: none; }
 .link .acts { display: flex; gap: 14px; }
-.link .acts > * { min-height: 28px; color: var(--link-text-color); text-decoration: underline; padding: 2px 0; }
+.link .acts { flex-direction: row; }
+.link .acts > :is(a, button) {
+    min-height: 28px; padding: 2px 0; border: 0; background: none; color: var(--link-text-color); font: inherit;
+    text-decoration: underline; cursor: pointer;
+}
 .link [hidden] { display: none; }
 
 /* Stretched drawings, with labels that are not stretched on top. */
@@ -211,6 +218,8 @@ footer .divider:last-child { display: none; }
 .curve .style { stroke: var(--style); color: var(--style); }
 .curve .content { stroke: var(--content); color: var(--content); }
 """
+    + VIEWER_CSS
+    + ".dark .curves-plot { --own: 60%; }"
     + STOP_CSS
 )
 

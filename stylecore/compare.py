@@ -57,7 +57,7 @@ class Record:
     style_distance: float
     content_distance: float
     witness_distance: float
-    detail: float | None  # high-frequency energy over that of the same preset's `gram`; None without one
+    detail: float | None  # high-frequency energy over that of the same preset's `gram`, at its size; None without one
     curve: list[list[float]]  # [seconds, style distance] of some steps, log-spaced
     num_steps: int  # evaluations made
     diverged: bool  # then the image is the last good one
@@ -175,7 +175,7 @@ class Comparison:
         self.device = find_device(variants[0].config.device)
         self._given_encoder = encoder
         self._encoders: dict[tuple[str, ...], Encoder] = {}
-        self._yardsticks: dict[tuple[Source, ...], dict[tuple[int, int], Yardstick]] = {}
+        self._yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], Yardstick] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
@@ -249,7 +249,7 @@ class Comparison:
             diverged=run.reason == "diverged",
             encoder_checksum=encoder.checksum,
             image=variant.file_name,
-            inputs=variant.job and variant.job.inputs(),
+            inputs=_own_inputs(variant),
         )
 
     def _make_run(self, variant: Variant, marks: Collection[int] = ()) -> MeasuredRun:
@@ -265,21 +265,21 @@ class Comparison:
 
     def _yardstick(self, job: Job) -> Yardstick:
         """At the size of the job's result, on its device; variants of one size and the same pictures share it."""
-        of_these = self._yardsticks.setdefault(job.sources, {})
-        if job.size not in of_these:
-            of_these[job.size] = job_yardstick(job, self.device)
-        return of_these[job.size]
+        key = (job.sources, job.size)
+        if key not in self._yardsticks:
+            self._yardsticks[key] = job_yardstick(job, self.device)
+        return self._yardsticks[key]
 
     def _detail(self, record: Record) -> float | None:
+        like = ("gram", record.preset, record.config["size"], record.inputs)
         for other in self._finished.values():
-            if (other.loss, other.preset, other.inputs) == ("gram", record.preset, record.inputs):
+            if (other.loss, other.preset, other.config["size"], other.inputs) == like:
                 return round(self._energies[record.name] / max(self._energies[other.name], 1e-12), 4)
         return None
 
     def _adopt(self, variant: Variant, record: Record) -> bool:
         """Take over a stored record if it is of this very job and its image is there."""
-        pictures = variant.job and variant.job.inputs()
-        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum, pictures)
+        expected = (variant.config.to_dict(), self._encoder(variant.config).checksum, _own_inputs(variant))
         if (record.config, record.encoder_checksum, record.inputs) != expected:
             return False
         try:
@@ -310,3 +310,7 @@ class Comparison:
             **more,
         }
         write_json(self.results, results)
+
+
+def _own_inputs(variant: Variant) -> list[dict[str, str]] | None:
+    return None if variant.job is None else variant.job.inputs()

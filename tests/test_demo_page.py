@@ -131,45 +131,65 @@ def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], 
     assert (config["size"], config["num_steps"], config["preset"]) == (64, 1000, "gatys")
 
 
-def test_copied_link_restores_settings_and_the_shared_result(open_page: Callable[..., Any]) -> None:
-    page = open_page("?size=64&num_steps=2&style=stained_glass&loss=bn&keep_colors=luminance&seed=5")
-    set_strength(page, 30)
-    wait_until(lambda: settings(page)["strength"] == "30", "the strength in the address")
-    start(page)
-    page.get_by_text("Done after").wait_for()
+def shared_link(page: Any, before: str = "") -> str:
+    """The link that Share shows, another than the one before."""
     button(page, "Share").click()
-    link = page.locator("#link textarea")
-    wait_until(lambda: link.count() == 1 and "result=" in link.input_value(), "link")
-    visitor = open_page("?" + link.input_value().partition("?")[2])
-    visitor.get_by_text("Somebody shared this result").wait_for()
-    assert settings(visitor) == settings(page)
-    assert settings(visitor)["loss"] == "bn"
-    assert strength(visitor) == "30"
-    image = visitor.locator("#live img")
-    image.wait_for()
-    wait_until(lambda: image.evaluate("image => image.naturalWidth") == 64, "the shared result")
+    link = page.locator(".link input").last
+    wait_until(lambda: link.count() == 1 and link.input_value() not in ("", before), "link")
+    return str(link.input_value())
 
 
-def test_a_shared_link_has_the_settings_of_its_picture(open_page: Callable[..., Any]) -> None:
-    page = open_page("?size=64&num_steps=2&photo=coffee&seed=5&strength=30")
+def test_a_click_on_share_copies_the_link_and_a_phone_sees_the_picture_first(
+    open_page: Callable[..., Any], browser: Any, url: str
+) -> None:
+    page = open_page("?size=64&num_steps=2&style=stained_glass&loss=bn&photo=coffee&strength=30")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
     start(page)
     page.get_by_text("Done after").wait_for()
     set_strength(page, 90)
-    wait_until(lambda: settings(page)["strength"] == "90", "the moved control in the address")
-    button(page, "Share").click()
-    link = page.locator("#link textarea")
-    wait_until(lambda: link.count() == 1 and "result=" in link.input_value(), "link")
-    time.sleep(1.0)  # whatever is still to be written
-    assert "result" not in settings(page), "the address has the controls' settings, which are not the picture's"
-    visitor = open_page("?" + link.input_value().partition("?")[2])
-    visitor.get_by_text("Somebody shared this result").wait_for()
-    made = {"strength": "30", "photo": "coffee", "seed": "5"}
-    assert made.items() <= settings(visitor).items()
-    assert strength(visitor) == "30"
-    set_strength(visitor, 90)
-    wait_until(lambda: "result" not in settings(visitor), "address without the result")
-    visitor.go_back()
-    wait_until(lambda: "result" in settings(visitor), "address with the result again")
+    link = shared_link(page)
+    page.get_by_text("Copied: paste it anywhere.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == link
+    assert "result" not in settings(page)
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).new_page()
+    phone.goto(link)
+    assert phone.title() == "A cup of coffee in the manner of stained glass"
+    stage, go = phone.locator(".stage"), phone.get_by_role("link", name="Try it with your photo")
+    for each in (stage, go):
+        box = each.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844
+    assert phone.locator(".stage img").evaluate_all("all => all.map(each => each.naturalWidth)") == [64, 64]
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    assert phone.locator("#taking-back").is_hidden(), "only the sharer can take it back"
+    go.click()
+    phone.wait_for_function("location.search.includes('tab=')")
+    made = {"strength": "30", "photo": "", "style": "stained_glass", "loss": "bn", "size": "64", "num_steps": "2"}
+    wait_until(lambda: made.items() <= settings(phone).items(), "the picture's own settings, without its photo")
+    phone.context.close()
+
+
+def test_what_was_shared_is_taken_back_where_it_is_seen(open_page: Callable[..., Any], photo: Path) -> None:
+    page = open_page("?size=64&num_steps=2")
+    button(page, "Remove Image").first.click()
+    page.locator("input[type=file]").first.set_input_files(photo)
+    wait_until(lambda: settings(page)["photo"] == "own", "upload")
+    start(page)
+    page.get_by_text("Done after").wait_for()
+    page.get_by_label("With my own pictures in it").wait_for()
+    link = shared_link(page)
+    seen = page.context.new_page()
+    seen.goto(link)
+    assert seen.locator(".stage").count() == 0, "the photo is in it only where that was agreed to"
+    assert seen.locator("figure img").evaluate("image => image.naturalWidth") == 64
+    seen.get_by_role("button", name="Take it back").click()
+    seen.get_by_text("Taken back").wait_for()
+    seen.goto(link)
+    seen.get_by_text("This is gone").wait_for()
+    page.get_by_label("With my own pictures in it").check()
+    seen.goto(shared_link(page, link))
+    assert seen.locator(".stage img").count() == 2
+    seen.close()
 
 
 def test_a_failed_job_says_why_and_leaves_the_last_result(
@@ -212,11 +232,8 @@ def test_the_time_limit_keeps_the_last_frame(open_page: Callable[..., Any], monk
 
 
 def test_link_to_nothing_and_with_nonsense_is_answered_kindly(open_page: Callable[..., Any]) -> None:
-    page = open_page(
-        "?result=nosuchresultnosuchresu&size=2000&loss=grm&seed=3&photo=<img src=https://example.org/x.png>"
-    )
+    page = open_page("?size=2000&loss=grm&seed=3&photo=<img src=https://example.org/x.png>")
     for words in (
-        "This result is gone",
         "size must be between 64 and 1024",
         "did you mean 'gram'",
         "Unknown example '<img src",
@@ -254,27 +271,56 @@ def test_settings_travel_in_a_png(
     wait_until(lambda: expected.items() <= settings(page).items(), "the PNG's settings")
 
 
-def test_two_variants_side_by_side(open_page: Callable[..., Any], tmp_path: Path) -> None:
-    page = open_page("?tab=compare&size=64&num_steps=3&preset=gatys&xs=gram,bn")
+def test_variants_are_looked_at_in_one_place(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page("?tab=compare&size=64&num_steps=3&preset=gatys&x=loss&xs=gram,bn&y=strength&ys=20,80")
+    page.get_by_text("4 variants").wait_for()
     start(page, "Compare")
-    page.get_by_text("2 of 2 variants are done").wait_for()
-    assert page.locator("#sheet .caption-label").count() == 2
-    slider = page.locator("#compare-slider")
-    handle = slider.locator(".icon-wrap")
-    handle.scroll_into_view_if_needed()
-    box = handle.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.get_by_text("4 of 4 variants are done").wait_for()
+    headings = page.locator("#sheet th").all_inner_texts()
+    assert [each.split()[-1] for each in headings[1:]] == ["gram", "bn", "20", "80"]
+    right = page.locator("#sheet .pane.right img")
+    for name in ("gram strength 20", "bn strength 20"):
+        page.get_by_role("button", name=f"Show {name}").click()
+        wait_until(lambda name=name: right.get_attribute("alt") == name, f"{name} at the right")
+    assert page.locator("#sheet .pane.left img").get_attribute("alt") == "photo"
+    handle = page.locator("#sheet .handle").bounding_box()
+    page.mouse.move(handle["x"] + 1, handle["y"] + handle["height"] / 2)
     page.mouse.down()
-    page.mouse.move(box["x"] + 120, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.move(handle["x"] + 120, handle["y"] + handle["height"] / 2, steps=4)
     page.mouse.up()
-    wait_until(lambda: handle.bounding_box()["x"] > box["x"] + 60, "slider at the right")
-    left = slider.locator("img").first.get_attribute("src")
-    choose(page, "Left", "photo")
-    wait_until(lambda: slider.locator("img").first.get_attribute("src") != left, "the photo at the left")
+    wait_until(lambda: page.locator("#sheet .handle").bounding_box()["x"] > handle["x"] + 60, "slider at the right")
     with page.expect_download() as download:
         page.get_by_text("Download all of it").click()
     download.value.save_as(tmp_path / "page.html")
-    assert "bn" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "bn strength 80" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    address = shared_link(page)
+    assert "<iframe" in page.locator(".embed").input_value()
+    page.goto(address)
+    assert page.locator("table.grid tbody tr").count() == 2
+    framed(page, address)
+
+
+def framed(page: Any, address: str) -> None:
+    """A comparison in another page: what it is for, and as plain pictures where scripts are forbidden."""
+    frame = page.frame_locator("iframe")
+    for forbids in (False, True):
+        page.set_content(f"<iframe {'sandbox' * forbids} src='{address}' width='600' height='400'></iframe>")
+        frame.locator("img[data-picture]").first.wait_for()
+        if not forbids:
+            frame.locator(".stage").wait_for()
+        assert frame.locator(".stage").is_visible() is not forbids
+        assert frame.locator("img[data-picture]").count() == 6
+
+
+def test_compare_opens_on_detail_and_says_what_is_wrong_before_the_click(open_page: Callable[..., Any]) -> None:
+    page = open_page("?tab=compare&size=64")
+    wait_until(lambda: settings(page).get("xs") == "draft,preview,standard", "the stops of Detail")
+    page.get_by_text("3 variants").wait_for()
+    choose(page, "with each", "Style")
+    wait_until(lambda: len(settings(page)["ys"].split(",")) == 2, "two values to begin with")
+    page.get_by_text("6 variants").wait_for()
+    again = open_page("?tab=compare&x=preset&xs=draft&y=seed&ys=1,2")
+    again.get_by_text("A seed matters only where the start is noise").wait_for()
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -326,7 +372,7 @@ def test_waiting_job_leaves_the_queue_and_a_closed_page_ends_its_job(
 
 
 def test_phone_needs_no_sideways_scrolling(open_page: Callable[..., Any]) -> None:
-    page = open_page("?size=64&num_steps=3&preset=gatys&xs=gram,bn", 390, 844)
+    page = open_page("?size=64&num_steps=3&preset=gatys&x=loss&xs=gram,bn", 390, 844)
     start(page)
     page.get_by_text("Done after 3 of 3 steps").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390

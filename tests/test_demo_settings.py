@@ -20,7 +20,7 @@ from demo.__main__ import app as command
 from demo.app import build_app
 from demo.server.middleware import RequestLimits
 from demo.server.settings import Settings
-from demo.server.shared_results import SharedResults
+from demo.server.shared_results import SharedRecord, SharedResults
 from stylecore.errors import OptionError
 from stylecore.images import save_image
 
@@ -173,5 +173,5 @@ def test_nothing_is_uploaded_or_shared_on_a_disk_that_is_nearly_full(
     answer = httpx.post(f"{url}/gradio_api/upload", files=files)
     assert answer.status_code == 507
     with pytest.raises(OptionError) as error:
-        SharedResults(Settings(shared_results=tmp_path / "shared")).add(result)
+        SharedResults(Settings(shared_results=tmp_path / "shared")).add(SharedRecord("r", "", ""), {})
     assert answer.json() == {"detail": str(error.value)}

@@ -1,7 +1,5 @@
-"""What visitors send: pictures, and the results that they share."""
+"""What visitors send: pictures."""
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from demo.server.folders import MAX_NAME_BYTES, new_file
-from demo.server.settings import Settings
-from demo.server.shared_results import SharedResults
 from demo.server.uploads import read_job, read_picture
 from stylecore import StylizeConfig
-from stylecore.errors import ImageError, OptionError
+from stylecore.errors import ImageError
 from stylecore.images import save_image
 
 
@@ -63,30 +59,3 @@ def test_names_of_files_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest
     assert path.name.startswith(letter)
     assert 100 < len(path.name.encode()) <= MAX_NAME_BYTES
     assert new_file("photo_style.png").name == "photo_style.png"
-
-
-# --- shared results
-
-
-@pytest.fixture
-def result(make_image: Callable[..., Tensor], tmp_path: Path) -> Path:
-    return save_image(make_image(), tmp_path / "photo.png", {"config": {}})
-
-
-def test_shared_results_last_for_their_time(tmp_path: Path, result: Path) -> None:
-    shared = SharedResults(Settings(shared_results=tmp_path / "shared"), max_age_s=100)
-    token, other = shared.add(result), shared.add(result)
-    assert shared.find(token).read_bytes() == result.read_bytes()
-    os.utime(shared.find(token), (time.time() - 101,) * 2)
-    with pytest.raises(OptionError, match="This result is gone"):
-        shared.find(token)
-    shared.delete_old()
-    assert [path.stem for path in shared.folder.iterdir()] == [other]
-
-
-@pytest.mark.parametrize("token", ["../photo", "", "x" * 22, "../../../../etc/passwd"])
-def test_nobody_finds_a_result_without_its_token(tmp_path: Path, result: Path, token: str) -> None:
-    shared = SharedResults(Settings(shared_results=tmp_path))
-    shared.add(result)
-    with pytest.raises(OptionError, match="This result is gone"):
-        shared.find(token)

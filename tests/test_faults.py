@@ -148,7 +148,7 @@ def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
     from demo.server import uploads as serving
     from demo.server.messages import friendly_errors
     from demo.server.settings import Settings
-    from demo.server.shared_results import SharedResults
+    from demo.server.shared_results import SharedRecord, SharedResults
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     image, folder = torch.rand(1, 3, 256, 256), tmp_path / "kept"
@@ -158,7 +158,7 @@ def test_a_visitor_is_told_of_a_full_disk_and_nothing_else(
         "a frame": lambda: serving.save_frame(image),
         "a result": lambda: serving.save_png(image, "result.png"),
         "a copy": lambda: serving.publish(result),
-        "a shared result": lambda: shared.add(result),
+        "a shared result": lambda: shared.add(SharedRecord("r", "", ""), {"result.png": result.read_bytes()}),
     }
     with full_disk(1000), pytest.raises(gradio.Error) as error, friendly_errors():
         saves[save]()

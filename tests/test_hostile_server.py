@@ -137,8 +137,10 @@ def test_the_server_fetches_nothing_that_a_visitor_names(
 
 @pytest.mark.parametrize("string", [*TRAVERSALS, *FOLDERS, "", "*", "?" * 22])
 def test_no_token_leads_to_another_file_than_a_shared_result(served: SimpleNamespace, string: str) -> None:
-    with pytest.raises(OptionError, match="This result is gone"):
-        SharedResults(Settings(shared_results=served.names["uploads"])).find(string.format(**served.names))
+    shared = SharedResults(Settings(shared_results=served.names["uploads"]))
+    for kind in "rc":
+        with pytest.raises(OptionError, match="This is gone"):
+            shared.find(string.format(**served.names), kind)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

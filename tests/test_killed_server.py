@@ -22,7 +22,9 @@ from demo.server import cleanup
 from demo.server.models import Models
 from demo.server.settings import Settings
 from demo.server.shared_results import SharedResults
+from demo.sharing import result_to_share
 from demo.tabs import how
+from stylecore import StylizeConfig
 from stylecore.errors import ImageError
 from stylecore.images import load_image, save_image
 from tools.demo_server import DemoServer
@@ -57,17 +59,14 @@ def test_a_server_killed_in_a_job_finds_all_it_stored_again(
     server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
-    tokens = [server.press("_share", picture)[0] for _ in range(5)]
+    tokens = [server.share(picture) for _ in range(5)]
     begin_job(server, picture)
     server.kill()
-    assert sorted(path.stem for path in server.shared_results.glob("*.png")) == sorted(tokens)
+    assert sorted(path.name for path in server.shared_results.iterdir()) == sorted(tokens)
     server.start()
-    for path in server.shared_results.iterdir():
-        load_image(path)
     for token in tokens:
-        assert httpx.get(f"{server.url}/?result={token}").status_code == 200
-        shown, *_ = server.press("_show_shared", token)
-        shared = httpx.get(f"{server.url}/gradio_api/file={shown['value']['path']}").content
+        assert httpx.get(f"{server.url}/r/{token}").status_code == 200
+        shared = httpx.get(f"{server.url}/r/{token}/result.png").content
         assert load_image(shared).shape == (1, 3, 48, 64)
     begin_job(server, upload(server, tmp_path / "photo.png"))
 
@@ -76,7 +75,7 @@ def test_sigterm_in_a_job_ends_the_server_well_and_deletes_what_visitors_sent(
     server: DemoServer, make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     picture = upload(server, save_image(make_image(), tmp_path / "photo.png", SETTINGS))
-    server.press("_share", picture)
+    server.share(picture)
     begin_job(server, picture)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
@@ -135,7 +134,8 @@ def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if it had been written long ago: the clock goes on, for the time of a file's change cannot be set."""
     now = time.time()
     monkeypatch.setattr("demo.server.cleanup.time", SimpleNamespace(time=lambda: now + OLD_S, sleep=time.sleep))
-    os.utime(path, (now - OLD_S,) * 2)
+    for each in (path, path.parent):
+        os.utime(each, (now - OLD_S,) * 2)
     return path
 
 
@@ -147,7 +147,7 @@ def test_what_a_killed_server_left_is_deleted_in_time(tmp_path: Path, monkeypatc
         tmp_path / "uploads" / ("a" * 32) / "frame.jpg",
         tmp_path / "uploads" / ("b" * 64) / "photo.png",
         tmp_path / "stylecore-compare-x" / "1.png",
-        shared.folder / ".stylecore-0123456789abcdef.part",
+        shared.folder / ".stylecore-0123456789abcdef.part" / "result.png",
     ]
     others = [tmp_path / "uploads" / "notes" / "mine.txt", tmp_path / "uploads" / ("c" * 64) / "example.jpg"]
     for path in left + others:
@@ -194,7 +194,5 @@ def test_a_bundle_that_was_not_finished_is_made_again(
 @pytest.mark.parametrize("data", [b"", b"\x89PNG....", b"<html>"])
 def test_only_results_can_be_shared(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "any.png").write_bytes(data)
-    shared = SharedResults(Settings(shared_results=tmp_path / "shared"))
-    with pytest.raises(ImageError, match=r"^The image"):
-        shared.add(tmp_path / "any.png")
-    assert not list(shared.folder.iterdir())
+    with pytest.raises(ImageError, match=r"any\.png' "):
+        result_to_share(tmp_path / "any.png", None, StylizeConfig(), (), None, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import httpx
 import psutil
 
 START_S = 120
+TOKEN = re.compile(r"r/([\w-]{22})")
 
 
 class DemoServer:
@@ -43,6 +45,7 @@ class DemoServer:
         options = [f"--port={self.port}", f"--shared-results={self.shared_results}", f"--models={self.models}"]
         command = [sys.executable, "-m", "demo", *options]
         environment = os.environ | {"TMPDIR": str(self.folder), "GRADIO_TEMP_DIR": str(self.uploads)}
+        environment["STYLECORE_CLIENT_SHARES"] = "1e6"  # all visitors have this machine's address
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         end = time.monotonic() + START_S
@@ -61,10 +64,15 @@ class DemoServer:
         self.process.wait()
 
     def press(self, name: str, *data: Any) -> list[Any]:
-        """What a function that is only the page's answers: `_share` shares a result, `_show_shared` shows one."""
+        """What a function that is only the page's answers."""
         body = {"data": data, "fn_index": self.function(name), "session_hash": "script"}
         answer = httpx.post(f"{self.url}/gradio_api/run/predict", json=body, timeout=60)
         return list(answer.raise_for_status().json()["data"])
+
+    def share(self, picture: Any) -> str:
+        """Share a result that was uploaded, and return its token."""
+        (shown,) = self.press("share_result", picture, None, False)[:1]
+        return TOKEN.findall(str(shown))[0]
 
     def function(self, name: str) -> int:
         """The number that the page calls a function by."""

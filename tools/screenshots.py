@@ -25,7 +25,11 @@ TIMEOUT_MS = 300_000
 JPEG_QUALITY = 85
 PICTURES = "photo=chelsea&style=woodblock_waves&strength=75&size=320"
 OWN_PHOTO = "flower"
-COMPARED = f"?tab=compare&{PICTURES}&x=loss&xs=gram,pca,bn"
+AXES = "x=style&xs=flow_strokes,stained_glass,woodblock_waves&y=preset&ys=draft,preview,standard"
+COMPARED = f"?tab=compare&{PICTURES}&{AXES}"
+IN_TEXT = """<body style="font: 18px/1.5 Georgia, serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem">
+<h1>Three styles, three details</h1><p>A comparison in the middle of somebody's article.</p>{}
+<p>And the article goes on.</p>"""
 
 
 def stylize(page: Page) -> None:
@@ -65,7 +69,33 @@ def refresh_in_the_middle(page: Page) -> None:
 
 def compare(page: Page) -> None:
     page.get_by_role("button", name="Compare", exact=True).click()
-    page.get_by_text("3 of 3 variants are done").wait_for()
+    page.get_by_text("9 of 9 variants are done").wait_for()
+
+
+def share(page: Page, number: int) -> str:
+    """Share on the tab of that number; the link."""
+    page.get_by_role("button", name="Share", exact=True).click()
+    link = page.locator(".link input").nth(number)
+    link.wait_for()
+    return link.input_value()
+
+
+def shared_result(page: Page) -> None:
+    stylize(page)
+    page.goto(share(page, 0))
+
+
+def shared_comparison(page: Page) -> None:
+    compare(page)
+    page.goto(share(page, 0))
+
+
+def framed_comparison(page: Page) -> None:
+    compare(page)
+    share(page, 0)
+    frame = page.locator(".embed").input_value()
+    page.set_content(IN_TEXT.format(frame))
+    page.frame_locator("iframe").locator(".stage").wait_for()
 
 
 def paint_without_torch(page: Page) -> None:
@@ -94,6 +124,10 @@ SHOTS: dict[str, tuple[str, Callable[[Page], None], int, Any]] = {
     "demo-finer": (f"?{PICTURES}", finer, WIDTH_PX, "dark"),
     "demo-refresh": (f"?{PICTURES}&preset=full", refresh_in_the_middle, PHONE_PX, "light"),
     "demo-compare": (COMPARED, compare, WIDTH_PX, "light"),
+    "demo-compare-phone": (COMPARED, compare, PHONE_PX, "dark"),
+    "shared-result-phone": (f"?{PICTURES}", shared_result, PHONE_PX, "light"),
+    "shared-comparison": (COMPARED, shared_comparison, WIDTH_PX, "light"),
+    "shared-comparison-framed": (COMPARED, framed_comparison, WIDTH_PX, "light"),
     "demo-edge": (f"?tab=edge&{PICTURES}", paint_without_torch, WIDTH_PX, "light"),
     "demo-how": ("?tab=how", read, WIDTH_PX, "light"),
     "demo-phone": (f"?{PICTURES}", stylize, PHONE_PX, "light"),

@@ -1,4 +1,4 @@
-"""Tables and sheets of pictures as plain HTML: Gradio's own load players and editors that nothing here needs."""
+"""Tables as plain HTML, whose own component in Gradio loads an editor; and where Gradio serves pictures."""
 
 from __future__ import annotations
 
@@ -19,17 +19,6 @@ def table_html(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def sheet_html(pictures: Iterable[tuple[str, str]], columns: int) -> str:
-    """Pictures (a file that Gradio serves, a caption) in so many columns; a click opens one in full."""
-    figures = "".join(_figure(address(path), html.escape(caption)) for path, caption in pictures)
-    return f"<div class='sheet' style='--columns: {columns}'>{figures}</div>"
-
-
 def address(path: str) -> str:
     """Where Gradio serves a file of its cache, from the page's own address."""
     return f"gradio_api/file={quote(path)}"
-
-
-def _figure(source: str, caption: str) -> str:
-    link = f"<a href='{source}' target='_blank'><img src='{source}' alt='{caption}'></a>"
-    return f"<figure>{link}<figcaption class='caption-label'>{caption}</figcaption></figure>"

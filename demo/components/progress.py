@@ -65,6 +65,11 @@ def failure(words: str) -> str:
     return message(in_labels(words), kind="failed")
 
 
+def failure_words(words: str) -> str:
+    """The same as plain HTML, where nothing has run."""
+    return html.escape(in_labels(words))
+
+
 def duration(seconds: float) -> str:
     """0.4 s, 12 s, 3 min 20 s."""
     if seconds < 9.95:

@@ -90,10 +90,6 @@ class ResultView:
         """Two results, with the handle between them."""
         return {self.slider: gr.ImageSlider((one, other), visible=True, label="Two of your pictures")}
 
-    def show_alone(self, path: str) -> dict[Any, Any]:
-        """A picture whose photo nobody has here."""
-        return self.show_beginning() | {self.live: gr.Image(path, visible=True), self.whole: ""}
-
 
 def _blended(share: float, photo: str, whole: str) -> str:
     """The result with the photo shining through, as a PNG that says so."""

@@ -1,4 +1,4 @@
-"""Share: one click puts a link onto the clipboard (on a phone: into the system's own sheet), and it can be taken back."""
+"""Share: one click puts a link onto the clipboard, on a phone into the system's own sheet; it can be taken back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ PROMISE = """() => {
     const text = link.then(address => new Blob([address], {type: "text/plain"}));
     try {
         window.isCopied = navigator.clipboard.write([new ClipboardItem({"text/plain": text})])
-            .then(() => true, () => link.then(address => navigator.clipboard.writeText(address)).then(() => true, () => false));
+            .catch(async () => navigator.clipboard.writeText(await link))
+            .then(() => true, () => false);
     } catch {
         window.isCopied = Promise.resolve(false);  // over plain HTTP there is no clipboard
         link.catch(() => {});
@@ -35,10 +36,13 @@ const show = () => {
     box.dataset.ready = "yes";
     const {path, key, title} = box.dataset;
     const address = location.origin + location.pathname.replace(/\\/+$/, "") + "/" + path;
-    const said = box.querySelector("[role=status]"), send = box.querySelector(".send"), embed = box.querySelector(".embed");
+    const [said, send, embed] = ["[role=status]", ".send", ".embed"].map(each => box.querySelector(each));
     box.querySelector("input").value = address;
     box.querySelector("a").href = address;
-    if (embed) embed.value = `<iframe src="${address}" width="100%" height="560" style="border: 0" loading="lazy" title="${title}"></iframe>`;
+    const frame = document.createElement("iframe");
+    const looks = {src: address, width: "100%", height: "560", style: "border: 0", loading: "lazy", title};
+    Object.entries(looks).forEach(([name, value]) => frame.setAttribute(name, value));
+    if (embed) embed.value = frame.outerHTML;
     try {
         const kept = JSON.parse(localStorage.getItem("stylecore-shared") ?? "{}");
         localStorage.setItem("stylecore-shared", JSON.stringify({...kept, [path]: key}));
@@ -60,6 +64,8 @@ new MutationObserver(show).observe(element, {childList: true, subtree: true});
 show();
 """
 
+Share = Callable[..., tuple[str, str, str, str]]  # stores something; returns its kind, token, key and title
+
 
 class SharePanel:
     """The button, what the sharer agrees to, and the link; made inside a `gr.Blocks`."""
@@ -68,15 +74,15 @@ class SharePanel:
         self.days = days
         self.button = gr.Button("Share", size="md", interactive=False, min_width=250)
         self.agree = gr.Checkbox(False, label=AGREE, visible=False, min_width=250)
-        self.link = gr.HTML("", js_on_load=SHOW, elem_classes="link")
+        self.link = gr.HTML("", js_on_load=SHOW, elem_classes="link", render=False)  # put below by the tab
 
     @property
     def outputs(self) -> list[Any]:
         """All that its methods change."""
         return [self.button, self.agree, self.link]
 
-    def shares(self, share: Callable[..., tuple[str, str, str, str]], inputs: list[Any], status: Any) -> None:
-        """Wire `share(*inputs, agreed, request)`, which stores something: its kind, token, key and title."""
+    def shares(self, share: Share, inputs: list[Any], status: Any, name: str) -> None:
+        """Wire `share(*inputs, agreed, request)` to the button; `name` is what scripts call it by."""
 
         def shared(request: gr.Request, *values: Any) -> dict[Any, Any]:
             try:
@@ -87,7 +93,7 @@ class SharePanel:
 
         self.button.click(None, None, None, js=PROMISE, **AT_ONCE)
         told = [self.link, status]
-        self.button.click(shared, [*inputs, self.agree], told, preprocess=False, **AT_ONCE)
+        self.button.click(shared, [*inputs, self.agree], told, preprocess=False, api_name=name, **AT_ONCE)
 
     def offer(self, has_own_pictures: bool) -> dict[Any, Any]:
         """There is something to share."""

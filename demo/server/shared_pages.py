@@ -37,8 +37,8 @@ HEADERS = {
 }
 INSIDE = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
 INSIDE += "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+INVITATIONS = {RESULT: "Try it with your photo.", COMPARISON: "Look closer, and say which you like."}
 FRAMED_BY = {RESULT: "frame-ancestors 'self' https://huggingface.co", COMPARISON: "frame-ancestors *"}
-MARK = '<meta name="generator"'  # of a comparison's page: before it comes what only its address tells
 LOG_IN = "This server asks for a login: log in first, then open the link again."
 
 
@@ -90,8 +90,9 @@ class _Pages(ABC):
         path = shared.file(name) if name in FILES[self.kind] else None
         if path is None:
             raise OptionError("There is no such file.")
-        as_file = {"filename": "stylecore.png"} if "download" in request.query_params else {}
-        return FileResponse(path, headers=HEADERS, **as_file)
+        return FileResponse(
+            path, headers=HEADERS, filename="stylecore.png" if "download" in request.query_params else None
+        )
 
     @answered
     def take_back(self, request: Request) -> Response:
@@ -104,7 +105,8 @@ class _Pages(ABC):
 
     def head(self, request: Request, shared: Shared) -> Head:
         address = f"{gradio_internals.root_url(request)}/{self.kind}/{shared.token}"
-        return Head(shared.record.title, shared.record.description, address, f"{address}/{CARD}")
+        words = f"{shared.record.description} {INVITATIONS[self.kind]}"
+        return Head(shared.record.title, words, address, f"{address}/{CARD}")
 
     def answer(self, text: str) -> HTMLResponse:
         return HTMLResponse(text, headers=HEADERS | {"Content-Security-Policy": INSIDE + FRAMED_BY[self.kind]})
@@ -149,8 +151,8 @@ class _Comparisons(_Pages):
     def page(self, request: Request) -> Response:
         """The page that `stylecore compare` writes, with a head, and what can be done with a shared one."""
         shared = self.find(request)
-        page = (shared.folder / PAGE).read_text(encoding="utf-8")
-        page = page.replace(MARK, f"{self.head(request, shared).tags()}\n{MARK}", 1)
+        above, _, rest = (shared.folder / PAGE).read_text(encoding="utf-8").partition("<title>")
+        page = above + self.head(request, shared).tags() + rest.partition("</title>")[2]
         names = shared.record.variants if self.votes.are_wanted else ()
         start, end, rest = page.rpartition("</body>")
         return self.answer(start + self.rendered("shared_comparison.html", shared, names=names) + end + rest)

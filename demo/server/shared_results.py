@@ -1,9 +1,10 @@
-"""What visitors chose to share: results and comparisons, each a folder under a name that nobody can guess, for 30 days."""
+"""What visitors chose to share: results and comparisons, each a folder whose name nobody can guess, for 30 days."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import secrets
 import shutil
@@ -119,19 +120,28 @@ class SharedResults:
 
     def delete_old(self) -> None:
         """Delete things after their time, and what a server that was killed while it wrote has left."""
-        for path in self.folder.iterdir():
-            is_ours = TOKEN.fullmatch(path.stem) or path.match(PARTS)  # of earlier versions there are PNGs
-            if is_ours and self._is_old(path):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        things = [path for path in self.folder.iterdir() if TOKEN.fullmatch(path.stem)]  # PNGs, of earlier versions
+        old = [path for path in things if self._is_old(path)]
+        old += [path for path in self.folder.glob(PARTS) if _age_s(path) > HOUR_S]
+        for path in old:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)  # another server may have been faster
 
     def _used_mib(self) -> float:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()) / 2**20
 
     def _is_old(self, path: Path) -> bool:
-        try:
-            return time.time() - path.stat().st_mtime > self.max_age_s
-        except FileNotFoundError:
-            return True
+        return _age_s(path) > self.max_age_s
+
+
+def _age_s(path: Path) -> float:
+    """Endless of what is not there any more."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _checksum(key: str) -> str:

@@ -19,8 +19,13 @@ from .folders import new_file
 FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
 
 
-def read_job(content: Any, styles: Sequence[Any], config: StylizeConfig) -> Job:
+def read_job(
+    content: Any, styles: Sequence[Any], config: StylizeConfig, opened: dict[Path, ImageTensor] | None = None
+) -> Job:
     """A job on uploads as Gradio hands them over; the user is told what was converted.
+
+    Args:
+        opened: pictures that need not be opened again, by their files; others are added.
 
     Raises:
         ImageError: a picture that is missing, no upload, or no image.
@@ -31,7 +36,11 @@ def read_job(content: Any, styles: Sequence[Any], config: StylizeConfig) -> Job:
     styles = styles or [None]
     roles = ["photo", *(["style"] if len(styles) < 2 else [f"style {number}" for number in range(1, len(styles) + 1)])]
     paths = [uploaded(upload, role) for upload, role in zip((content, *styles), roles, strict=True)]
-    images = [_open(path, role) for path, role in zip(paths, roles, strict=True)]
+    opened = {} if opened is None else opened
+    for path, role in zip(paths, roles, strict=True):
+        if path not in opened:
+            opened[path] = _open(path, role)
+    images = [opened[path] for path in paths]
     return Job(images[0], tuple(images[1:]), config, tuple(path.name for path in paths))
 
 

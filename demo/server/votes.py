@@ -60,4 +60,3 @@ class Votes:
         rows = [(*pair, count) for pair, count in sorted(self.counts(shared).items())]
         csv.writer(text, lineterminator="\n").writerows([("better", "worse", "votes"), *rows])
         return text.getvalue()
-

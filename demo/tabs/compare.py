@@ -1,208 +1,231 @@
-"""The Compare tab: one job in several ways, the product of two lists, from the same start."""
+"""The Compare tab: one job in several ways, along one axis or two, from the same start."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
-from stylecore import PRESETS, OptionError
+from stylecore import OptionError, StylizeConfig
 from stylecore.compare import Comparison, Progress, Record
-from stylecore.images import resize_image
-from stylecore.losses import STYLE_LOSSES
-from stylecore.report.page import seconds_text, speed_up, write_report
+from stylecore.images import ImageTensor, resize_image
+from stylecore.job import Job
+from stylecore.report.curves import curves_html
+from stylecore.report.page import seconds_text
+from stylecore.report.viewer import VIEWER_JS, Grid
 
+from .. import comparing
 from ..components import progress
-from ..components.figures import sheet_html, table_html
+from ..components.axes import NOTHING, OWN, AxisInput
+from ..components.figures import table_html
 from ..components.job_button import JobButton
-from ..components.job_inputs import COMPONENTS, FREE
-from ..components.url_state import Control, choice_control, list_control
+from ..components.job_inputs import FREE
+from ..components.share_panel import SharePanel
+from ..components.url_state import Control, UrlState
 from ..live import pixels_evaluated, throttle
 from ..server.cleanup import COMPARISONS
+from ..server.folders import new_file
+from ..server.gradio_internals import host_of
 from ..server.messages import message_of
 from ..server.queue import AT_ONCE
-from ..server.uploads import publish, save_frame, save_png
-from ..theme import picture_slider
-from ..variants import make_grid, make_variants
+from ..server.uploads import publish, read_job, save_png
+from ..sharing import comparison_to_share
+from ..variants import Asked, Change, make_grid, make_variants, picture_of
 from .base import Tab
 
-NOTHING = "nothing"
-# What can be compared: field of the config -> its values, as the page offers them.
-AXES: dict[str, list[str]] = {
-    "loss": list(STYLE_LOSSES),
-    "components": COMPONENTS,
-    "preset": list(PRESETS),
-    "strength": ["20", "40", "60", "80", "100"],
-}
-FIRST_CHOICE = {NOTHING: [], "loss": ["gram", "pca", "bn"]}
-HEADERS = ["variant", "seconds", "speed-up", "style distance", "content distance"]
-READY = "Ready. Press Compare: the same photo, style and start for all of them."
-MAX_COLUMNS = 3  # of the sheet, but for grids of two axes
+HEADERS = ["variant", "seconds", "style distance", "content distance"]
+READY = "Ready. Press Compare: the same start for all of them."
+START_VIEWER = f"""{VIEWER_JS}
+new MutationObserver(() => startViewer(element)).observe(element, {{childList: true, subtree: true}});
+startViewer(element);"""
 
 
 class CompareTab(Tab):
-    """The sheet of results, and under it their times and distances."""
+    """What to compare and what it will take, the results in one place and in a grid, their times and distances."""
 
     name, label = "compare", "Compare"
 
     @property
     def controls(self) -> dict[str, Control]:
         """What of it is in the address."""
-        return {
-            "x": choice_control(self.axes[0].field, "axis", [*AXES]),
-            "xs": list_control(self.axes[0].values),
-            "y": choice_control(self.axes[1].field, "axis", [NOTHING, *AXES]),
-            "ys": list_control(self.axes[1].values),
-        }
+        return self.axes[0].controls | self.axes[1].controls
 
     def lay_out(self) -> None:
-        """What to compare, then the sheet, then what is shown when all variants are done."""
+        """What to compare, then the results, then what is shown when all variants are done."""
+        settings = self.services.settings
         with gr.Row():
-            self.axes = [_Axis("Compare", [*AXES], "loss"), _Axis("with each", [NOTHING, *AXES], NOTHING)]
+            self.axes = [AxisInput("x", "Compare", "preset", settings), AxisInput("y", "with each", NOTHING, settings)]
+        self.plan = gr.HTML(elem_id="plan")
         self.button = JobButton("Compare", self.services.jobs)
         self.status = gr.HTML(progress.message(READY), elem_id="compare-status")
-        self.sheet = gr.HTML(elem_id="sheet")
+        self.sheet = gr.HTML(elem_id="sheet", js_on_load=START_VIEWER)
         with gr.Column(visible=False) as self.finished:
-            with gr.Row():
-                self.left = gr.Dropdown(label="Left", min_width=120)
-                self.right = gr.Dropdown(label="Right", min_width=120)
-            self.slider = picture_slider("Two of them", 460, elem_id="compare-slider")
+            with gr.Row(elem_classes="actions"):
+                self.download = gr.DownloadButton("Download all of it as one HTML file", min_width=250)
+                self.share = SharePanel(settings.shared_days)
+            self.share.link.render()
             self.table = gr.HTML(elem_classes="table")
-            self.plot = gr.Image(label="Style distance over time", interactive=False, buttons=["fullscreen"])
-            self.download = gr.DownloadButton("Download all of it as one HTML file")
-        self.pictures = gr.State({})  # name -> PNG that Gradio serves
+            self.curves = gr.HTML(label="Style distance over time", show_label=True, container=True, padding=True)
+        self.done: Any = gr.State({})  # what is shared: files, words
 
     def wire(self) -> None:
-        """The button starts the comparison; two names choose what the slider shows."""
-        outputs = [self.status, self.sheet, self.finished, self.left, self.right, self.slider]
-        outputs += [self.table, self.plot, self.download, self.pictures]
-        inputs = self.inputs.components | {part for axis in self.axes for part in (axis.field, axis.values)}
+        """The button starts the comparison."""
+        outputs = [self.status, self.sheet, self.finished, self.download, *self.share.outputs]
+        outputs += [self.table, self.curves, self.done]
+        inputs = self.inputs.components.union(*(axis.components for axis in self.axes))
         self.button.runs(self.run, inputs, outputs, status=self.status)
-        names = [self.left, self.right]
-        gr.on([each.input for each in names], _two_of, [self.pictures, *names], self.slider, **AT_ONCE)
+        self.share.shares(self._share, [self.done], self.status, "share_comparison")
+
+    def connect(self, url_state: UrlState) -> None:
+        """What the comparison will take is said before the click."""
+        compared = set().union(*(axis.components for axis in self.axes))
+        told = {"inputs": self.inputs.components | compared, "outputs": self.plan, "preprocess": False, **AT_ONCE}
+        changes = [each.change for each in (*self.inputs.fields.values(), *compared)]
+        # Not "always_last", which the address has for the same changes: two of them call each other up without end.
+        gr.on([*changes, self.container.select], self._plan, trigger_mode="multiple", **told)
+        url_state.restored.then(self._plan, **told)
 
     def read_axes(self, values: Mapping[Any, Any]) -> dict[str, list[str]]:
-        """Fields of the config and the values that each shall have."""
-        used = [axis for axis in self.axes if values[axis.field] != NOTHING]
-        axes = {values[axis.field]: values[axis.values] for axis in used}
+        """What is compared, and the values that each shall have."""
+        used = [axis for each in self.axes if (axis := each.read(values)) is not None]
+        axes = dict(used)
         if len(axes) < len(used):
             raise OptionError("Choose two different things to compare, or nothing as the second.")
         return axes
 
-    def _shared_options(self, values: Mapping[Any, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings at the left; presets that are compared bring each its own recipe."""
+    def _ask(self, values: Mapping[Any, Any], axes: Mapping[str, list[str]], job_of: Any = None) -> Asked:
+        """The variants of the settings at the left; presets that are compared bring each its own recipe."""
         options = self.inputs.read_options(values)
-        return {name: value for name, value in options.items() if "preset" not in axes or name not in FREE}
+        options = {name: value for name, value in options.items() if "preset" not in axes or name not in FREE}
+        if "style" in axes:
+            options["style_weights"] = None  # of the one style that each has
+        # Layers stand with spaces between them: in a link, commas are between the values.
+        lists = {field: [each.split() for each in axes[field]] for field in axes if field.endswith("_layers")}
+        return make_variants(self.services.settings, options, make_grid({**axes, **lists}), job_of)
+
+    def _plan(self, values: dict[Any, Any]) -> str:
+        """How many, and about how long by this server's last runs; or what is wrong."""
+        try:
+            variants = self._ask(values, self.read_axes(values)).variants
+        except Exception as error:
+            return f"<p role='status'>{progress.failure_words(message_of(error))}</p>"
+        seconds = [self.services.timings.estimate(variant.config) for variant in variants]
+        known = [each for each in seconds if each is not None]
+        about = f", about {progress.duration(sum(known))} by this server's last runs" if known else ""
+        return f"<p role='status'>{len(variants)} variants{about}.</p>"
+
+    # ---- the job
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
-        """The sheet as it fills in, then what can be done with it; whatever ends it early, what is finished is kept."""
+        """The results as they come, then what can be done with them; whatever ends it early, what is done is kept."""
         with TemporaryDirectory(prefix=COMPARISONS) as folder:
             axes = self.read_axes(values)
-            options = self._shared_options(values, axes)
-            variants = make_variants(self.services.settings, options, make_grid(axes))
-            comparison = Comparison(self.inputs.read_job(values), variants, folder)
-            columns = len(values[self.axes[0].values]) if len(axes) > 1 else min(len(variants), MAX_COLUMNS)
+            asked = self._ask(values, axes, _Jobs(self, values))
+            job = asked.variants[0].job or self.inputs.read_job(values, asked.variants[0].config)
+            comparison = Comparison(job, asked.variants, folder, goes_on=True)
+            grid = asked.grid(axes)
             yield self.button.running() | self._show_beginning()
-            pictures = {"photo": _photo(comparison)}
+            pictures = {} if "photo" in axes else {comparing.PHOTO: _photo(comparison)}
             trouble = ""
             try:
-                yield from self._watch(comparison, pictures, columns, request)
+                yield from self._watch(comparison, pictures, grid, request)
             except Exception as error:
                 trouble = message_of(error)
-            yield self._show_finished(comparison, pictures, columns, trouble)
+            yield self._show_finished(comparison, pictures, grid, trouble)
 
     def _watch(
-        self, comparison: Comparison, pictures: dict[str, str], columns: int, request: gr.Request
+        self, comparison: Comparison, pictures: dict[str, str], grid: Grid | None, request: gr.Request
     ) -> Iterator[dict[Any, Any]]:
         """The sheet until all is done or the visitor has stopped it; what is finished goes into `pictures`."""
         started, work = time.monotonic(), _Work(comparison)
-        for event in throttle(comparison.run(), must_show=lambda event: event.record is not None):
+        for event in throttle(comparison.run(), must_show=lambda event: event.step is None):
             if self.button.is_stopped(request):
                 return
             if event.record:
                 pictures[event.record.name] = publish(comparison.folder / event.record.image)
             status = _status(comparison, event, work.share_done(event), time.monotonic() - started)
-            yield {self.sheet: _sheet(comparison, pictures, columns, event), self.status: status}
+            yield {self.sheet: comparing.filling_in(comparison, pictures, grid, event), self.status: status}
 
     def _show_beginning(self) -> dict[Any, Any]:
         """The last comparison makes room for this one."""
-        return {self.finished: gr.Column(visible=False), self.sheet: ""}
+        return {self.finished: gr.Column(visible=False), self.sheet: ""} | self.share.nothing()
 
     def _show_finished(
-        self, comparison: Comparison, pictures: dict[str, str], columns: int, trouble: str
+        self, comparison: Comparison, pictures: dict[str, str], grid: Grid | None, trouble: str
     ) -> dict[Any, Any]:
-        records = comparison.records
-        done = f"{trouble} {len(records)} of {len(comparison.variants)} variants are done.".lstrip()
-        status = {self.status: progress.message(done, len(records) / len(comparison.variants))}
+        records, total = comparison.records, len(comparison.variants)
+        done = " ".join([*([trouble] * bool(trouble)), f"{len(records)} of {total} variants are done."])
+        status = {self.status: progress.message(done, len(records) / total)}
         if not records:
-            return status
-        _, plot, page = (publish(path) for path in write_report(comparison))
-        names = list(pictures)
-        left, right = names[-2:]  # of one variant alone: the photo and it
-        return status | {
-            self.sheet: _sheet(comparison, pictures, columns),
-            self.finished: gr.Column(visible=True),
-            self.left: gr.Dropdown(names, value=left),
-            self.right: gr.Dropdown(names, value=right),
-            self.slider: (pictures[left], pictures[right]),
-            self.table: table_html(HEADERS, [_row(record, records) for record in records]),
-            self.plot: plot,
-            self.download: page,
-            self.pictures: pictures,
-        }
-
-
-class _Axis:
-    """What to compare, and its values."""
-
-    def __init__(self, label: str, fields: list[str], field: str) -> None:
-        choices = [(name.replace("_", " "), name) for name in fields]
-        with gr.Column(min_width=200):
-            self.field = gr.Dropdown(choices, value=field, label=label)
-            self.values = gr.Dropdown(
-                AXES.get(field, []),
-                value=FIRST_CHOICE.get(field, []),
-                multiselect=True,
-                allow_custom_value=True,
-                label="Values",
-                visible=field != NOTHING,
+            failed = " ".join(dict.fromkeys(comparison.troubles.values()))
+            return status if not failed else {self.status: progress.failure(failed)}
+        has_own = comparing.has_own_pictures(comparison)
+        sheet = comparing.finished(comparison, pictures, grid, trouble)
+        pages = {
+            with_own: str(
+                comparing.save_page(
+                    comparing.page_of(comparison, grid, with_own=with_own, trouble=trouble), new_file("comparison.html")
+                )
             )
-        self.field.change(_choices, self.field, self.values, **AT_ONCE)
-        self.field.input(lambda field: FIRST_CHOICE.get(field, AXES[field][:3]), self.field, self.values, **AT_ONCE)
+            for with_own in {True, not has_own}
+        }
+        return status | self.share.offer(has_own) | {
+            self.sheet: sheet,
+            self.finished: gr.Column(visible=True),
+            self.download: pages[True],
+            self.table: table_html(HEADERS, [_row(record) for record in records]),
+            self.curves: curves_html(records),
+            self.done: {
+                "pages": pages,
+                "pictures": {name: path for name, path in pictures.items() if name != comparing.PHOTO},
+                "title": comparing.title(comparison),
+                "words": comparing.words_of(comparison),
+            },
+        }  # fmt: skip
+
+    def _share(self, done: dict[str, Any], agreed: bool, request: gr.Request) -> tuple[str, str, str, str]:
+        """The page, with the visitor's own pictures only if that was agreed to."""
+        if not done:
+            raise OptionError("There is no comparison to share yet.")
+        page = Path(done["pages"].get(bool(agreed)) or done["pages"][True])
+        pictures = {name: Path(path) for name, path in done["pictures"].items()}
+        record, files = comparison_to_share(page, pictures, done["title"], done["words"])
+        token, key = self.services.shared_results.add(record, files, host_of(request.client))
+        return record.kind, token, key, record.title
 
 
-def _choices(field: str) -> gr.Dropdown:
-    return gr.Dropdown(AXES.get(field, []), visible=field != NOTHING)
+class _Jobs:
+    """Jobs of variants that have a style or a photo of their own; every picture is opened once."""
+
+    def __init__(self, tab: CompareTab, values: Mapping[Any, Any]) -> None:
+        self.tab, self.values = tab, values
+        self._opened: dict[Path, ImageTensor] = {}
+
+    def __call__(self, change: Change, config: StylizeConfig) -> Job:
+        inputs = self.tab.inputs
+        photo, styles = self.values[inputs.photo], [each for style in inputs.styles if (each := self.values[style])]
+        uploads = {"photo": {OWN: photo}, "style": {OWN: styles[0] if styles else None}}
+        picked = {kind: picture_of(kind, name, uploads) for kind, name in change.items()}
+        return read_job(
+            picked.get("photo", photo), [picked["style"]] if "style" in picked else styles, config, self._opened
+        )
 
 
 def _photo(comparison: Comparison) -> str:
     """The content in the results' size, to lay beside them."""
-    job = comparison.job.with_config(comparison.variants[0].config)
+    job = comparison.job_of(comparison.variants[0])
     return save_png(resize_image(job.content, *job.size), "photo.png")
-
-
-def _sheet(comparison: Comparison, pictures: Mapping[str, str], columns: int, event: Progress | None = None) -> str:
-    """Finished variants with their captions, then the one at work."""
-    records = {record.name: record for record in comparison.records}
-    sheet = [(path, _caption(records[name])) for name, path in pictures.items() if name in records]
-    if event and event.step:
-        sheet.append((save_frame(event.step.image), f"{event.variant.name} · at work"))
-    return sheet_html(sheet, columns)
-
-
-def _caption(record: Record) -> str:
-    return f"{record.name} · {seconds_text(record.seconds)} · style {record.style_distance:.2f}"
 
 
 class _Work:
     """How much of a comparison is done, by the pixels that its variants evaluate."""
 
     def __init__(self, comparison: Comparison) -> None:
-        jobs = [comparison.job.with_config(variant.config) for variant in comparison.variants]
-        self._jobs = dict(zip((variant.name for variant in comparison.variants), jobs, strict=True))
+        self._jobs = {variant.name: comparison.job_of(variant) for variant in comparison.variants}
         self._whole = {name: pixels_evaluated(job) for name, job in self._jobs.items()}
 
     def share_done(self, event: Progress) -> float:
@@ -221,10 +244,6 @@ def _status(comparison: Comparison, event: Progress, share: float, seconds: floa
     return progress.message(f"{number} of {len(names)}: {event.variant.name} · about {left} left", share)
 
 
-def _row(record: Record, records: list[Record]) -> list[str]:
-    numbers = (record.seconds, speed_up(record, records), record.style_distance, record.content_distance)
-    return [record.name, *(f"{number:.2f}" for number in numbers)]
-
-
-def _two_of(pictures: dict[str, str], left: str, right: str) -> tuple[str, str]:
-    return pictures[left], pictures[right]
+def _row(record: Record) -> list[str]:
+    distances = (f"{number:.2f}" for number in (record.style_distance, record.content_distance))
+    return [record.name, seconds_text(record.seconds), *distances]

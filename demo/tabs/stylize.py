@@ -60,6 +60,7 @@ class StylizeTab(Tab):
             self.large = gr.Button("Make it large", size="md", visible=False, min_width=250)
             self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=250)
             self.share = SharePanel(self.services.settings.shared_days)
+        self.share.link.render()
         self.history = History(self.services.results)
         gr.Markdown("**Painted beforehand.** A click loads the pair and its settings.", elem_classes="heading")
         self.wall = tile_row([_wall_tile(each) for each in WALL], "Finished examples", elem_id="wall")
@@ -73,7 +74,7 @@ class StylizeTab(Tab):
     def wire(self) -> None:
         """Every way to begin a job, and what is done with pictures."""
         self.view.wire(self.download)
-        self.share.shares(self._share, [self.download, self.shown], self.status)
+        self.share.shares(self._share, [self.download, self.shown], self.status, "share_result")
         inputs, shown = self.inputs.components, {self.shown}
         ways = [(self.run, inputs, None), (self.run_finer, shown, self.fine.click)]
         ways += [(self.run_larger, shown, self.large.click), (self.rejoin, {self.rejoined}, self.rejoined.change)]
@@ -220,14 +221,18 @@ class StylizeTab(Tab):
         config, size = result.config, self._larger_size(result.config)
         stop = self._seconds(finer(config), result)
         more = self._seconds(larger(config, size), result) if size > config.size else ""
-        return self.view.show_pair(str(result.photo), str(result.path), str(result.path)) | {
-            self.status: result.words,
-            self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
-            self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
-            self.download: gr.DownloadButton(value=str(result.path), interactive=True),
-            self.shown: token,
-            self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
-        } | self.share.offer(not examples.is_one(result.values["photo"]))
+        return (
+            self.view.show_pair(str(result.photo), str(result.path), str(result.path))
+            | {
+                self.status: result.words,
+                self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
+                self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
+                self.download: gr.DownloadButton(value=str(result.path), interactive=True),
+                self.shown: token,
+                self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
+            }
+            | self.share.offer(not examples.is_one(result.values["photo"]))
+        )
 
     def _seconds(self, config: StylizeConfig, result: Result) -> str:
         seconds = self.services.timings.estimate(config, image_size(load_image(result.photo)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from stylecore.compare import Record
 from stylecore.report.charts import COLORS
 
 SUBDIVISIONS = ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,))  # of a decade, the finest first
-MAX_TICKS = 6
+STEPS = (0.1, 0.2, 0.5, 1)  # of a power of ten, within a decade
+MIN_TICKS, MAX_TICKS = 3, 6
 
 
 def curves_html(records: Sequence[Record]) -> str:
@@ -61,10 +62,23 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         """Places and plain numbers, a handful."""
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
+        several = ([factor * 10.0**decade for decade in decades for factor in factors] for factors in SUBDIVISIONS)
+        found = self._first_that_fits(several)
+        if len(found) < MIN_TICKS:
+            first, last = 10**self.low, 10**self.high
+            unit = 10.0 ** math.floor(math.log10(last - first))
+            found = self._first_that_fits(_multiples(factor * unit, first, last) for factor in STEPS)
+        return [(self.place(number), f"{number:g}") for number in found]
+
+    def _first_that_fits(self, candidates: Iterable[Sequence[float]]) -> list[float]:
+        """Those within the axis, of the first candidates that are not too many."""
         found: list[float] = []
-        for factors in SUBDIVISIONS:
-            numbers = [factor * 10.0**decade for decade in decades for factor in factors]
+        for numbers in candidates:
             found = [number for number in numbers if self.low <= math.log10(number) <= self.high]
             if len(found) <= MAX_TICKS:
                 break
-        return [(self.place(number), f"{number:g}") for number in found]
+        return found
+
+
+def _multiples(step: float, first: float, last: float) -> list[float]:
+    return [step * number for number in range(math.ceil(first / step), math.floor(last / step) + 1)]

@@ -23,7 +23,6 @@ from stylecore.report.curves import curves_html
 from stylecore.report.sheets import Picture, contact_sheet, in_rows, jpeg, picture_of, png
 from stylecore.report.tables import Table
 from stylecore.report.viewer import Grid, View, environment, viewer_html
-from stylecore.version import VERSION
 
 REPORT_FILES = ("comparison.png", "curves.png", "index.html")
 SWEEP_FILES = ("sweep.png", *REPORT_FILES)
@@ -33,12 +32,9 @@ FOOT = "style and content: relative distances by VGG-16 on the saved image, 0 is
 
 def write_report(comparison: Comparison) -> list[Path]:
     """Write comparison.png, curves.png and index.html into the comparison's folder, and return their paths."""
-    shown, title = [*inputs(comparison), *results(comparison)], heading(comparison)
-    contents = (
-        sheet_png(shown, title),
-        curves_png(comparison.records),
-        page(comparison, inputs(comparison), title).encode(),
-    )
+    title, made_from = heading(comparison), inputs(comparison)
+    sheet = sheet_png([*made_from, *results(comparison)], title)
+    contents = (sheet, curves_png(comparison.records), page(comparison, made_from, title).encode())
     return [write_file(comparison.folder / name, data) for name, data in zip(REPORT_FILES, contents, strict=True)]
 
 
@@ -150,38 +146,42 @@ def sweep_results_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 # The page
 
 
-def page(comparison: Comparison, shown: Sequence[Picture], title: tuple[str, str], grid: Grid | None = None) -> str:
+def page(
+    comparison: Comparison,
+    shown: Sequence[Picture],
+    title: tuple[str, str],
+    grid: Grid | None = None,
+    missing: str = "",
+) -> str:
     """One HTML file with all images inside; nothing is fetched from anywhere.
 
     Args:
         shown: pictures that stand before the results: what they were made from, as far as it may be seen.
         title: as `heading` has it.
         grid: of the variants' names; None: one after the other.
+        missing: said of variants that have no result and no trouble of their own.
     """
     records = comparison.records
     views = [_view(picture) for picture in (*shown, *results(comparison))]
-    views += [View(name, trouble=trouble) for name, trouble in comparison.troubles.items()]
-    names = [view.name for view in views if view.source]
-    pair = (names[0], names[len(shown)] if len(shown) and records else names[-1])
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            title=title[0],
-            line=title[1],
-            version=VERSION,
-            viewer=Markup(viewer_html(views, pair, grid)),
-            table=results_table(records),
-            baseline=baseline(records).name if records else "",
-            curves=Markup(curves_html(records)),
-            records=records,
-            stages=STAGES,
-            longest=max((sum(record.seconds_by_stage.values()) for record in records), default=0),
-            sigma_px=f"{DETAIL_SIGMA_PX:g}",
-            settings=_settings_text(comparison),
-            words=lambda stage: stage.replace("_", " "),
-            ms=lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
-        )
+    names = [view.name for view in views]
+    pair = (names[0], names[len(shown)] if shown and records else names[-1])
+    for name in (variant.name for variant in comparison.variants if variant.name not in names):
+        views.append(View(name, trouble=comparison.troubles.get(name, missing)))
+    template = environment().get_template("page.html")
+    return template.render(
+        title=title[0],
+        line=title[1],
+        viewer=Markup(viewer_html(views, pair, grid)),
+        table=results_table(records),
+        baseline=baseline(records).name if records else "",
+        curves=Markup(curves_html(records)),
+        records=records,
+        stages=STAGES,
+        longest=max((sum(record.seconds_by_stage.values()) for record in records), default=0),
+        sigma_px=f"{DETAIL_SIGMA_PX:g}",
+        settings=_settings_text(comparison),
+        words=lambda stage: stage.replace("_", " "),
+        ms=lambda seconds: f"{1000 * seconds:.{0 if seconds >= 0.1 else 1}f} ms",
     )
 
 

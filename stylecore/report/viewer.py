@@ -65,15 +65,13 @@ def viewer_html(views: Sequence[View], pair: tuple[str, str] | None = None, grid
         views: in the order of the pictures; those that the grid has not stand before it.
     """
     by_name = {view.name: view for view in views}
-    in_grid = {name for line in grid.names for name in line} if grid else set()
-    loose = [view for view in views if view.name not in in_grid]
+    placed = [name for line in grid.names for name in line] if grid else []
+    loose = [view for view in views if view.name not in placed]
     # As the script finds them in the document: the loose ones, then row by row.
     order = [view.name for view in loose if view.source]
-    order += [name for line in grid.names for name in line if by_name[name].source] if grid else []
+    order += [name for name in placed if name in by_name and by_name[name].source]
     numbers = tuple(order.index(name) for name in pair) if pair else None
-    return environment().get_template("viewer.html").render(
-        loose=loose, by_name=by_name, grid=grid, pair=numbers
-    )  # fmt: skip
+    return environment().get_template("viewer.html").render(loose=loose, by_name=by_name, grid=grid, pair=numbers)
 
 
 @cache
