@@ -12,7 +12,7 @@ EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-page test-slow test-extras lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-batch bench-neighbours gpu soak load clean
+	bench-export bench-bundle bench-batch bench-neighbours gpu soak load load-workers clean
 
 install: $(INSTALLED)
 
@@ -114,6 +114,9 @@ soak: install  # 200 jobs in one process: memory and files that stay, for docs/
 
 load: install  # 50 visitors for three minutes on a server of its own, which is then killed, for docs/
 	$(BIN)/python -m benchmarks.load -o docs/security/load.json
+
+load-workers: install  # eight visitors at one worker, at two, and at two that are killed, for docs/: five minutes
+	$(BIN)/python -m benchmarks.workers
 
 clean:
 	rm -rf $(VENV) build dist stylecore.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
