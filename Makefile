@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-page test-size test-slow test-extras lint format study examples screenshots space bench \
-	bench-export bench-bundle bench-neighbours bench-large bench-regions gpu soak load clean
+.PHONY: install lock audit demo test test-browser test-page test-size test-slow test-extras lint format study examples \
+	screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large bench-regions gpu soak load \
+	load-workers clean
 
 install: $(INSTALLED)
 
@@ -57,13 +58,13 @@ test-size: install  # the longer proofs of pictures of any size: every loss in t
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
-test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, onnxruntime-web by npm, and LiteRT
+test-extras: install  # what is apart from the lock: OpenVINO, onnxruntime-web by npm, Ray, and LiteRT
 	$(BIN)/python -m venv .venv-extras
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
-	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
+	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0' 'ray>=2.54'
 	npm install --silent --no-save --no-package-lock onnxruntime-web
-	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
+	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py tests/batch/test_ray.py
 	$(BIN)/python -m venv .venv-litert
 	.venv-litert/bin/python -m pip install --quiet --editable '.[export,litert,dev]'
 	.venv-litert/bin/python -m pytest tests/export/test_runtimes.py
@@ -104,6 +105,9 @@ bench-bundle: install  # the bundle beside torch with the same recipe, for docs/
 	mkdir -p docs/benchmarks/export
 	$(BIN)/python -m benchmarks.bundle
 
+bench-batch: install  # what a batch takes beside its engine's seconds, for docs/: five minutes on a quiet machine
+	$(BIN)/python -m benchmarks.batch
+
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
 
@@ -121,6 +125,9 @@ soak: install  # 200 jobs in one process: memory and files that stay, for docs/
 
 load: install  # 50 visitors for three minutes on a server of its own, which is then killed, for docs/
 	$(BIN)/python -m benchmarks.load -o docs/security/load.json
+
+load-workers: install  # eight visitors at one worker, at two, and at two that are killed, for docs/: five minutes
+	$(BIN)/python -m benchmarks.workers
 
 clean:
 	rm -rf $(VENV) build dist stylecore.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

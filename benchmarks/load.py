@@ -29,7 +29,7 @@ from stylecore.images import fit_image, load_image, read_settings, save_image
 from stylecore.sample_images import load_photo
 from tools.demo_server import TOKEN, DemoServer
 
-NUM_STEPS = 3
+LEAST_PX, NUM_STEPS = 64, 3
 PAGE_EVERY_S, SLOW_PAGE_S = 0.5, 5.0
 WARM_UP_S, IDLE_S = 30, 20  # before memory is compared, and after all have left
 KILL_AFTER_S = 5
@@ -38,16 +38,29 @@ BEHAVIOURS = {"job": 6, "cancel": 1, "disconnect": 1, "garbage": 2}  # shares of
 
 
 class Crowd:
-    """What all visitors share: the server, the picture, and what became of them."""
+    """What all visitors share: the server, the picture, and what became of them.
 
-    def __init__(self, server: DemoServer, seconds: float, picture: bytes) -> None:
+    Args:
+        seconds: how long they keep coming.
+        least_px, num_steps: of a job.
+    """
+
+    def __init__(
+        self, server: DemoServer, seconds: float, picture: bytes, least_px: int = LEAST_PX, num_steps: int = NUM_STEPS
+    ) -> None:
         self.server, self.url, self.picture = server, server.url, picture
+        self.least_px, self.num_steps = least_px, num_steps
         self.deadline = time.monotonic() + seconds
         self.share = server.function("share_result")
         self.counts: Counter[str] = Counter()
         self.page_seconds: list[float] = []
         self.resident_mib: list[float] = []  # of the server, about every `PAGE_EVERY_S`
         self.tokens: list[str] = []  # of results that were shared
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody comes any more."""
+        return time.monotonic() >= self.deadline
 
     async def come(self, clients: int) -> None:
         """All of them, until the time is over."""
@@ -58,13 +71,13 @@ class Crowd:
         rng = random.Random(number)
         transport = httpx.AsyncHTTPTransport(local_address=f"127.0.1.{1 + number % 250}")
         async with httpx.AsyncClient(base_url=f"{self.url}/gradio_api", transport=transport, timeout=120) as client:
-            while time.monotonic() < self.deadline:
+            while not self.is_over:
                 (behaviour,) = rng.choices(list(BEHAVIOURS), list(BEHAVIOURS.values()))
                 try:
                     await (
                         self._send_garbage(client, rng)
                         if behaviour == "garbage"
-                        else self._order(client, behaviour, number)
+                        else self.order(client, behaviour, number)
                     )
                 except httpx.HTTPError as error:
                     self.counts[f"trouble: {type(error).__name__}"] += 1
@@ -77,12 +90,12 @@ class Crowd:
         self.counts["garbage"] += 1
         self.counts["traceback sent"] += "Traceback" in answer.text
 
-    async def _order(self, client: httpx.AsyncClient, behaviour: str, number: int) -> None:
+    async def order(self, client: httpx.AsyncClient, behaviour: str, number: int) -> None:
         """A job of a size and weight that nobody else asks for."""
-        size, weight = 64 + number % 32, 1 + number / 100
+        size, weight = self.least_px + number % 32, 1 + number / 100
         (path,) = (await client.post("/upload", files={"files": (f"{number}.png", self.picture)})).json()
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = [file, [file], "gatys", None, size, weight, 0, NUM_STEPS, None]
+        data = [file, [file], "gatys", None, size, weight, 0, self.num_steps, None]
         answer = await client.post("/call/stylize", json={"data": data})
         if answer.status_code != 200:
             self.counts[f"refused {answer.status_code}"] += 1
@@ -124,7 +137,7 @@ class Crowd:
     async def watch_page(self) -> None:
         """Whether somebody new still gets the page."""
         async with httpx.AsyncClient(timeout=60) as client:
-            while time.monotonic() < self.deadline:
+            while not self.is_over:
                 began = time.monotonic()
                 (await client.get(self.url)).raise_for_status()
                 self.page_seconds.append(time.monotonic() - began)

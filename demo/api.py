@@ -14,7 +14,7 @@ from stylecore.job import Job
 from stylecore.presets import DEFAULT_PRESET
 
 from . import comparing
-from .live import Frame, run_job, throttle
+from .live import Frame, throttle
 from .server.cleanup import COMPARISONS
 from .server.folders import new_file
 from .server.models import DEFAULT_RUNS
@@ -28,7 +28,7 @@ class Endpoints:
     """The functions that programs call. Gradio takes the annotation of the result for what each yield holds."""
 
     def __init__(self, services: Services) -> None:
-        self.settings, self.models = services.settings, services.models
+        self.services, self.settings, self.models = services, services.settings, services.models
         for endpoint in (self.stylize, self.compare, self.benchmark):
             services.jobs.wire(gr.api, endpoint, api_name=endpoint.__name__)
 
@@ -62,7 +62,7 @@ class Endpoints:
         options = {"loss": loss, "size": size, "style_weight": style_weight, "seed": seed}
         options |= {"num_steps": num_steps, "strength": strength}
         config = self.settings.make_config(preset, **options)
-        frames = run_job(read_job(content, styles, config))
+        frames = self.services.frames(read_job(content, styles, config))
         frame = next(frames)
         try:
             yield None, _record(frame)

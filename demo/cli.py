@@ -27,6 +27,9 @@ def demo_command(
         Path | None, typer.Option(metavar="DIR", help="Where shared results are stored; several servers may share it.")
     ] = None,
     kept: Annotated[Path | None, typer.Option(metavar="DIR", hidden=True)] = None,  # the option's name before 0.2
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that paint side by side, each with a share of the cores (default 1).")
+    ] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where exported models are stored.")] = None,
 ) -> None:
     """Serve the stylecore demo."""
@@ -39,7 +42,7 @@ def demo_command(
 
     try:
         check_address(host, port)
-        app = build_app(Settings.read(shared_results=shared_results or kept, models=models))
+        app = build_app(Settings.read(shared_results=shared_results or kept, models=models, workers=workers))
     except StylecoreError as error:
         raise _failure(str(error)) from error
     try:

@@ -75,18 +75,18 @@ def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]
             shown = time.monotonic()
 
 
-def run_job(job: Job, image: ImageTensor | None = None) -> Iterator[Frame]:
+def run_job(job: Job, image: ImageTensor | None = None, num_made: int = 0) -> Iterator[Frame]:
     """Frames of a stylization, the first at once, the last always, and then again with its distances.
 
-    `image` is one to go on from. Close the generator to stop the job. Divergence ends it with its last good image and
-    `Frame.trouble`.
+    `image` is one to go on from, of so many evaluations that were made already. Close the generator to stop the job.
+    Divergence ends it with its last good image and `Frame.trouble`.
 
     Raises:
         OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
             `stylize_steps` raises on the way.
     """
     shown = initial_image(job_images(job), job.config, job.size) if image is None else resize_image(image, *job.size)
-    return _frames(Frame(job, shown), MeasuredRun(job, start=image))
+    return _frames(Frame(job, shown), MeasuredRun(job, start=image, num_made=num_made))
 
 
 def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:

@@ -227,19 +227,27 @@ def save_image(
         OutputError: the name is not .png, or the place cannot be written to.
         ImageError: `image` is none, as `load_result` says.
     """
-    target, image = check_writable(path), load_result(image)
-    text = PngInfo()
-    if settings is not None:
-        text.add_text(SETTINGS_KEY, json.dumps(settings))
+    target, data = check_writable(path), encode_png(image, settings, alpha)
     try:
         with replacing(target) as file:
-            picture = Image.fromarray(to_uint8(image))
-            if alpha is not None:
-                picture.putalpha(Image.fromarray(to_uint8(alpha.expand(-1, 3, -1, -1))[..., 0]))
-            picture.save(file, format="PNG", pnginfo=text)
+            file.write(data)
     except OSError as error:
         raise OutputError(f"The output '{target}' could not be written: {reason(error)}.") from error
     return target
+
+
+def encode_png(
+    image: ImageSource, settings: dict[str, Any] | None = None, alpha: Float[Tensor, "1 1 H W"] | None = None
+) -> bytes:
+    """The bytes that `save_image` writes. Raises an ImageError if `image` is none, as `load_result` says."""
+    text, data = PngInfo(), io.BytesIO()
+    if settings is not None:
+        text.add_text(SETTINGS_KEY, json.dumps(settings))
+    picture = Image.fromarray(to_uint8(load_result(image)))
+    if alpha is not None:
+        picture.putalpha(Image.fromarray(to_uint8(alpha.expand(-1, 3, -1, -1))[..., 0]))
+    picture.save(data, format="PNG", pnginfo=text)
+    return data.getvalue()
 
 
 def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from stylecore.regions import Mask, MaskImage, Region, is_all_kept, resized_mask
 from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
+RECORD_KEY = "record"  # in those of a result of many: what it took
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ class SavedSettings:
                 f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
             ) from error
         saved.pop("version", None)
+        saved.pop(RECORD_KEY, None)
         return cls(path, config, sources, saved, regions, style_masks, content_mask, num_made)
 
     def find_pictures(self) -> list[Path]:

@@ -18,7 +18,7 @@ from gradio.context import LocalContext
 
 from demo.app import build_app
 from demo.server.messages import DISK_IS_FULL, NOT_STORED, UNFORESEEN
-from demo.server.queue import BESIDE_JOBS, ONE_JOB, JobQueue
+from demo.server.queue import BESIDE_JOBS, JOBS, JobQueue
 from demo.server.quota import NoTimeLeftError
 from demo.server.settings import Settings
 from stylecore.errors import ImageError, OptionError, OutputError, WeightsError
@@ -113,7 +113,7 @@ def test_a_closed_queue_has_ended_its_job_and_computes_no_more() -> None:
 def test_every_job_of_the_app_is_wired_as_one(tmp_path: Any) -> None:
     app = build_app(Settings(shared_results=tmp_path / "shared", models=tmp_path / "models"))
     queued = [each for each in app.fns.values() if each.fn is not None and each.queue is not False]
-    jobs = [each for each in queued if each.concurrency_id == ONE_JOB["concurrency_id"]]
+    jobs = [each for each in queued if each.concurrency_id == JOBS]
     assert {"stylize", "compare", "benchmark"} <= {each.api_name for each in jobs}
     assert all(each.fn.__globals__["__name__"] == "demo.server.queue" for each in jobs)
     beside = [each for each in queued if each not in jobs]

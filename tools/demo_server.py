@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +20,15 @@ TOKEN = re.compile(r"r/([\w-]{22})")
 
 
 class DemoServer:
-    """`with DemoServer(folder) as server`: it answers at `server.url`, and all its files lie in the folder."""
+    """`with DemoServer(folder) as server`: it answers at `server.url`, and all its files lie in the folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        options: of the command line.
+        environment: variables of the process.
+    """
+
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        self.folder, self.options, self.environment = folder, options, environment or {}
         self.shared_results, self.models, self.uploads = (
             folder / name for name in ("shared_results", "models", "uploads")
         )
@@ -43,8 +49,9 @@ class DemoServer:
     def start(self) -> None:
         """Come back when the page is served."""
         options = [f"--port={self.port}", f"--shared-results={self.shared_results}", f"--models={self.models}"]
-        command = [sys.executable, "-m", "demo", *options]
+        command = [sys.executable, "-m", "demo", *options, *self.options]
         environment = os.environ | {"TMPDIR": str(self.folder), "GRADIO_TEMP_DIR": str(self.uploads)}
+        environment |= self.environment
         environment["STYLECORE_CLIENT_SHARES"] = "1e6"  # all visitors have this machine's address
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

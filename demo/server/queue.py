@@ -1,4 +1,4 @@
-"""How events wait: jobs one at a time, in one thread and within their visitor's quota, all else beside them."""
+"""How events wait: jobs one at a time a worker, and within their visitor's quota, all else beside them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from .quota import Quota
 from .settings import Settings
 from .timings import Timings
 
-# One job at a time on the machine, whoever asks for it: two at once would both take twice as long.
-ONE_JOB: dict[str, Any] = {"concurrency_id": "one job", "concurrency_limit": 1}
+JOBS = "jobs"  # all kinds of them, in Gradio's queue
 BESIDE_JOBS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 # Past the queue, which may be full; but without it Gradio's messages and errors do not reach the page.
 PARKED_S = 60  # for so long a job waits for the visitor whose page has gone
@@ -33,8 +32,9 @@ Say = Callable[[str], Any]  # a sentence as a job's last frame
 class JobQueue:
     """Wires jobs: generator functions that compute between their yields.
 
-    One thread computes them all: of every thread that ever did, glibc, MKL and oneDNN keep memory for its next time,
-    and Gradio would run each step of a job in whichever of its forty is free.
+    As many at a time as there are workers, whoever asks for them: more at once would each take longer. Where the server
+    is its own worker, one thread computes them all: of every thread that ever did, glibc, MKL and oneDNN keep memory
+    for its next time, and Gradio would run each step of a job in whichever of its forty is free.
     """
 
     def __init__(self, settings: Settings, timings: Timings | None = None) -> None:
@@ -42,15 +42,16 @@ class JobQueue:
         self._is_closed = False
         self._attended: set[str] = set()
         self._parked: dict[str, tuple[Generator[Any, None, None], Timer]] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
+        self._limit: dict[str, Any] = {"concurrency_id": JOBS, "concurrency_limit": settings.workers}
+        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="jobs")
         self._open: set[Generator[Any, None, None]] = set()
 
     def wire(self, listen: Callable[..., T], job: Job, *arguments: Any, say: Say | None = None, **options: Any) -> T:
         """Hand a job to an event's listener or to `gr.api`, and return what that returns; `say` as `as_job` has it."""
-        return listen(self.as_job(job, say), *arguments, **options, **ONE_JOB)
+        return listen(self.as_job(job, say), *arguments, **options, **self._limit)
 
     def as_job(self, job: Job, say: Say | None = None) -> Callable[..., Iterator[Any]]:
-        """The job in the one thread, charged to the visitor who started it.
+        """The job in a thread of its own kind, charged to the visitor who started it.
 
         Whatever goes wrong ends in one sentence, `message_of` the error: in a gr.Error, or the frame that `say` makes.
         """
@@ -72,7 +73,7 @@ class JobQueue:
 
     def before_all(self, work: Callable[[], Any]) -> None:
         """Have something done in the jobs' thread, before the first of them."""
-        self._thread.submit(work)
+        self._threads.submit(work)
 
     def park(self, key: str, frames: Generator[Any, None, None]) -> None:
         """Keep a job whose visitor has gone, as it is and without computing, for a minute."""
@@ -110,16 +111,16 @@ class JobQueue:
     def _end_parked(self, key: str) -> None:
         frames = self.unpark(key)
         if frames is not None:
-            self._thread.submit(frames.close)
+            self._threads.submit(frames.close)
 
     def close(self) -> None:
         """End the jobs within their steps at work: no job computes any more, or writes a file."""
         self._is_closed = True
         for frames in tuple(self._open):
-            self._thread.submit(frames.close)
+            self._threads.submit(frames.close)
         for key in tuple(self._parked):
             self._end_parked(key)
-        self._thread.shutdown()
+        self._threads.shutdown()
 
     def _in_thread(self, frames: Generator[T, None, None]) -> Generator[T, None, None]:
         """The job's frames, and into it whatever is thrown here."""
@@ -138,7 +139,7 @@ class JobQueue:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run it in the thread, with the caller's context: Gradio's messages find their visitor by it."""
-        return self._thread.submit(contextvars.copy_context().run, function, *arguments).result()
+        return self._threads.submit(contextvars.copy_context().run, function, *arguments).result()
 
 
 def _advance(frames: Generator[T, None, None], thrown: Exception | None, end: object) -> T | object:

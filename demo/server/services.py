@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
 from stylecore import stylize
-from stylecore.images import image_size
+from stylecore.images import ImageTensor, image_size
+from stylecore.job import Job
 from stylecore.sample_images import load_photo, load_style
 
+from ..live import Frame, run_job
 from .folders import delete_new_files, writable_folder
 from .models import Models
 from .queue import JobQueue
@@ -18,6 +21,7 @@ from .settings import Settings
 from .shared_results import SharedResults
 from .timings import Timings
 from .votes import Votes
+from .workers import Workers
 
 WARM_UP_PX = 192  # a second or two
 
@@ -32,8 +36,9 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         writable_folder(Path(get_upload_folder()), "the environment variable GRADIO_TEMP_DIR")
-        self.timings = Timings()
+        self.timings = Timings(settings.workers)
         self.jobs = JobQueue(settings, self.timings)
+        self.workers = Workers(settings.workers) if settings.workers > 1 else None
         self.results = Results()
         self.shared_results = SharedResults(settings)
         self.votes = Votes(settings)
@@ -49,7 +54,13 @@ class Services:
             result = stylize(photo, style, preset="draft", size=WARM_UP_PX)
         self.timings.note(result.config, image_size(photo), result.seconds)
 
+    def frames(self, job: Job, image: ImageTensor | None = None) -> Iterator[Frame]:
+        """`live.run_job`, in a worker where there are any."""
+        return run_job(job, image) if self.workers is None else self.workers.frames(job, image)
+
     def close(self) -> None:
         """End the jobs, and delete what they have made for visitors; what was shared stays."""
+        if self.workers is not None:
+            self.workers.close()
         self.jobs.close()
         delete_new_files()

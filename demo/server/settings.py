@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     client_shares: PositiveFloat = 20  # things that one address shares within an hour
     shared_mib: PositiveFloat = 2048  # of all that is shared: beyond, nothing more is
     shared_days: PositiveFloat = 30  # for so long links open what was shared
+    workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that paint side by side; 1: the server itself
     votes: bool = False  # whether visitors may say which variant of a shared comparison is better
     shared_results: Path | None = None  # folder; None: a temporary one of this server's own
     source: str = ""  # address of the source, where the page links it; empty: the Space's own, if it is one

@@ -18,7 +18,8 @@ COSTS = {"vgg16": 1.0, "vgg16-x2": 0.65, "vgg16-x3": 0.5}
 class Timings:
     """Remembers the pace of every preset's last run, and how long the last jobs took."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_workers: int = 1) -> None:
+        self.num_workers = num_workers
         self._paces: dict[str, float] = {}  # by preset: seconds for each unit of `work`
         self._jobs: deque[float] = deque(maxlen=NUM_WAITS)
 
@@ -39,8 +40,8 @@ class Timings:
         self._jobs.append(seconds)
 
     def wait(self, num_before: int) -> float | None:
-        """Seconds until that many jobs are done; None before the first."""
-        return num_before * mean(self._jobs) if self._jobs else None
+        """Seconds until a worker is free for who has that many jobs before; None before the first."""
+        return num_before * mean(self._jobs) / self.num_workers if self._jobs else None
 
 
 def work(config: StylizeConfig, sides: tuple[int, int]) -> float:

@@ -25,7 +25,7 @@ from ..components.share_panel import SharePanel
 from ..components.tiles import Tile, data_uri, on_click, tile_row
 from ..components.url_state import UrlState, encoded
 from ..finished import WALL, Finished
-from ..live import Frame, run_job
+from ..live import Frame
 from ..server.gradio_internals import host_of
 from ..server.messages import message_of
 from ..server.queue import AT_ONCE
@@ -157,7 +157,7 @@ class StylizeTab(Tab):
 
     def _paint(self, job: Job, named: Mapping[str, Any], start: Any = None) -> Updates:
         """Live frames, then the result: of a job that was stopped, or in which something went wrong, its last frame."""
-        frames = run_job(job, start)
+        frames = self.services.frames(job, start)
         frame, ending, begins = next(frames), "Done", self._show_beginning()
         made_of = {self.made_of: self.inputs.fingerprint(self._by_component(named))}  # always: a page may come later
         try:

@@ -77,7 +77,7 @@ def _assigned(assignment: str) -> tuple[str, Any]:
     return field.strip(), parse_field(field.strip(), text)
 
 
-def takes_recipe(command: Callable[..., None]) -> Callable[..., None]:
+def takes_recipe(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Give a command an option for every common field of the config, and hand it the filled `Recipe` as `recipe`.
 
     A parameter of the command takes the place of the option of the same name, which stays untyped.
@@ -92,13 +92,13 @@ def takes_recipe(command: Callable[..., None]) -> Callable[..., None]:
     added = [each for each in _parameters() if each.name not in names]
 
     @functools.wraps(command)
-    def wrapped(**arguments: Any) -> None:
+    def wrapped(**arguments: Any) -> int | None:
         typed = {each.name: arguments.pop(each.name) for each in added}
         for field in EARLIER:
             earlier = typed.pop(_earlier(field), None)
             typed[field] = earlier if typed.get(field) is None else typed[field]
         weights, assignments = typed.pop("weights", None), typed.pop("set_", None)
-        command(recipe=Recipe(typed, weights, tuple(assignments or ())), **arguments)
+        return command(recipe=Recipe(typed, weights, tuple(assignments or ())), **arguments)
 
     wrapped.__signature__ = inspect.Signature(own + added)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in own + added}

@@ -1,0 +1,100 @@
+"""One result of many: what each worker does, wherever it runs.
+
+A result is its PNG: the settings inside say what made it, and its record. So nothing is there by half, and whoever
+comes later needs no table to know what is done.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stylecore.batch.plan import Task
+from stylecore.config import StylizeConfig
+from stylecore.encoders import Encoder
+from stylecore.engine import job_steps, prepare_encoder, run_to_end
+from stylecore.errors import ImageError, StylecoreError
+from stylecore.images import ImageTensor, encode_png, load_image, read_settings
+from stylecore.job import RECORD_KEY, Job
+from stylecore.storage import REMOTE, Storage, read_picture
+
+PICTURES_KEPT = 8  # decoded, in a worker: tasks come photo by photo
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task."""
+
+    task: Task
+    record: dict[str, Any]  # JSON-ready; of a failed one the sentence is its `error`
+    made: bool = True  # False: it was there already, or failed
+
+    @property
+    def error(self) -> str:
+        """Why there is no result; empty if there is one."""
+        return str(self.record.get("error", ""))
+
+
+def make_result(task: Task, place: str) -> Outcome:
+    """Make a task's result at `place`, unless one of the same settings, pictures and weights is there.
+
+    What a user can mend fails this task alone, in a sentence; nothing is raised for it.
+    """
+    named = {"file": task.file, "photo": task.photo, "style": task.style}
+    try:
+        storage = Storage(place)
+        encoder = _encoder(task.config, task.weights)
+        job = Job(load_picture(task.photo), (load_picture(task.style),), task.config, (task.photo, task.style))
+        record = _record_there(storage.read(task.file), job, encoder)
+        if record is not None:
+            return Outcome(task, named | record, made=False)
+        result = run_to_end(job, job_steps(job, encoder=encoder))
+        record = {
+            "seconds": round(result.seconds, 4),
+            "num_steps": result.num_steps,
+            "size_px": list(job.size),
+            "encoder_checksum": encoder.checksum,
+        }
+        storage.write(task.file, encode_png(result.image, job.settings() | {RECORD_KEY: record}, job.result_alpha()))
+        return Outcome(task, named | record)
+    except StylecoreError as error:
+        return Outcome(task, named | {"error": str(error)}, made=False)
+
+
+def _record_there(data: bytes | None, job: Job, encoder: Encoder) -> dict[str, Any] | None:
+    """The record inside a PNG; None if there is no such PNG, or it was made from something else, whatever that is
+    called now."""
+    if data is None:
+        return None
+    try:
+        settings = read_settings(data)
+    except ImageError:
+        return None
+    record = settings.get(RECORD_KEY)
+    if not isinstance(record, dict) or record.get("encoder_checksum") != encoder.checksum:
+        return None
+    return record if _what_decides(settings) == _what_decides(json.loads(json.dumps(job.settings()))) else None
+
+
+def _what_decides(settings: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """The config and the pictures' checksums."""
+    return settings.get("config"), [source.get("checksum") for source in settings.get("inputs", [])]
+
+
+def load_picture(place: str) -> ImageTensor:
+    """A photo or style, kept while many tasks in a row ask for it."""
+    changed = 0 if REMOTE in place or not Path(place).exists() else Path(place).stat().st_mtime_ns
+    return _loaded(place, changed)
+
+
+@lru_cache(maxsize=PICTURES_KEPT)
+def _loaded(place: str, changed: int) -> ImageTensor:  # noqa: ARG001  a changed file is another key
+    return load_image(read_picture(place))
+
+
+@lru_cache(maxsize=2)
+def _encoder(config: StylizeConfig, weights: Path | None) -> Encoder:
+    return prepare_encoder(config, weights)
