@@ -243,7 +243,10 @@ def test_the_losses_options_reach_the_config(photo: str, style: str, out: Path) 
         ("--threshold 3", "threshold cannot be '3'"),
         ("--svd-every 0", "refresh_every must be between 1"),
         ("--weights-from fischer", "did you mean 'fisher'"),
-        ("--basis b.safetensors", "--basis is of the losses pca and pca-covariance, not of gram"),
+        (
+            "--basis b.safetensors",
+            "--basis is of the losses histogram, nnfm, pca, pca-covariance, swd and w2, not of gram",
+        ),
         ("--loss pca --gram-weights w.safetensors", "--gram-weights is of the losses weighted"),
         ("--loss pca --basis nowhere/b.safetensors", "name one in a folder that is there"),
     ],

@@ -757,11 +757,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_leavings(
     path = save_image(make_image(seed=1), tmp_path / "out.png")
     old = path.read_bytes()
 
-    def fail(_image: Image.Image, file: io.BufferedWriter, **_options: object) -> None:
-        file.write(b"\x89PNG half a file")
+    def fail(_: int) -> None:
         raise error
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr("stylecore.files.os.fsync", fail)  # what was written does not fit
     expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         save_image(make_image(seed=2), path)

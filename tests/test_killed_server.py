@@ -100,7 +100,7 @@ def test_sigterm_deletes_live_frames_and_copies_of_photos_too(
     picture = upload(server, save_image(make_image(), tmp_path / "mine.png"))
     variants = [{"loss": loss, "num_steps": 2} for loss in ("gram", "bn")]
     for name, data in {
-        "compare": [picture, picture, variants, 64],
+        "compare": [picture, picture, variants, 64, None, None],
         "stylize": [picture, [picture], "gatys", None, 64, 1.0, 0, 2, None],
     }.items():
         event = httpx.post(f"{server.url}/gradio_api/call/{name}", json={"data": data}).json()["event_id"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from stylecore.errors import ImageError, OptionError
 from stylecore.images import load_image
 from stylecore.patches import MAX_PATCHES, PatchYardstick, _distance, _grid_step
-from stylecore.regions import Region
+from stylecore.regions import MaskImage, Region
 from stylecore.sample_images import load_photo, load_style
 
 SIZE = (64, 96)
@@ -77,7 +77,7 @@ def test_a_region_is_compared_with_its_own_style(style: Tensor) -> None:
     mask = torch.zeros(1, 3, *SIZE)
     mask[..., 48:] = 1
     halves = torch.cat([style[..., :48], other[..., 48:]], 3)
-    of_halves = PatchYardstick([style], SIZE, regions=[Region(mask, other)]).measure(halves)
+    of_halves = PatchYardstick([style], SIZE, regions=[Region(MaskImage(mask), other)]).measure(halves)
     of_one = PatchYardstick([style], SIZE).measure(halves)
     assert of_halves.to_style < of_one.to_style
 

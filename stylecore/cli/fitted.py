@@ -64,7 +64,9 @@ def check_fitted(config: StylizeConfig, paths: Mapping[str, Path | None]) -> Non
         name = f"--{option.replace('_', '-')}"
         losses = [each for each, loss in STYLE_LOSSES.items() if loss.fits == KINDS[option]]
         if config.loss not in losses:
-            raise OptionError(f"{name} is of the losses {' and '.join(losses)}, not of {config.loss}: choose --loss.")
+            *first, last = sorted(losses)
+            named = f"losses {', '.join(first)} and {last}" if first else f"loss {last}"
+            raise OptionError(f"{name} is of the {named}, not of {config.loss}: choose --loss.")
         if is_folder(path) or not is_folder(path.parent):
             raise OptionError(f"{name} '{path}' cannot be a file: name one in a folder that is there.")
         if not is_file(path):
