@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-page test-size test-slow test-extras lint format study examples \
+.PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format study examples \
 	screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large bench-regions gpu soak load \
 	load-workers clean
 
@@ -51,9 +51,9 @@ test-browser: install  # the tests that drive the page in Chromium
 test-page: install  # the page's longer proofs in Chromium
 	$(BIN)/python -m pytest -m "browser and slow"
 
-test-size: install  # the longer proofs of pictures of any size: every loss in tiles, masks, peak memory
+test-proofs: install  # the longer proofs: losses in tiles, masks, peak memory, workers that are killed
 	$(BIN)/python -m pytest -m slow tests/test_tiles.py tests/test_regions.py tests/test_masks.py tests/test_memory.py \
-		tests/test_large.py
+		tests/test_large.py tests/batch tests/test_demo_workers.py
 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow

@@ -95,6 +95,7 @@ def test_a_lost_process_is_replaced_and_the_job_goes_on(pool: Workers, make_imag
     assert [point.step for point in frames[-1].losses] == list(range(1, 121))
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_processes_is_given_up(make_image: MakeImage, said: list[str]) -> None:
     pool = Workers(1)
 
@@ -109,6 +110,7 @@ def test_a_job_that_kills_its_processes_is_given_up(make_image: MakeImage, said:
     pool.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", [{"jobs_each": 1}, {"mib_each": 1.0}])
 def test_a_process_that_has_done_its_part_is_renewed(bound: dict[str, float], make_image: MakeImage) -> None:
     pool = Workers(1, **bound)

@@ -247,6 +247,7 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "deadly.png.made").read_text().count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
     outcomes = list(run_processes(stub_tasks("a", "deadly", "b", "c"), str(tmp_path), 1, make=die_always))
     failed = [outcome for outcome in outcomes if outcome.error]
