@@ -217,8 +217,8 @@ def test_a_failed_job_says_why_and_leaves_the_last_result(
         page.get_by_text("Download PNG").click()
     assert download.value.suggested_filename.startswith("chelsea_")
     button(page, "Share").click()
-    link = page.locator("#link textarea")
-    wait_until(lambda: link.count() == 1 and "photo=chelsea" in link.input_value(), "link")
+    link = page.get_by_label("Link", exact=True)
+    wait_until(lambda: link.count() == 1 and "/r/" in link.input_value(), "link")
 
 
 def test_the_time_limit_keeps_the_last_frame(open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
