@@ -32,6 +32,7 @@ from stylecore.regions import Mask, Region, resized_mask, styled_regions
 from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
+BLENDED_KEY = "blended"  # in those of a result that was mixed with its photo: how much
 
 
 @dataclass(frozen=True)
@@ -197,12 +198,19 @@ class SavedSettings:
             raise ImageError(
                 f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
             ) from error
-        saved.pop("version", None)
+        for told in ("version", BLENDED_KEY):  # which no run needs
+            saved.pop(told, None)
         return cls(path, config, sources, saved, regions, num_made)
 
     def find_pictures(self) -> list[Path]:
         """The files of content and styles. Raises an ImageError for one that is gone or has changed."""
         return [source.find(self.path.parent) for source in self.sources]
+
+    def find_photo(self) -> Path:
+        """The file of the content. Raises what `find_pictures` raises."""
+        if not self.sources:
+            raise ImageError(f"'{self.path}' does not say what it was made from: name its photo too.")
+        return self.sources[0].find(self.path.parent)
 
     def find_regions(self) -> list[Region]:
         """The regions, their pictures loaded. Raises what `find_pictures` raises."""

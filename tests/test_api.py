@@ -29,6 +29,7 @@ ORDER = (
     "sample_images",
     "devices",
     "color",
+    "blending",
     "losses",
     "encoders",
     "regions",

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 import stylecore
 from stylecore.cli.bench import bench_command
+from stylecore.cli.blend import blend_command
 from stylecore.cli.compare import compare_command, sweep_command
 from stylecore.cli.console import (
     EXIT_FAILED,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("stylize")(stylize_command)
 app.command("texture")(texture_command)
+app.command("blend")(blend_command)
 app.command("compare")(compare_command)
 app.command("sweep-components")(sweep_command)
 app.command("reduce-encoder")(reduce_encoder_command)

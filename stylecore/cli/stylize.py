@@ -82,7 +82,7 @@ def stylize_command(
         plan = replace(plan, job=replace(plan.job, regions=tuple(map(_parse_region, region))))
     if start is not None:
         plan = replace(plan, start=load_image(start))
-    _check_overwriting(output, [*plan.job.names, *plan.job.region_names, from_, start], overwrite)
+    check_overwriting(output, [*plan.job.names, *plan.job.region_names, from_, start], overwrite)
     record = _stylize(plan, output, started)
     print(json.dumps(record) if as_json else _sentence(record))
 
@@ -100,13 +100,13 @@ def texture_command(
     check_writable(output)
     config = make_config(**{"init": "noise", **recipe.options(styles[0]), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
-    _check_overwriting(output, job.names, overwrite)
+    check_overwriting(output, job.names, overwrite)
     record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
     del record["content_distance"]  # of no content
     print(json.dumps(record) if as_json else _sentence(record))
 
 
-def _check_overwriting(output: Path, inputs: Iterable[object], overwrite: bool) -> None:
+def check_overwriting(output: Path, inputs: Iterable[object], overwrite: bool) -> None:
     """Refuse to replace what a job is made from, unless that is asked for."""
     if not overwrite and is_one_of(output, inputs):
         raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
