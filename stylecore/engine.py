@@ -95,9 +95,9 @@ class Result:
         """0 for the photo itself."""
         return self.distances.content
 
-    def save(self, path: str | Path) -> Path:
-        """Write a PNG with the settings inside. Raises an OutputError where that is impossible."""
-        return save_image(self.image, path, self.job.settings(), self.job.result_alpha())
+    def save(self, path: str | Path, *, bits: int = 8, profile: bytes | None = None) -> Path:
+        """Write it with the settings inside, as `save_image` does. Raises an OutputError where that is impossible."""
+        return save_image(self.image, path, self.job.settings(), self.job.result_alpha(), bits=bits, profile=profile)
 
 
 def stylize(

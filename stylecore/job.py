@@ -1,4 +1,4 @@
-"""What is to be done: the pictures, where they come from, and the config. Makes and reads the settings inside a PNG."""
+"""What is to be done: pictures, where they come from, and the config. Makes and reads the settings inside a result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Source:
         for path in named:
             if is_file(path) and self._is(path):
                 return path
-        what = f"'{self.name}'" if self.name else "A picture that this PNG was made from"
+        what = f"'{self.name}'" if self.name else "A picture that this one was made from"
         raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")
 
     def _is(self, path: Path) -> bool:
@@ -162,7 +162,7 @@ class Job:
         return [vars(source) for source in self.sources]
 
     def settings(self) -> dict[str, Any]:
-        """What travels inside the PNG, JSON-ready: enough to run the job again where its pictures are."""
+        """What travels inside the result, JSON-ready: enough to run the job again where its pictures are."""
         regions = {"regions": [_region_settings(region) for region in self.regions]} if self.regions else {}
         return {"version": VERSION, "config": self.config.to_dict(), "inputs": self.inputs(), **regions, **self.files}
 
@@ -176,7 +176,7 @@ def _region_settings(region: Region) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SavedSettings:
-    """What a PNG says of the job that made it."""
+    """What a saved result says of the job that made it."""
 
     path: Path
     config: dict[str, Any]
@@ -187,7 +187,7 @@ class SavedSettings:
 
     @classmethod
     def read(cls, path: Path) -> SavedSettings:
-        """Raises an ImageError for a PNG without settings."""
+        """Raises an ImageError for a picture without settings."""
         saved = read_settings(path)
         try:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
@@ -196,7 +196,7 @@ class SavedSettings:
             num_made = int(saved.pop(NUM_MADE_KEY, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
-                f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
+                f"The settings in '{path}' are of another form: choose a picture that stylecore saved."
             ) from error
         for told in ("version", BLENDED_KEY):  # which no run needs
             saved.pop(told, None)
@@ -229,5 +229,5 @@ def _saved_region(saved: dict[str, Any]) -> tuple[Source, Source | None, float]:
 
 
 def portable(path: str) -> str:
-    """The path as typed if it tells nothing about this machine, else the file's name: PNGs are passed around."""
+    """The path as typed if it tells nothing about this machine, else the file's name: results are passed around."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

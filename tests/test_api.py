@@ -24,6 +24,7 @@ ORDER = (
     "pixels",
     "heic",
     "decoding",
+    "encoding",
     "resampling",
     "images",
     "sample_images",

@@ -49,8 +49,8 @@ app.command("bench")(bench_command)
 
 
 @app.command()
-def show(image: Annotated[Path, typer.Argument(help="A PNG that stylecore saved.")]) -> None:
-    """Print the settings inside a PNG."""
+def show(image: Annotated[Path, typer.Argument(help="A picture that stylecore saved.")]) -> None:
+    """Print the settings inside a result."""
     print(json.dumps(read_settings(image), indent=2))
 
 
