@@ -53,11 +53,13 @@ test-page: install  # the page's longer proofs in Chromium
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
-test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, onnxruntime-web by npm, and LiteRT
+test-extras: install  # other people's runtimes, apart from what is locked: OpenVINO, video, onnxruntime-web by npm, LiteRT
 	$(BIN)/python -m venv .venv-extras
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
 	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
+	.venv-extras/bin/python -m pip install --quiet 'av>=14' 'opencv-python-headless>=4.10'
+	.venv-extras/bin/python -m pytest tests/test_film.py
 	npm install --silent --no-save --no-package-lock onnxruntime-web
 	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
 	$(BIN)/python -m venv .venv-litert

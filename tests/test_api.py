@@ -50,6 +50,8 @@ ORDER = (
     "detail",
     "engine",
     "measured_run",
+    "clips",
+    "film",
     "profiling",
     "compare",
     "sweep",

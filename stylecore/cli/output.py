@@ -23,6 +23,12 @@ ProfileOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
 
+def check_apart(second: Path, output: Path, inputs: Iterable[object]) -> None:
+    """Refuse a second output, such as a film, that would replace the result or what it is made from."""
+    if second.resolve() == output.resolve() or is_one_of(second, inputs):
+        raise OutputError(f"'{second}' is the result or one of the inputs: name another file for the film.")
+
+
 @dataclass(frozen=True)
 class Output:
     """A picture to be written.

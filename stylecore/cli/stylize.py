@@ -15,7 +15,7 @@ import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
-from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption
+from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption, check_apart
 from stylecore.cli.plan import say_plan
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
@@ -24,6 +24,7 @@ from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
 from stylecore.errors import DivergenceError, ImageError, OptionError
 from stylecore.files import is_file
+from stylecore.film import Film
 from stylecore.images import ImageTensor, load_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
@@ -63,6 +64,9 @@ def stylize_command(
     gram_weights: Annotated[
         Path | None, typer.Option(help="Weights of weighted (.safetensors): used if there, else saved to it.")
     ] = None,
+    animation: Annotated[
+        Path | None, typer.Option(help="A film of the painting too: .webp, .gif; .webm, .mp4 by the extra video.")
+    ] = None,
     bits: BitsOption = 8,
     profile: ProfileOption = "srgb",
     overwrite: OverwriteOption = False,
@@ -83,8 +87,12 @@ def stylize_command(
         plan = replace(plan, job=replace(plan.job, regions=tuple(map(_parse_region, region))))
     if start is not None:
         plan = replace(plan, start=load_image(start))
-    saved_as.check_inputs([*plan.job.names, *plan.job.region_names, from_, start], overwrite)
-    record = _stylize(plan, saved_as, started)
+    inputs = [*plan.job.names, *plan.job.region_names, from_, start]
+    saved_as.check_inputs(inputs, overwrite)
+    film = None if animation is None else Film(animation, plan.job.size)
+    if film is not None:
+        check_apart(film.path, saved_as.path, inputs)
+    record = _stylize(plan, saved_as, started, film)
     print(json.dumps(record) if as_json else _sentence(record))
 
 
@@ -198,7 +206,7 @@ def _saved_file(option: str, saved: SavedSettings) -> Path | None:
     raise ImageError(f"'{name}' is not here any more: name it with --{option.replace('_', '-')}.")
 
 
-def _stylize(plan: _Plan, output: Output, started: float) -> dict[str, Any]:
+def _stylize(plan: _Plan, output: Output, started: float, film: Film | None = None) -> dict[str, Any]:
     """Set up, run, save, measure; the record of it."""
     config = plan.job.config
     profile = output.profile_of(plan.job.names[0])
@@ -211,7 +219,7 @@ def _stylize(plan: _Plan, output: Output, started: float) -> dict[str, Any]:
     job = replace(plan.job, files=_files(plan, fitted, encoder))
     say_plan(job, encoder, plan.num_made)
     run = MeasuredRun(job, encoder=encoder, start=plan.start, num_made=plan.num_made, fitted=fitted.loaded)
-    _follow(run, output, profile)
+    _follow(run, output, profile, film)
     seconds = time.perf_counter() - began
     fitted.save(run.fitted, encoder, config)
     return _record(run, output.path, encoder) | {"seconds": round(seconds, 3), "seconds_setup": round(seconds_setup, 3)}
@@ -227,23 +235,31 @@ def _files(plan: _Plan, fitted: FittedFile, encoder: Encoder) -> dict[str, str]:
     return files
 
 
-def _follow(run: MeasuredRun, output: Output, profile: bytes | None) -> None:
+def _follow(run: MeasuredRun, output: Output, profile: bytes | None, film: Film | None) -> None:
     """Run and save. Ctrl-C and divergence save what there is before they are reported."""
     try:
         with progress(run.job.config.num_steps) as report:
             for step in run:
                 report(step)
+                if film is not None:
+                    film.see(step.index, step.total, step.image)
     except KeyboardInterrupt:
         if run.step is None:
             raise
-        output.save(run.image, run.settings(), run.job.result_alpha(), profile)
+        _save(run, output, profile, film)
         raise InterruptedRunError(
             f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output.path}' holds the image so "
             f"far, and --resume goes on with it."
         ) from None
-    output.save(run.image, run.settings(), run.job.result_alpha(), profile)
+    _save(run, output, profile, film)
     if run.trouble:
         raise DivergenceError(run.trouble, run.image)
+
+
+def _save(run: MeasuredRun, output: Output, profile: bytes | None, film: Film | None) -> None:
+    output.save(run.image, run.settings(), run.job.result_alpha(), profile)
+    if film is not None:
+        film.write(run.image)
 
 
 def _record(run: MeasuredRun, output: Path, encoder: Encoder) -> dict[str, Any]:
