@@ -59,7 +59,7 @@ test-extras: install  # other people's runtimes, apart from what is locked: Open
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
 	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0'
 	.venv-extras/bin/python -m pip install --quiet 'av>=14' 'opencv-python-headless>=4.10'
-	.venv-extras/bin/python -m pytest tests/test_film.py
+	.venv-extras/bin/python -m pytest tests/test_film.py tests/test_flow.py tests/test_video.py
 	npm install --silent --no-save --no-package-lock onnxruntime-web
 	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py
 	$(BIN)/python -m venv .venv-litert

@@ -27,6 +27,7 @@ from stylecore.losses import (
 from stylecore.losses.statistics import Features, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
 from stylecore.regions import StyledRegion
+from stylecore.temporal import Anchor
 from stylecore.tiles import Box, Tile, TiledFeatures, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
@@ -38,7 +39,7 @@ SummaryKey = tuple[int, int]  # a loss and a region
 
 @dataclass(frozen=True)
 class Losses:
-    """The weighted terms of one evaluation, scalars on the device; `total` is their sum."""
+    """The weighted terms of one evaluation, scalars on the device; `total` is their sum, and an anchor's."""
 
     total: Scalar
     content: Scalar
@@ -121,6 +122,7 @@ class Objective:
         content_terms, style_terms: each adds weight / unit * distance.
         config: the weights of content, style and total variation, and how often losses adapt.
         recompute: compute features twice rather than keep them, for large images.
+        anchor: another image that this one is held to.
     """
 
     def __init__(
@@ -131,12 +133,14 @@ class Objective:
         config: StylizeConfig,
         *,
         recompute: bool = False,
+        anchor: Anchor | None = None,
     ) -> None:
         self.encoder = encoder
         self.content_terms = content_terms
         self.style_terms = style_terms
         self.config = config
         self.recompute = recompute
+        self.anchor = anchor
         layers = [term.layer for term in content_terms] + [term.layer for term in style_terms]
         self.layers = tuple(dict.fromkeys(layers))
         self.num_evaluations = 0
@@ -179,6 +183,14 @@ class Objective:
 
         Counts evaluations: style losses that adapt do so before the one that is due.
         """
+        evaluation = self._evaluate(variable)
+        if self.anchor is None:
+            return evaluation
+        loss, gradient = self.anchor.loss_and_gradient(variable.detach())
+        losses = replace(evaluation.losses, total=evaluation.losses.total + loss)
+        return replace(evaluation, losses=losses, gradient=evaluation.gradient + gradient)
+
+    def _evaluate(self, variable: Tensor) -> Evaluation:
         variable = variable.detach().requires_grad_(True)
         image = variable / LEVELS
         features = self.features(image)
@@ -222,7 +234,7 @@ class TiledObjective(Objective):
         super().__init__(*args, **options)
         self.tile_px = tile_px
 
-    def evaluate(self, variable: Tensor) -> Evaluation:
+    def _evaluate(self, variable: Tensor) -> Evaluation:
         image = variable.detach() / LEVELS
         tiles = plan_tiles(image_size(image), self.tile_px, self.encoder, self.layers)
         changed = self._refresh_tiled(image, tiles)
@@ -308,6 +320,7 @@ def make_objective(
     given: Fitted | None = None,
     tile_px: int = 0,
     regions: Sequence[StyledRegion] = (),
+    anchor: Anchor | None = None,
 ) -> Objective:
     """The objective of a config: one loss on every style layer, and the photo's features.
 
@@ -319,6 +332,7 @@ def make_objective(
         given: bases and weights fitted earlier, to be used as they are.
         tile_px: side of the tiles that images are encoded in; 0: in one piece.
         regions: what is painted, instead of the styles on all of the image; a region's terms count by its area.
+        anchor: another image, of the content's size, that the image is held to.
 
     Raises:
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
@@ -348,9 +362,9 @@ def make_objective(
         _content_term(layer, of_content[layer], content_weights[layer], config) for layer in content_layers
     ]
     if tile_px:
-        return TiledObjective(encoder, content_terms, style_terms, config, tile_px=tile_px)
+        return TiledObjective(encoder, content_terms, style_terms, config, anchor=anchor, tile_px=tile_px)
     recompute = needs_recomputing(*image_size(content))
-    return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+    return Objective(encoder, content_terms, style_terms, config, recompute=recompute, anchor=anchor)
 
 
 def _box_of(region: PositionWeights) -> Box:

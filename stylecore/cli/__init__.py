@@ -29,6 +29,7 @@ from stylecore.cli.console import (
 from stylecore.cli.encoders import reduce_encoder_command
 from stylecore.cli.plugins import PluginGroup
 from stylecore.cli.stylize import stylize_command, texture_command
+from stylecore.cli.video import video_command
 from stylecore.devices import describe_devices
 from stylecore.errors import DivergenceError, StylecoreError
 from stylecore.images import ImageNote, read_settings
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("stylize")(stylize_command)
 app.command("texture")(texture_command)
 app.command("blend")(blend_command)
+app.command("video")(video_command)
 app.command("compare")(compare_command)
 app.command("sweep-components")(sweep_command)
 app.command("reduce-encoder")(reduce_encoder_command)
