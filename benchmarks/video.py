@@ -111,8 +111,8 @@ def view(record: dict[str, Any]) -> str:
     return document(
         "# A video's flicker",
         f"{record['num_frames']} frames of {WIDTH} px in `{PRESET}`, drawn with known motion; the warping error is the "
-        "root of the mean square of what differs from the frame before, in [0, 1]; that of the clip itself is 0. Made by "
-        "`python -m benchmarks.video`.",
+        "root of the mean square of what differs from the frame before, in [0, 1]; that of the clip itself is 0. Made "
+        "by `python -m benchmarks.video`.",
         Table.of(columns, record["rows"]),
         "![Frames of the clip, of results by themselves and of the video](video.jpg)",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, UInt, UInt8
+from jaxtyping import Float, UInt, UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -38,7 +38,7 @@ from stylecore.encoding import (
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
-from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, ImageTensor, image_of_array
+from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, WHITE, ImageTensor, image_of_array
 from stylecore.resampling import resample
 
 __all__ = [
@@ -225,12 +225,12 @@ def fit_image(image: ImageTensor, longer_side: int, least_side: int = 0) -> Imag
 
 def to_uint8(image: ImageTensor) -> UInt8[np.ndarray, "H W 3"]:
     """The 8-bit pixels that would be saved: clamped, rounded, on the CPU."""
-    return _to_levels(image).astype(np.uint8)
+    return _to_levels(image, torch.uint8)
 
 
-def _to_levels(planes: Float[Tensor, "1 C H W"], top: int = LEVELS) -> Int32[np.ndarray, "H W C"]:
-    """[0, 1] -> whole numbers up to `top`."""
-    levels = planes.detach()[0].float().clamp(0, 1).mul(top).round().to(torch.int32)
+def _to_levels(planes: Float[Tensor, "1 C H W"], kind: torch.dtype) -> UInt[np.ndarray, "H W C"]:
+    """[0, 1] -> whole numbers up to the largest of uint8 or uint16."""
+    levels = planes.detach()[0].float().clamp(0, 1).mul(WHITE[kind]).round().to(kind)
     return levels.permute(1, 2, 0).cpu().numpy()
 
 
@@ -286,7 +286,7 @@ def _pixels(image: ImageTensor, alpha: Tensor | None, bits: int, profile: bytes 
     if profile is not None and bits > 8:
         raise OutputError("Colours are converted to a profile in 8 bits: leave out the profile, or the 16 bits.")
     planes = [image] if alpha is None else [image, alpha.to(image.device)]
-    levels = _to_levels(torch.cat(planes, 1), 2**bits - 1).astype(np.uint16 if bits > 8 else np.uint8)
+    levels = _to_levels(torch.cat(planes, 1), torch.uint16 if bits > 8 else torch.uint8)
     if profile is not None:
         levels = np.concatenate([in_profile(levels[..., :3], profile), levels[..., 3:]], 2)
     return levels

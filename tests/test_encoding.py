@@ -204,15 +204,7 @@ def test_sixteen_bits_and_the_photos_profile_exclude_each_other(make_image: Make
 # ---- the command line
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, prepare_tiny: Callable[..., object], tiny_everywhere: object) -> object:
-    """The tiny encoder everywhere."""
-    for module in ("engine", "cli.stylize"):
-        monkeypatch.setattr(f"stylecore.{module}.prepare_encoder", prepare_tiny)
-    return tiny_everywhere
-
-
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny_stylize")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_a_result_of_any_format_runs_again_and_says_nothing_of_the_camera(
     suffix: str, phone_photo: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -230,7 +222,7 @@ def test_a_result_of_any_format_runs_again_and_says_nothing_of_the_camera(
     assert (load_image(again) - load_image(phone_photo)).abs().mean() < 0.02
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny_stylize")
 def test_the_command_line_refuses_before_the_work(
     photo: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

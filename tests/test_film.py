@@ -1,6 +1,5 @@
 """A film of the painting: its frames, how long they stay, and what is said where it cannot be made."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +45,7 @@ def test_a_long_run_has_no_more_frames_than_can_be_watched_and_none_is_large(tmp
     assert len(film.frames) == MAX_FRAMES
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, prepare_tiny: Callable[..., object], tiny_everywhere: object) -> object:
-    """The tiny encoder everywhere."""
-    for module in ("engine", "cli.stylize"):
-        monkeypatch.setattr(f"stylecore.{module}.prepare_encoder", prepare_tiny)
-    return tiny_everywhere
-
-
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny_stylize")
 def test_the_command_makes_result_and_film(photo: Path, style: Path, tmp_path: Path) -> None:
     out, film = tmp_path / "out.webp", tmp_path / "film.webp"
     assert main(["stylize", str(photo), str(style), "-o", str(out), "--animation", str(film), *QUICK]) == 0
@@ -63,7 +54,7 @@ def test_the_command_makes_result_and_film(photo: Path, style: Path, tmp_path: P
         assert image.n_frames == 4, "the last step's image is the result"
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny_stylize")
 def test_what_cannot_be_a_film_is_refused_before_the_work(
     photo: Path, style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
