@@ -38,13 +38,12 @@ def _grey(image: ImageTensor) -> np.ndarray:
     return luminance(image)[0, 0].clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
 
 
-def warp(values: Float[Tensor, "1 C H W"], flow: Flow) -> Float[Tensor, "1 C H W"]:
-    """At each place what `values` has where the flow leads, bilinear; beyond the edges, the edge."""
-    height, width = flow.shape[2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    across, down = x + flow[:, 0], y + flow[:, 1]
+def warp(values: Float[Tensor, "1 C H W"], flow: Flow, mode: str = "bilinear") -> Float[Tensor, "1 C H W"]:
+    """At each place what `values` has where the flow leads, interpolated as `mode` says (`bicubic` blurs less, and may
+    leave the range of the values); beyond the edges, mirrored."""
+    (height, width), (across, down) = flow.shape[2:], _places(flow)
     grid = torch.stack([(across + 0.5) / width, (down + 0.5) / height], 3) * 2 - 1
-    return F.grid_sample(values, grid.to(values.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(values, grid.to(values.dtype), mode=mode, padding_mode="reflection", align_corners=False)
 
 
 def certainty(flow: Flow, back: Flow) -> Certainty:
@@ -67,10 +66,15 @@ def _squares(flow: Flow) -> Float[Tensor, "1 1 H W"]:
     return flow.square().sum(1, keepdim=True)
 
 
+def _places(flow: Flow) -> tuple[Float[Tensor, "1 H W"], Float[Tensor, "1 H W"]]:
+    """Where it leads, in px from the left and from the top."""
+    y, x = torch.meshgrid(*map(torch.arange, flow.shape[2:]), indexing="ij")
+    return x + flow[:, 0], y + flow[:, 1]
+
+
 def _is_inside(flow: Flow) -> Tensor:
-    ones = torch.ones(1, 1, *flow.shape[2:])
-    padded = F.pad(ones, (1, 1, 1, 1))  # outside there is nothing
-    return warp(padded, F.pad(flow, (1, 1, 1, 1), mode="replicate"))[:, :, 1:-1, 1:-1] > 0.99
+    (height, width), (across, down) = flow.shape[2:], _places(flow)
+    return ((across >= 0) & (across <= width - 1) & (down >= 0) & (down <= height - 1)).unsqueeze(1)
 
 
 def warping_error(image: ImageTensor, earlier: ImageTensor, flow: Flow, where: Certainty) -> float:

@@ -24,6 +24,8 @@ def test_whole_pixels_are_carried_exactly_and_halves_between_them(make_image: Ma
     image = make_image(48, 64)
     torch.testing.assert_close(warp(image, constant(0, 0)), image)
     torch.testing.assert_close(warp(image, constant(3, 2))[..., :-2, :-3], image[..., 2:, 3:])
+    beyond = warp(image, constant(3, 0))
+    torch.testing.assert_close(beyond[..., -3:], image[..., -3:].flip(3), msg="beyond the edge it is mirrored")
     halfway = warp(image, constant(0.5, 0))
     torch.testing.assert_close(halfway[..., :-1], (image[..., :-1] + image[..., 1:]) / 2)
 
