@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.color import luminance
+from stylecore.errors import OptionError
 from stylecore.images import ImageTensor, image_size
 
 Flow = Float[Tensor, "1 2 H W"]  # px to the right, px down
@@ -24,6 +25,12 @@ Certainty = Float[Tensor, "1 1 H W"]  # 0 or 1
 def is_installed() -> bool:
     """Whether the extra's OpenCV is here."""
     return find_spec("cv2") is not None
+
+
+def check_installed() -> None:
+    """Raise an OptionError if the extra is not here."""
+    if not is_installed():
+        raise OptionError("A video takes OpenCV's optical flow: pip install 'stylecore[video]'.")
 
 
 def optical_flow(image: ImageTensor, other: ImageTensor) -> Flow:

@@ -10,7 +10,6 @@ from stylecore import flow
 from stylecore.config import Stage, StylizeConfig
 from stylecore.encoders import Encoder
 from stylecore.engine import job_steps, prepare_encoder, run_to_end
-from stylecore.errors import OptionError
 from stylecore.images import ImageTensor, fit_image, image_size, quantize
 from stylecore.job import Job
 from stylecore.schedule import plan_stages
@@ -39,8 +38,7 @@ def stylize_frames(
     Raises:
         OptionError: the extra `video` is not installed, or whatever `job_steps` raises.
     """
-    if not flow.is_installed():
-        raise OptionError("A video takes OpenCV's optical flow: pip install 'stylecore[video]'.")
+    flow.check_installed()
     encoder = encoder or prepare_encoder(config)
     earlier = iter(made)
     last: tuple[ImageTensor, ImageTensor] | None = None  # a frame and its result

@@ -19,6 +19,7 @@ from stylecore.clips import ENCODERS, Clip, encoder_of, write_clip
 from stylecore.engine import prepare_encoder
 from stylecore.errors import OptionError, OutputError
 from stylecore.files import check_writable, checksum, is_folder, is_one_of, reason, replacing, write_json
+from stylecore.flow import check_installed
 from stylecore.images import load_image, load_images, save_image, to_uint8
 from stylecore.presets import make_config
 from stylecore.video import stylize_frames
@@ -69,6 +70,7 @@ def video_command(
     """Paint VIDEO in the manner of STYLE without flicker. Run again, it goes on where it was stopped."""
     check_writable(output, *ENCODERS)
     encoder_of(output)
+    check_installed()
     if not overwrite and is_one_of(output, [clip, *styles]):
         raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
     config = make_config(**recipe.options())
