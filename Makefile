@@ -58,11 +58,12 @@ test-proofs: install  # the longer proofs: losses in tiles, masks, peak memory, 
 test-slow: install  # proofs that take minutes: whole presets on real images, installs in empty environments
 	$(BIN)/python -m pytest -m slow
 
-test-extras: install  # what is apart from the lock: OpenVINO, onnxruntime-web by npm, Ray, and LiteRT
+test-extras: install  # what is apart from the lock: OpenVINO, onnxruntime-web by npm, Ray, video, and LiteRT
 	$(BIN)/python -m venv .venv-extras
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$(.venv-extras/bin/python -c 'import site; print(site.getsitepackages()[0])')/base.pth
-	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0' 'ray>=2.54'
+	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0' 'ray>=2.54' 'av>=14' 'opencv-python-headless>=4.10'
+	.venv-extras/bin/python -m pytest tests/test_film.py tests/test_flow.py tests/test_video.py
 	npm install --silent --no-save --no-package-lock onnxruntime-web
 	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py tests/batch/test_ray.py
 	$(BIN)/python -m venv .venv-litert

@@ -60,14 +60,14 @@ body:not(:has(#workspace)) :is(#credits, footer) { display: none; }
     #stage { min-height: 62vw; }
 }
 </style>"""
-# A PNG that is dropped beside the pictures goes to the button that reads its settings.
+# A saved picture that is dropped beside the others goes to the button that reads its settings.
 DROP = """<script>
 addEventListener("dragover", event => event.preventDefault());
 addEventListener("drop", event => {
     const files = event.dataTransfer?.files ?? [];
-    if (event.defaultPrevented || files.length !== 1 || files[0].type !== "image/png") return;
+    if (event.defaultPrevented || files.length !== 1 || !/^image\\/(png|jpeg|webp|tiff)$/.test(files[0].type)) return;
     event.preventDefault();
-    const input = document.querySelector("#inputs input[type=file][accept='.png']");
+    const input = document.querySelector("#inputs input[type=file][accept*='.tif']");
     if (!input) return;
     input.files = event.dataTransfer.files;
     input.dispatchEvent(new Event("change", {bubbles: true}));

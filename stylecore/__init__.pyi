@@ -1,4 +1,5 @@
 # The public names and where they live; __init__.py reads them here.
+from .blending import blend
 from .config import Stage, StylizeConfig
 from .encoders import Encoder, load_encoder
 from .engine import Result, Step, prepare_encoder, stylize, stylize_steps
@@ -41,6 +42,7 @@ __all__ = [
     "StylizeConfig",
     "WeightsError",
     "Yardstick",
+    "blend",
     "content_distance",
     "load_encoder",
     "load_image",

@@ -44,8 +44,12 @@ def _power(matrix: Float[Tensor, "3 3"], exponent: float) -> Float[Tensor, "3 3"
     return (vectors * values.clamp_min(1e-12) ** exponent) @ vectors.mT
 
 
-def transfer_luminance(luminance: ImageTensor, colors: ImageTensor) -> ImageTensor:
+def luminance(image: Float[Tensor, "1 3 _ _"]) -> Float[Tensor, "1 1 _ _"]:
+    """Rec. 601 luma of an image, or of a difference of two."""
+    weights = torch.tensor(LUMA, device=image.device, dtype=image.dtype).view(1, 3, 1, 1)
+    return (image * weights).sum(1, keepdim=True)
+
+
+def transfer_luminance(image: ImageTensor, colors: ImageTensor) -> ImageTensor:
     """The luminance of one image with the chroma of another of the same size, clamped to [0, 1]."""
-    weights = torch.tensor(LUMA, device=luminance.device, dtype=luminance.dtype).view(1, 3, 1, 1)
-    difference = ((luminance - colors) * weights).sum(1, keepdim=True)
-    return (colors + difference).clamp(0, 1)
+    return (colors + luminance(image - colors)).clamp(0, 1)

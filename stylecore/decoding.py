@@ -56,13 +56,18 @@ def decode_file(file: io.IOBase, name: str) -> ImageTensor:
         ImageError: not one of `FORMATS`, damaged, or (told by the header, before anything is decoded) of a size that
             `check_shape` refuses.
     """
+    return decode_image(open_file(file, name), name)
+
+
+def open_file(file: io.IOBase, name: str) -> Image.Image:
+    """A picture's header. Raises an ImageError for a file that is not one of `FORMATS`."""
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if not head:
         raise ImageError(f"{name} is empty.")
     try:
         with _quiet():
-            image = _open(file, head, name)
+            return _open(file, head, name)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has too many pixels: at most {MAX_PIXELS / 1e6:.0f} million are accepted.") from error
     except UnidentifiedImageError as error:
@@ -71,7 +76,6 @@ def decode_file(file: io.IOBase, name: str) -> ImageTensor:
         raise
     except Exception as error:  # Pillow's plugins raise whatever they stumble on in a damaged or overlong header
         raise ImageError(f"{name} cannot be opened as an image: its header is damaged, or too long.") from error
-    return decode_image(image, name)
 
 
 def _open(file: io.IOBase, head: bytes, name: str) -> Image.Image:
@@ -246,6 +250,24 @@ def _grey_to_8_bit(image: Image.Image) -> Image.Image:
     values[values == image.info.get("transparency")] = white
     values = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0)
     return Image.fromarray(np.round(values.clip(0, white) * (255.0 / white)).astype(np.uint8))
+
+
+def rgb_profile(image: Image.Image, name: str) -> bytes | None:
+    """The colour profile of a picture whose colours are RGB; None: it has none, or a damaged one, which is ignored.
+
+    Raises:
+        ImageError: it is of other colours.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return None
+    try:
+        space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+    if space != "RGB":
+        raise ImageError(f"The colour profile of {name} is of {space}: a result cannot keep it, so choose sRGB.")
+    return bytes(profile)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

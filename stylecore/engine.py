@@ -40,6 +40,7 @@ from stylecore.presets import DEFAULT_PRESET, make_config
 from stylecore.regions import StyledRegion, blended
 from stylecore.schedule import PlannedStage, TimeBudget, plan_stages, resume_plan
 from stylecore.start import JobImages, StageImages, initial_image, job_images, stage_images
+from stylecore.temporal import Anchor
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,9 @@ class Result:
         """0 for the photo itself."""
         return self.distances.content
 
-    def save(self, path: str | Path) -> Path:
-        """Write a PNG with the settings inside. Raises an OutputError where that is impossible."""
-        return save_image(self.image, path, self.job.settings(), self.job.result_alpha())
+    def save(self, path: str | Path, *, bits: int = 8, profile: bytes | None = None) -> Path:
+        """Write it with the settings inside, as `save_image` does. Raises an OutputError where that is impossible."""
+        return save_image(self.image, path, self.job.settings(), self.job.result_alpha(), bits=bits, profile=profile)
 
 
 def stylize(
@@ -174,14 +175,15 @@ def job_steps(
     start: ImageSource | None = None,
     num_made: int = 0,
     fitted: Fitted | None = None,
+    anchor: Anchor | None = None,
 ) -> Steps:
-    """`stylize_steps` of a job."""
+    """`stylize_steps` of a job; `anchor`, of its result's size, is another image that the last stage is held to."""
     config = job.config
     encoder = encoder or prepare_encoder(config)
     _check_encoder(encoder, config)
     stages = plan_job(job, encoder, num_made)
     image = None if start is None else _start_image(start, stages)
-    return answering_full_memory(_Run(job, stages, fitted or {}).steps(image), stages[-1].planned.size)
+    return answering_full_memory(_Run(job, stages, fitted or {}, anchor).steps(image), stages[-1].planned.size)
 
 
 @dataclass(frozen=True)
@@ -273,8 +275,8 @@ def _check_encoder(encoder: Encoder, config: StylizeConfig) -> None:
 class _Run:
     """One run of a job: what lasts from stage to stage."""
 
-    def __init__(self, job: Job, stages: Sequence[StagePlan], given: Fitted) -> None:
-        self.job, self.stages, self.given = job, stages, given
+    def __init__(self, job: Job, stages: Sequence[StagePlan], given: Fitted, anchor: Anchor | None) -> None:
+        self.job, self.stages, self.given, self.anchor = job, stages, given, anchor
         self.plan = [stage.planned for stage in stages]
         self.clock = _Clock()
         self.budget = TimeBudget(job.config.time_budget, self.plan)
@@ -301,6 +303,7 @@ class _Run:
         images = stage_images(self.images, job.config, stage.size)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         given, memory = self.given if is_last else {}, self.stages[number].memory
+        anchor = self.anchor.on(device) if self.anchor is not None and is_last else None
         objective = make_objective(
             encoder,
             images.content,
@@ -310,6 +313,7 @@ class _Run:
             memory.tile_px,
             images.regions,
             images.content_mask,
+            anchor,
         )
         goal = _Goal(job, stage, device) if is_last else None
         variable = _with_photo(self._enlarged(number, encoder, image.to(device), images), images) * LEVELS

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,15 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> Path:
     return write_file(path, json.dumps(value, indent=indent).encode() + b"\n")
 
 
-def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
-    """Raise an OutputError now if a file of that kind could not be written to `path` later; nothing is created."""
+def check_writable(path: str | os.PathLike[str], *suffixes: str) -> Path:
+    """Raise an OutputError now if a file of such a kind could not be written to `path` later; nothing is created."""
     target = Path(path)
     try:
         file = Path(os.path.realpath(target))
         if file.is_dir():
             raise OutputError(f"The output '{target}' is a folder: name a file in it.")
-        if target.suffix.lower() != suffix:
-            why = "it is a PNG, so its settings fit inside" if suffix == ".png" else f"it is a {suffix} file"
-            raise OutputError(f"Name the output '{target.with_suffix(suffix)}': {why}.")
+        if target.suffix.lower() not in suffixes:
+            raise OutputError(f"Name the output '{target.with_suffix(suffixes[0])}': {_a_file(suffixes)}.")
         check_folder(target if target.name == file.name else file)
         if file.exists() and not (file.is_file() and os.access(file, os.W_OK)):
             raise OutputError(f"The output '{target}' is there already and may not be written over.")
@@ -73,6 +72,10 @@ def check_writable(path: str | os.PathLike[str], suffix: str = ".png") -> Path:
     except (OSError, ValueError) as error:
         raise OutputError(f"The output '{target}' cannot be written: {reason(error)}.") from error
     return target
+
+
+def _a_file(suffixes: Sequence[str]) -> str:
+    return f"it is a {suffixes[0]} file" if len(suffixes) == 1 else f"it is one of {', '.join(suffixes)}"
 
 
 def check_folder(target: Path) -> None:

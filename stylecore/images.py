@@ -1,26 +1,44 @@
-"""Images in and out: what people have -> float32 sRGB tensors (1, 3, H, W) in [0, 1] -> PNGs with settings inside."""
+"""Images in and out: what people have -> float32 sRGB tensors (1, 3, H, W) in [0, 1] -> files with settings inside."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt, UInt8
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from stylecore.decoding import FORMATS, MAX_BLOCKS, ImageNote, alpha_of, decode_file, decode_image
+from stylecore.decoding import (
+    FORMATS,
+    MAX_BLOCKS,
+    ImageNote,
+    alpha_of,
+    decode_file,
+    decode_image,
+    open_file,
+    rgb_profile,
+)
+from stylecore.encoding import (
+    OPAQUE,
+    SAVED_FORMATS,
+    SAVED_SUFFIXES,
+    SETTINGS_KEY,
+    check_bits,
+    in_profile,
+    settings_inside,
+    write_picture,
+)
 from stylecore.errors import ImageError, OutputError
 from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
-from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, ImageTensor, image_of_array
+from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, WHITE, ImageTensor, image_of_array
 from stylecore.resampling import resample
 
 __all__ = [
@@ -30,18 +48,21 @@ __all__ = [
     "MAX_BLOCKS",
     "MAX_PIXELS",
     "MIN_SIDE_PX",
+    "SAVED_SUFFIXES",
     "SETTINGS_KEY",
     "SUFFIXES",
     "ImageNote",
     "ImageSource",
     "ImageTensor",
     "check_aspect",
+    "check_output",
     "fit_image",
     "fit_size",
     "image_size",
     "load_alpha",
     "load_image",
     "load_images",
+    "load_profile",
     "load_result",
     "quantize",
     "read_settings",
@@ -51,7 +72,6 @@ __all__ = [
 ]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
-SETTINGS_KEY = "stylecore"
 ASPECT_TOLERANCE = 0.02  # of a picture that goes with another: more would be seen as a stretch
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | io.IOBase | Image.Image | np.ndarray | Tensor
@@ -205,8 +225,13 @@ def fit_image(image: ImageTensor, longer_side: int, least_side: int = 0) -> Imag
 
 def to_uint8(image: ImageTensor) -> UInt8[np.ndarray, "H W 3"]:
     """The 8-bit pixels that would be saved: clamped, rounded, on the CPU."""
-    pixels = image.detach()[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return pixels.permute(1, 2, 0).cpu().numpy()
+    return _to_levels(image, torch.uint8)
+
+
+def _to_levels(planes: Float[Tensor, "1 C H W"], kind: torch.dtype) -> UInt[np.ndarray, "H W C"]:
+    """[0, 1] -> whole numbers up to the largest of uint8 or uint16."""
+    levels = planes.detach()[0].float().clamp(0, 1).mul(WHITE[kind]).round().to(kind)
+    return levels.permute(1, 2, 0).cpu().numpy()
 
 
 def quantize(image: ImageTensor) -> ImageTensor:
@@ -214,24 +239,44 @@ def quantize(image: ImageTensor) -> ImageTensor:
     return image.detach().float().clamp(0, 1).mul(255).round().div(255)
 
 
+def check_output(path: str | os.PathLike[str], bits: int = 8) -> Path:
+    """Raise an OutputError now if a picture of so many bits could not be saved to `path` later; nothing is created."""
+    target = check_writable(path, *SAVED_SUFFIXES)
+    check_bits(target.suffix.lower(), bits)
+    return target
+
+
 def save_image(
     image: ImageSource,
     path: str | os.PathLike[str],
     settings: dict[str, Any] | None = None,
     alpha: Float[Tensor, "1 1 H W"] | None = None,
+    *,
+    bits: int = 8,
+    profile: bytes | None = None,
 ) -> Path:
-    """Write a PNG, with `settings` as JSON inside and `alpha` in [0, 1], if any; an old file is replaced only by
-    a complete new one.
+    """Write a PNG, JPEG, WebP or TIFF, as the name's suffix says, with `settings` as JSON inside and `alpha` in [0, 1],
+    if any, which a JPEG leaves out, with an `ImageNote` warning; an old file is replaced only by a complete new one.
+
+    Args:
+        bits: of each channel, 8 or, in PNG and TIFF, 16.
+        profile: an RGB colour profile (`load_profile`) to convert to and to put inside, of 8 bits; None: sRGB.
 
     Raises:
-        OutputError: the name is not .png, or the place cannot be written to.
+        OutputError: the name has another suffix, the place cannot be written to, or the format has not what is asked.
         ImageError: `image` is none, as `load_result` says.
     """
-    target, data = check_writable(path), encode_png(image, settings, alpha)
+    target, image = check_output(path, bits), load_result(image)
+    kind = SAVED_FORMATS[target.suffix.lower()]
+    if alpha is not None and kind in OPAQUE:
+        note = f"'{target}' is a {kind}, which has no transparency: what was left out is white."
+        warnings.warn(note, ImageNote, stacklevel=2)
+        alpha = None
+    pixels = _pixels(image, alpha, bits, profile)
     try:
         with replacing(target) as file:
-            file.write(data)
-    except OSError as error:
+            write_picture(file, pixels, kind, settings, profile)
+    except (OSError, ValueError) as error:  # ValueError: settings or sides longer than the format has room for
         raise OutputError(f"The output '{target}' could not be written: {reason(error)}.") from error
     return target
 
@@ -239,19 +284,42 @@ def save_image(
 def encode_png(
     image: ImageSource, settings: dict[str, Any] | None = None, alpha: Float[Tensor, "1 1 H W"] | None = None
 ) -> bytes:
-    """The bytes that `save_image` writes. Raises an ImageError if `image` is none, as `load_result` says."""
-    text, data = PngInfo(), io.BytesIO()
-    if settings is not None:
-        text.add_text(SETTINGS_KEY, json.dumps(settings))
-    picture = Image.fromarray(to_uint8(load_result(image)))
-    if alpha is not None:
-        picture.putalpha(Image.fromarray(to_uint8(alpha.expand(-1, 3, -1, -1))[..., 0]))
-    picture.save(data, format="PNG", pnginfo=text)
+    """The bytes of the PNG that `save_image` writes. Raises an ImageError if `image` is none, as `load_result` says."""
+    data = io.BytesIO()
+    write_picture(data, _pixels(load_result(image), alpha, 8, None), "PNG", settings, None)
     return data.getvalue()
 
 
-def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
-    """The settings that `save_image` put into a PNG.
+def _pixels(image: ImageTensor, alpha: Tensor | None, bits: int, profile: bytes | None) -> UInt[np.ndarray, "H W C"]:
+    """As they are to be written."""
+    if profile is not None and bits > 8:
+        raise OutputError("Colours are converted to a profile in 8 bits: leave out the profile, or the 16 bits.")
+    planes = [image] if alpha is None else [image, alpha.to(image.device)]
+    levels = _to_levels(torch.cat(planes, 1), torch.uint16 if bits > 8 else torch.uint8)
+    if profile is not None:
+        levels = np.concatenate([in_profile(levels[..., :3], profile), levels[..., 3:]], 2)
+    return levels
+
+
+def load_profile(source: ImageSource) -> bytes | None:
+    """The RGB colour profile inside a picture that `load_image` has loaded; None: there is none, so it is sRGB.
+
+    Raises:
+        ImageError: the profile is of other colours, such as CMYK, which no result has.
+    """
+    if isinstance(source, Tensor | np.ndarray):
+        return None
+    if isinstance(source, Image.Image):
+        return rgb_profile(source, "The image")
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            return rgb_profile(open_file(file, f"'{os.fsdecode(source)}'"), f"'{os.fsdecode(source)}'")
+    data = _read(source) if isinstance(source, io.IOBase) else bytes(source)
+    return rgb_profile(open_file(io.BytesIO(data), "The image"), "The image")
+
+
+def read_settings(source: str | os.PathLike[str] | bytes | Image.Image) -> dict[str, Any]:
+    """The settings that `save_image` put into a file.
 
     Args:
         source: its path, its bytes, or the PIL image.
@@ -261,26 +329,21 @@ def read_settings(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     """
     name = f"'{source}'" if isinstance(source, str | os.PathLike) else "The image"
     load_image(source)  # refuses what is no sound image, with the ordinary messages
-    text = _text_of(source)
-    try:
-        settings = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):  # not JSON, or such as no settings are
-        settings = None
-    if not isinstance(settings, dict):
-        raise ImageError(f"{name} carries no stylecore settings: choose a PNG that stylecore saved.")
+    settings = _settings_of(source)
+    if settings is None:
+        raise ImageError(f"{name} carries no stylecore settings: choose a picture that stylecore saved.")
     return settings
 
 
-def _text_of(source: ImageSource) -> object:
-    """What stands under `SETTINGS_KEY` in a sound picture; None in one that is no PNG."""
+def _settings_of(source: ImageSource) -> dict[str, Any] | None:
+    """Those inside a sound picture; None in one of a format that has none."""
     if isinstance(source, Image.Image):
-        return source.info.get(SETTINGS_KEY)
+        return settings_inside(source)
     if isinstance(source, Tensor | np.ndarray):
         return None
     file: Any = source if isinstance(source, str | os.PathLike | io.IOBase) else io.BytesIO(bytes(source))
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            image.load()  # other programs move the text behind the pixels
-            return image.info.get(SETTINGS_KEY)
+        with Image.open(file, formats=[*{*SAVED_FORMATS.values()}]) as image:
+            return settings_inside(image)
     except UnidentifiedImageError:
         return None

@@ -1,4 +1,4 @@
-"""What is to be done: the pictures, where they come from, and the config. Makes and reads the settings inside a PNG."""
+"""What is to be done: pictures, where they come from, and the config. Makes and reads the settings inside a result."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
 RECORD_KEY = "record"  # in those of a result of many: what it took
+BLENDED_KEY = "blended"  # in those of a result that was mixed with its photo: how much
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Source:
         for path in named:
             if is_file(path) and self._is(path):
                 return path
-        what = f"'{self.name}'" if self.name else "A picture that this PNG was made from"
+        what = f"'{self.name}'" if self.name else "A picture that this one was made from"
         raise ImageError(f"{what} is not here any more, or has changed: name CONTENT and STYLE again.")
 
     def _is(self, path: Path) -> bool:
@@ -181,7 +182,7 @@ class Job:
         return [vars(source) for source in self.sources]
 
     def settings(self) -> dict[str, Any]:
-        """What travels inside the PNG, JSON-ready: enough to run the job again where its pictures are."""
+        """What travels inside the result, JSON-ready: enough to run the job again where its pictures are."""
         masks: dict[str, Any] = {}
         if self.regions:
             masks["regions"] = [_region_settings(region) for region in self.regions]
@@ -241,7 +242,7 @@ def _found_mask(source: Source | None, folder: Path) -> MaskImage | None:
 
 @dataclass(frozen=True)
 class SavedSettings:
-    """What a PNG says of the job that made it."""
+    """What a saved result says of the job that made it."""
 
     path: Path
     config: dict[str, Any]
@@ -254,7 +255,7 @@ class SavedSettings:
 
     @classmethod
     def read(cls, path: Path) -> SavedSettings:
-        """Raises an ImageError for a PNG without settings."""
+        """Raises an ImageError for a picture without settings."""
         saved = read_settings(path)
         try:
             sources = tuple(Source(str(each["name"]), str(each["checksum"])) for each in saved.pop("inputs", []))
@@ -265,15 +266,21 @@ class SavedSettings:
             num_made = int(saved.pop(NUM_MADE_KEY, 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
-                f"The settings in '{path}' are of another form: choose a PNG that stylecore saved."
+                f"The settings in '{path}' are of another form: choose a picture that stylecore saved."
             ) from error
-        saved.pop("version", None)
-        saved.pop(RECORD_KEY, None)
+        for told in ("version", RECORD_KEY, BLENDED_KEY):  # which no run needs
+            saved.pop(told, None)
         return cls(path, config, sources, saved, regions, style_masks, content_mask, num_made)
 
     def find_pictures(self) -> list[Path]:
         """The files of content and styles. Raises an ImageError for one that is gone or has changed."""
         return [source.find(self.path.parent) for source in self.sources]
+
+    def find_photo(self) -> Path:
+        """The file of the content. Raises what `find_pictures` raises."""
+        if not self.sources:
+            raise ImageError(f"'{self.path}' does not say what it was made from: name its photo too.")
+        return self.sources[0].find(self.path.parent)
 
     def find_masks(self) -> dict[str, Any]:
         """Regions, style masks and content mask, as `Job` takes them. Raises what `find_pictures` raises."""
@@ -286,5 +293,5 @@ class SavedSettings:
 
 
 def portable(path: str) -> str:
-    """The path as typed if it tells nothing about this machine, else the file's name: PNGs are passed around."""
+    """The path as typed if it tells nothing about this machine, else the file's name: results are passed around."""
     return path if not Path(path).is_absolute() and ".." not in Path(path).parts else Path(path).name

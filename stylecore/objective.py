@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylecore.allocator import return_freed_memory
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError
@@ -30,6 +29,7 @@ from stylecore.losses import (
 from stylecore.losses.statistics import Features, LayerFeatures, PositionWeights, Summary
 from stylecore.memory import needs_recomputing
 from stylecore.regions import Mask, MaskedStyle, StyledRegion, pooled
+from stylecore.temporal import Anchor
 from stylecore.tiles import Box, Tile, encode, layer_features, plan_tiles
 
 SMALLEST = 1e-12  # square of a target that a relative term is divided by: a black picture's is 0
@@ -41,7 +41,7 @@ SummaryKey = tuple[int, int]  # a loss and a region
 
 @dataclass(frozen=True)
 class Losses:
-    """The weighted terms of one evaluation, scalars on the device; `total` is their sum."""
+    """The weighted terms of one evaluation, scalars on the device; `total` is their sum, and an anchor's."""
 
     total: Scalar
     content: Scalar
@@ -126,6 +126,7 @@ class Objective:
         content_terms, style_terms: each adds weight / unit * distance.
         config: the weights of content, style and total variation, and how often losses adapt.
         recompute: compute features twice rather than keep them, for large images.
+        anchor: another image that this one is held to.
     """
 
     def __init__(
@@ -136,12 +137,14 @@ class Objective:
         config: StylizeConfig,
         *,
         recompute: bool = False,
+        anchor: Anchor | None = None,
     ) -> None:
         self.encoder = encoder
         self.content_terms = content_terms
         self.style_terms = style_terms
         self.config = config
         self.recompute = recompute
+        self.anchor = anchor
         layers = [term.layer for term in content_terms] + [term.layer for term in style_terms]
         self.layers = tuple(dict.fromkeys(layers))
         self.num_evaluations = 0
@@ -184,6 +187,14 @@ class Objective:
 
         Counts evaluations: style losses that adapt do so before the one that is due.
         """
+        evaluation = self._evaluate(variable)
+        if self.anchor is None:
+            return evaluation
+        loss, gradient = self.anchor.loss_and_gradient(variable.detach())
+        losses = replace(evaluation.losses, total=evaluation.losses.total + loss)
+        return replace(evaluation, losses=losses, gradient=evaluation.gradient + gradient)
+
+    def _evaluate(self, variable: Tensor) -> Evaluation:
         variable = variable.detach().requires_grad_(True)
         image = variable / LEVELS
         features = self.features(image)
@@ -235,7 +246,7 @@ class TiledObjective(Objective):
         # A tile and the optimiser's step take as much memory as each other, in blocks of other sizes: kept side by side
         # they would need it twice.
         return_freed_memory()
-        evaluation = self._evaluate(variable)
+        evaluation = super().evaluate(variable)
         return_freed_memory()
         return evaluation
 
@@ -325,6 +336,7 @@ def make_objective(
     tile_px: int = 0,
     regions: Sequence[StyledRegion] = (),
     content_mask: Mask | None = None,
+    anchor: Anchor | None = None,
 ) -> Objective:
     """The objective of a config: its style losses on every style layer, and the photo's features.
 
@@ -337,6 +349,7 @@ def make_objective(
         tile_px: side of the tiles that images are encoded in; 0: in one piece.
         regions: what is painted, instead of the styles on all of the image; a region's terms count by its area.
         content_mask: of the content's size: how much of the content weight there is where.
+        anchor: another image, of the content's size, that the image is held to.
 
     Raises:
         OptionError: the loss looks at all positions at once, so that the image cannot come in tiles.
@@ -373,9 +386,9 @@ def make_objective(
         for layer in content_layers
     ]
     if tile_px:
-        return TiledObjective(encoder, content_terms, style_terms, config, tile_px=tile_px)
+        return TiledObjective(encoder, content_terms, style_terms, config, anchor=anchor, tile_px=tile_px)
     recompute = needs_recomputing(*image_size(content))
-    return Objective(encoder, content_terms, style_terms, config, recompute=recompute)
+    return Objective(encoder, content_terms, style_terms, config, recompute=recompute, anchor=anchor)
 
 
 def _of_region(name: str, number: int) -> str:

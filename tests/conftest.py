@@ -106,6 +106,16 @@ def tiny_everywhere(monkeypatch: pytest.MonkeyPatch, tiny_encoder: Encoder) -> E
     return tiny_encoder
 
 
+@pytest.fixture
+def tiny_stylize(
+    monkeypatch: pytest.MonkeyPatch, prepare_tiny: Callable[..., Encoder], tiny_everywhere: Encoder
+) -> Encoder:
+    """`stylecore stylize` with the tiny encoder, which is the yardstick's too."""
+    for module in ("engine", "cli.stylize"):
+        monkeypatch.setattr(f"stylecore.{module}.prepare_encoder", prepare_tiny)
+    return tiny_everywhere
+
+
 @pytest.fixture(scope="session")
 def vgg16() -> Encoder:
     """The bundled encoder, float32 on the CPU."""

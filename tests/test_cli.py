@@ -332,7 +332,7 @@ def test_a_texture_starts_from_noise_and_has_no_content(
     assert again.read_bytes() == out.read_bytes()
     assert main(["texture", style, style, "-o", str(out), *QUICK]) == 0
     assert "content distance" not in capsys.readouterr().out.splitlines()[-1]
-    assert "a.png" in refused(capsys, "texture", style, "-o", tmp_path / "a.jpg")
+    assert "a.png" in refused(capsys, "texture", style, "-o", tmp_path / "a.gif")
     assert "did you mean 'texture'" in refused(capsys, "textur", style).lower()
 
 

@@ -246,23 +246,23 @@ def test_who_waits_sees_the_place_and_the_time(visit: Callable[..., Any]) -> Non
     running.get_by_text("Stopped after").wait_for()
 
 
-def test_a_png_of_ours_can_be_dropped_anywhere(
+def test_a_picture_of_ours_can_be_dropped_anywhere(
     visit: Callable[..., Any], make_image: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     config = stylecore.make_config("standard", size=128, strength=30)
-    path = save_image(make_image(), tmp_path / "made.png", {"config": config.to_dict(), "inputs": []})
+    path = save_image(make_image(), tmp_path / "made.jpg", {"config": config.to_dict(), "inputs": []})
     page = visit()
     data = page.evaluate_handle(
         """bytes => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(bytes)], "made.png", {type: "image/png"}));
+            transfer.items.add(new File([new Uint8Array(bytes)], "made.jpg", {type: "image/jpeg"}));
             return transfer;
         }""",
         list(path.read_bytes()),
     )
     page.dispatch_event("#title", "drop", {"dataTransfer": data})
     page.get_by_text("The settings were loaded").wait_for()
-    until(lambda: (setting(page, "strength"), setting(page, "preset")) == ("30", "standard"), "settings of the PNG")
+    until(lambda: (setting(page, "strength"), setting(page, "preset")) == ("30", "standard"), "settings of the JPEG")
 
 
 def test_a_broken_picture_is_told_when_it_is_chosen(visit: Callable[..., Any], broken: Path) -> None:

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from stylecore import images
 from stylecore.errors import ImageError, OutputError
-from stylecore.files import check_writable
 from stylecore.images import (
     FORMATS,
     MAX_ASPECT,
     MAX_PIXELS,
     MIN_SIDE_PX,
     ImageNote,
+    check_output,
     fit_size,
     load_image,
     quantize,
@@ -684,7 +684,7 @@ def test_reading_settings_refuses_what_is_no_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("out.jpg", r"out\.png"),
+        ("out.gif", r"out\.png.*one of \.png, \.jpg"),
         ("out", r"out\.png"),
         ("folder.png", "is a folder"),
         ("folder", "is a folder"),
@@ -703,7 +703,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     (tmp_path / "file.txt").write_text("a file")
     monkeypatch.chdir(tmp_path)
     before = names_in(tmp_path)
-    for refuse in (lambda: check_writable(name), lambda: save_image(make_image(), name)):
+    for refuse in (lambda: check_output(name), lambda: save_image(make_image(), name)):
         with pytest.raises(OutputError, match=why) as caught:
             refuse()
         assert str(caught.value).endswith(".")
@@ -718,14 +718,14 @@ def test_a_folder_that_refuses_files_is_told_with_the_systems_reason(
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(OutputError, match="cannot be written: Permission denied"):
-        check_writable(tmp_path / "out.png")
+        check_output(tmp_path / "out.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="cannot be written"):
-        check_writable(tmp_path / "out.png")
+        check_output(tmp_path / "out.png")
 
 
 def test_a_write_protected_output_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -739,8 +739,8 @@ def test_a_write_protected_output_is_not_written_over(tmp_path: Path, monkeypatc
 
 def test_checking_an_output_creates_and_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "old.png").write_bytes(b"old")
-    assert check_writable(tmp_path / "old.png") == tmp_path / "old.png"
-    assert check_writable(str(tmp_path / "new.png")) == tmp_path / "new.png"
+    assert check_output(tmp_path / "old.png") == tmp_path / "old.png"
+    assert check_output(str(tmp_path / "new.png")) == tmp_path / "new.png"
     assert names_in(tmp_path) == ["old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"old"
 

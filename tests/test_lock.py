@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-APART = {"openvino", "litert", "ray"}  # extras that `make test-extras` installs beside what is locked
+APART = {"openvino", "litert", "ray", "video"}  # extras that `make test-extras` installs beside what is locked
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 

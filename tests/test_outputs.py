@@ -177,7 +177,7 @@ def test_a_link_that_leads_to_no_place_for_a_file_is_refused(target: str, tmp_pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop.png").symlink_to(target)
     with pytest.raises(OutputError):
-        check_writable(tmp_path / "loop.png")
+        check_writable(tmp_path / "loop.png", ".png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "loop.png"]
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 
 from stylecore import PRESETS, StylizeConfig, make_config
 from stylecore.devices import find_device
+from stylecore.images import SAVED_SUFFIXES
 from stylecore.job import Job, SavedSettings
 from stylecore.presets import DEFAULT_PRESET
 
@@ -162,7 +163,7 @@ class JobInputs:
                 self.fields["init"] = fields.optional_dropdown("init", info="", min_width=130)
                 self.fields["seed"] = fields.whole_number("seed", 0, self.settings, min_width=90)
         self.load = gr.UploadButton(
-            "Load the settings of a PNG made here, or drop it anywhere", file_types=[".png"], size="sm"
+            "Load the settings of a picture made here, or drop it anywhere", file_types=[*SAVED_SUFFIXES], size="sm"
         )
 
     def _wire(self) -> None:
@@ -211,9 +212,9 @@ class JobInputs:
         return words if seconds is None else f"{words} · {duration(seconds)}"
 
     def _load_settings(self, upload: Any) -> dict[Any, Any]:
-        """Settings of a saved PNG, as if its link was opened; its pictures too, where they are examples."""
+        """Settings of a saved result, as if its link was opened; its pictures too, where they are examples."""
         with friendly_errors():
-            saved = SavedSettings.read(uploaded(upload, "PNG"))
+            saved = SavedSettings.read(uploaded(upload, "result"))
             config = StylizeConfig.from_dict(saved.config)
             controls, settings = self.controls, self.saved_settings(saved)
             values = {controls[name].component: controls[name].read(text) for name, text in settings.items()}
@@ -223,7 +224,7 @@ class JobInputs:
         return values
 
     def saved_settings(self, saved: SavedSettings) -> dict[str, str]:
-        """The settings inside a PNG as a link has them. Raises an OptionError for what is no config."""
+        """The settings inside a result as a link has them. Raises an OptionError for what is no config."""
         config = StylizeConfig.from_dict(saved.config)
         stored = config.to_dict() | {"strength": round(config.strength, 6)}
         if stored["preset"] not in PRESETS:

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 import stylecore
 from stylecore.cli.batch import BatchCommand, batch_command
 from stylecore.cli.bench import bench_command
+from stylecore.cli.blend import blend_command
 from stylecore.cli.compare import compare_command, sweep_command
 from stylecore.cli.console import (
     EXIT_FAILED,
@@ -29,6 +30,7 @@ from stylecore.cli.console import (
 from stylecore.cli.encoders import reduce_encoder_command
 from stylecore.cli.plugins import PluginGroup
 from stylecore.cli.stylize import stylize_command, texture_command
+from stylecore.cli.video import video_command
 from stylecore.devices import describe_devices
 from stylecore.errors import DivergenceError, StylecoreError
 from stylecore.images import ImageNote, read_settings
@@ -42,6 +44,8 @@ app = typer.Typer(
 app.command("stylize")(stylize_command)
 app.command("texture")(texture_command)
 app.command("batch", cls=BatchCommand)(batch_command)
+app.command("blend")(blend_command)
+app.command("video")(video_command)
 app.command("compare")(compare_command)
 app.command("sweep-components")(sweep_command)
 app.command("reduce-encoder")(reduce_encoder_command)
@@ -49,8 +53,8 @@ app.command("bench")(bench_command)
 
 
 @app.command()
-def show(image: Annotated[Path, typer.Argument(help="A PNG that stylecore saved.")]) -> None:
-    """Print the settings inside a PNG."""
+def show(image: Annotated[Path, typer.Argument(help="A picture that stylecore saved.")]) -> None:
+    """Print the settings inside a result."""
     print(json.dumps(read_settings(image), indent=2))
 
 

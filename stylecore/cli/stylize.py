@@ -1,10 +1,10 @@
-"""`stylecore stylize` and `stylecore texture`: one job, one PNG."""
+"""`stylecore stylize` and `stylecore texture`: one job, one picture."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +15,17 @@ import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
+from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption, check_apart
 from stylecore.cli.plan import say_plan
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
 from stylecore.devices import device_in_words, peak_memory_mib
 from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder
-from stylecore.errors import DivergenceError, ImageError, OptionError, OutputError
-from stylecore.files import check_writable, is_file, is_one_of
-from stylecore.images import ImageTensor, load_image, save_image
+from stylecore.errors import DivergenceError, ImageError, OptionError
+from stylecore.files import is_file
+from stylecore.film import Film
+from stylecore.images import ImageTensor, load_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
@@ -33,8 +35,6 @@ from stylecore.regions import MaskImage, Region
 OWN_STYLE = "-"  # of a region: that of the job
 ALL = "-"  # of a style, in the place of its mask
 
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
-
 
 @takes_recipe
 def stylize_command(
@@ -42,11 +42,12 @@ def stylize_command(
     content: Annotated[str | None, typer.Argument(metavar="CONTENT", help="The photo.")] = None,
     styles: Annotated[list[str] | None, typer.Argument(metavar="STYLE...", help="One or more pictures.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The PNG to write (default stylized.png).")
+        Path | None,
+        typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .webp, .tif (default stylized.png)."),
     ] = None,
     start: Annotated[str | None, typer.Option(help="A picture to begin with, instead of --set init=.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Make the evaluations that a PNG saved by Ctrl-C lacks, into the same file.")
+        Path | None, typer.Option(help="Make the evaluations that a result saved by Ctrl-C lacks, into the same file.")
     ] = None,
     region: Annotated[
         list[str] | None,
@@ -66,7 +67,7 @@ def stylize_command(
         str | None, typer.Option(metavar="MASK", help="Where the photo's shapes count: white, greys less, black not.")
     ] = None,
     from_: Annotated[
-        Path | None, typer.Option("--from", help="Run a saved PNG's settings again; options typed here win.")
+        Path | None, typer.Option("--from", help="Run a saved result's settings again; options typed here win.")
     ] = None,
     basis: Annotated[
         Path | None, typer.Option(help="Bases of pca (.safetensors): used if the file is there, else saved to it.")
@@ -74,13 +75,17 @@ def stylize_command(
     gram_weights: Annotated[
         Path | None, typer.Option(help="Weights of weighted (.safetensors): used if there, else saved to it.")
     ] = None,
+    animation: Annotated[
+        Path | None, typer.Option(help="A film of the painting too: .webp, .gif; .webm, .mp4 by the extra video.")
+    ] = None,
+    bits: BitsOption = 8,
+    profile: ProfileOption = "srgb",
     overwrite: OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
-    """Paint CONTENT in the manner of STYLE, and save it as a PNG with its settings inside."""
+    """Paint CONTENT in the manner of STYLE, and save it with its settings inside."""
     started = _process_started()
-    output = output or resume or Path("stylized.png")
-    check_writable(output)
+    saved_as = Output(output or resume or Path("stylized.png"), bits, profile)
     fitted_paths = {"basis": basis, "gram_weights": gram_weights}
     if resume is not None:
         _check_alone(recipe, from_, start, region, style_mask, content_mask)
@@ -93,8 +98,12 @@ def stylize_command(
         plan = replace(plan, job=replace(plan.job, **masks))
     if start is not None:
         plan = replace(plan, start=load_image(start))
-    _check_overwriting(output, [*plan.job.all_names, from_, start], overwrite)
-    record = _stylize(plan, output, started)
+    inputs = [*plan.job.all_names, from_, start]
+    saved_as.check_inputs(inputs, overwrite)
+    film = None if animation is None else Film(animation, plan.job.size)
+    if film is not None:
+        check_apart(film.path, saved_as.path, inputs)
+    record = _stylize(plan, saved_as, started, film)
     print(json.dumps(record) if as_json else _sentence(record))
 
 
@@ -102,25 +111,20 @@ def stylize_command(
 def texture_command(
     recipe: Recipe,
     styles: Annotated[list[str], typer.Argument(metavar="STYLE...", help="One or more pictures.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("texture.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("texture.png"),
+    bits: BitsOption = 8,
     overwrite: OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
     """Make a texture of STYLE from noise, without any content (Gatys et al. 2015), of the first picture's shape."""
     started = _process_started()
-    check_writable(output)
+    saved_as = Output(output, bits)
     config = make_config(**{"init": "noise", **recipe.options(styles[0]), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
-    _check_overwriting(output, job.names, overwrite)
-    record = _stylize(_Plan(job, weights=recipe.weights_file), output, started)
+    saved_as.check_inputs(job.names, overwrite)
+    record = _stylize(_Plan(job, weights=recipe.weights_file), saved_as, started)
     del record["content_distance"]  # of no content
     print(json.dumps(record) if as_json else _sentence(record))
-
-
-def _check_overwriting(output: Path, inputs: Iterable[object], overwrite: bool) -> None:
-    """Refuse to replace what a job is made from, unless that is asked for."""
-    if not overwrite and is_one_of(output, inputs):
-        raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def _saved_plan(
     fitted_paths: Mapping[str, Path | None],
     saved: SavedSettings,
 ) -> _Plan:
-    """The same for `--from`: what is typed wins over what the PNG says."""
+    """The same for `--from`: what is typed wins over what the result says."""
     if recipe.names_preset:
         raise OptionError("--from brings its own recipe: leave out --preset.")
     if content is None and saved.sources:
@@ -218,7 +222,7 @@ def load_job(content: str | None, styles: Sequence[str], config: StylizeConfig, 
 
 
 def _saved_file(option: str, saved: SavedSettings) -> Path | None:
-    """The file of bases or weights that a saved PNG was made with, as found from here or beside it."""
+    """The file of bases or weights that a saved result was made with, as found from here or beside it."""
     name = saved.files.get(option)
     if name is None:
         return None
@@ -228,9 +232,10 @@ def _saved_file(option: str, saved: SavedSettings) -> Path | None:
     raise ImageError(f"'{name}' is not here any more: name it with --{option.replace('_', '-')}.")
 
 
-def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
+def _stylize(plan: _Plan, output: Output, started: float, film: Film | None = None) -> dict[str, Any]:
     """Set up, run, save, measure; the record of it."""
     config = plan.job.config
+    profile = output.profile_of(plan.job.names[0])
     with downloading() as bar:
         encoder = prepare_encoder(config, plan.weights, bar)
     fitted = load_or_fit(config, plan.fitted_paths, encoder)
@@ -240,10 +245,10 @@ def _stylize(plan: _Plan, output: Path, started: float) -> dict[str, Any]:
     job = replace(plan.job, files=_files(plan, fitted, encoder))
     say_plan(job, encoder, plan.num_made)
     run = MeasuredRun(job, encoder=encoder, start=plan.start, num_made=plan.num_made, fitted=fitted.loaded)
-    _follow(run, output)
+    _follow(run, output, profile, film)
     seconds = time.perf_counter() - began
     fitted.save(run.fitted, encoder, config)
-    return _record(run, output, encoder) | {"seconds": round(seconds, 3), "seconds_setup": round(seconds_setup, 3)}
+    return _record(run, output.path, encoder) | {"seconds": round(seconds, 3), "seconds_setup": round(seconds_setup, 3)}
 
 
 def _files(plan: _Plan, fitted: FittedFile, encoder: Encoder) -> dict[str, str]:
@@ -256,23 +261,31 @@ def _files(plan: _Plan, fitted: FittedFile, encoder: Encoder) -> dict[str, str]:
     return files
 
 
-def _follow(run: MeasuredRun, output: Path) -> None:
+def _follow(run: MeasuredRun, output: Output, profile: bytes | None, film: Film | None) -> None:
     """Run and save. Ctrl-C and divergence save what there is before they are reported."""
     try:
         with progress(run.job.config.num_steps) as report:
             for step in run:
                 report(step)
+                if film is not None:
+                    film.see(step.index, step.total, step.image)
     except KeyboardInterrupt:
         if run.step is None:
             raise
-        save_image(run.image, output, run.settings(), run.job.result_alpha())
+        _save(run, output, profile, film)
         raise InterruptedRunError(
-            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output}' holds the image so far, and "
-            f"--resume goes on with it."
+            f"Stopped after {run.step.index} of {run.step.total} evaluations: '{output.path}' holds the image so "
+            f"far, and --resume goes on with it."
         ) from None
-    save_image(run.image, output, run.settings(), run.job.result_alpha())
+    _save(run, output, profile, film)
     if run.trouble:
         raise DivergenceError(run.trouble, run.image)
+
+
+def _save(run: MeasuredRun, output: Output, profile: bytes | None, film: Film | None) -> None:
+    output.save(run.image, run.settings(), run.job.result_alpha(), profile)
+    if film is not None:
+        film.write(run.image)
 
 
 def _record(run: MeasuredRun, output: Path, encoder: Encoder) -> dict[str, Any]:

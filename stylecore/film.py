@@ -1,0 +1,74 @@
+"""A film of a painting as it comes about: WebP and GIF by Pillow, WebM and MP4 by the extra `video`."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stylecore.clips import ENCODERS, encoder_of, write_clip
+from stylecore.errors import OutputError
+from stylecore.files import check_writable, reason, replacing
+from stylecore.images import ImageTensor, fit_size, resize_image, to_uint8
+
+BY_PILLOW = {".webp": "WEBP", ".gif": "GIF"}
+SUFFIXES = (*BY_PILLOW, *ENCODERS)
+MAX_SIDE_PX = 512
+MAX_FRAMES = 60
+FRAME_S, LAST_S = 0.1, 2.0  # the finished picture stays longer
+
+
+def check_film(path: str | os.PathLike[str]) -> Path:
+    """Raise an OutputError now if a film could not be written to `path` later; nothing is created."""
+    target = check_writable(path, *SUFFIXES)
+    if target.suffix.lower() in ENCODERS:
+        encoder_of(target)
+    return target
+
+
+class Film:
+    """Sees a run's steps, and is written when it ends, however it does.
+
+    Args:
+        path: its suffix says the format.
+        size: (height, width) in px of the result.
+
+    Raises:
+        OutputError: it could not be written, or the format takes an extra that is not here.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
+        self.path = check_film(path)
+        self.size = fit_size(size, min(MAX_SIDE_PX, max(size)))
+        self.frames: list[Image.Image] = []
+
+    def see(self, index: int, total: int, image: ImageTensor) -> None:
+        """The image after a step; every so many of `total` are kept."""
+        if (index - 1) % math.ceil(total / MAX_FRAMES) == 0:
+            self._add(image)
+
+    def _add(self, image: ImageTensor) -> None:
+        self.frames.append(Image.fromarray(to_uint8(resize_image(image.detach().cpu(), *self.size))))
+
+    def write(self, result: ImageTensor) -> Path:
+        """With the result as its last frame. Raises an OutputError where that is impossible."""
+        self._add(result)
+        seconds = [FRAME_S] * (len(self.frames) - 1) + [LAST_S]
+        try:
+            with replacing(self.path) as file:
+                if kind := BY_PILLOW.get(self.path.suffix.lower()):
+                    milliseconds = [round(1000 * each) for each in seconds]
+                    first, *others = self.frames
+                    first.save(file, kind, save_all=True, append_images=others, duration=milliseconds, loop=0)
+                else:
+                    # A video's last frame ends with it: shown once more, it stays.
+                    times = [FRAME_S * number for number in range(len(seconds))] + [sum(seconds)]
+                    write_clip(
+                        file, self.path, zip(times, map(np.asarray, [*self.frames, self.frames[-1]]), strict=True)
+                    )
+        except OSError as error:
+            raise OutputError(f"The film '{self.path}' could not be written: {reason(error)}.") from error
+        return self.path
