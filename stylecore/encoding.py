@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt
@@ -35,6 +35,7 @@ QUALITY = 95  # of JPEG and WebP: strokes are small and saturated
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COMMENT_CODE = b"ASCII\0\0\0"  # what EXIF wants before a UserComment
 
+File = io.BytesIO | io.BufferedWriter
 Pixels = UInt[np.ndarray, "H W C"]  # uint8 or uint16; RGB or RGBA
 
 
@@ -47,7 +48,7 @@ def check_bits(suffix: str, bits: int) -> None:
 
 
 def write_picture(
-    file: BinaryIO, pixels: Pixels, kind: str, settings: dict[str, Any] | None = None, profile: bytes | None = None
+    file: File, pixels: Pixels, kind: str, settings: dict[str, Any] | None = None, profile: bytes | None = None
 ) -> None:
     """Write pixels as they are, in the colour space of `profile`, if there is one.
 
@@ -114,7 +115,7 @@ def _png_text(settings: dict[str, Any] | None) -> PngImagePlugin.PngInfo:
     return text
 
 
-def _write_deep_png(file: BinaryIO, pixels: Pixels, settings: dict[str, Any] | None, profile: bytes | None) -> None:
+def _write_deep_png(file: File, pixels: Pixels, settings: dict[str, Any] | None, profile: bytes | None) -> None:
     """16 bits, which Pillow writes of greys alone (PNG specification, third edition, sections 9 and 11)."""
     height, width, channels = pixels.shape
     rows = pixels.astype(">u2").reshape(height, -1).view(np.uint8)
@@ -131,7 +132,7 @@ def _write_deep_png(file: BinaryIO, pixels: Pixels, settings: dict[str, Any] | N
     PngImagePlugin.putchunk(file, b"IEND")
 
 
-def _write_tiff(file: BinaryIO, pixels: Pixels, text: str | None, profile: bytes | None) -> None:
+def _write_tiff(file: File, pixels: Pixels, text: str | None, profile: bytes | None) -> None:
     """One strip, deflated, of differences between neighbours (TIFF 6.0, section 14): Pillow writes no colours of 16
     bits, but it does write the directory of tags."""
     height, width, channels = pixels.shape

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylecore.allocator import return_freed_memory
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, Layer
 from stylecore.errors import OptionError
