@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -277,10 +278,11 @@ class SavedSettings:
         return [source.find(self.path.parent) for source in self.sources]
 
     def find_photo(self) -> Path:
-        """The file of the content. Raises what `find_pictures` raises."""
-        if not self.sources:
-            raise ImageError(f"'{self.path}' does not say what it was made from: name its photo too.")
-        return self.sources[0].find(self.path.parent)
+        """The file of the content. Raises an ImageError if it is gone or has changed."""
+        for photo in self.sources[:1]:
+            with suppress(ImageError):
+                return photo.find(self.path.parent)
+        raise ImageError(f"The photo of '{self.path}' is not here any more, or has changed: name it after the result.")
 
     def find_masks(self) -> dict[str, Any]:
         """Regions, style masks and content mask, as `Job` takes them. Raises what `find_pictures` raises."""

@@ -162,7 +162,7 @@ def test_the_command_refuses_in_one_sentence(result: Path, capsys: pytest.Captur
     assert "strength must be" in refused(result, "--strength", "2")
     assert "There is no file" in refused(result, "gone.png")
     Path("photo.png").unlink()
-    assert "'photo.png' is not here any more" in refused(result)
+    assert "out.png' is not here any more, or has changed: name it after the result" in refused(result)
     assert not Path("blended.png").exists()
 
 
