@@ -112,7 +112,7 @@ def test_whose_colours_it_has(make_image: MakeImage) -> None:
 
 def test_what_cannot_be_mixed_is_refused(make_image: MakeImage) -> None:
     photo = make_image()
-    with pytest.raises(ImageError, match="photo of 64x48 px has another aspect than the result of 64x64 px: crop it"):
+    with pytest.raises(ImageError, match="photo of 64x48 px has another aspect than the result's 64x64 px: crop it"):
         blend(photo, make_image(64, 64))
     with pytest.raises(OptionError, match="strength must be between 0, the photo, and 1, the painting, not 50"):
         blend(photo, photo, 50)

@@ -23,7 +23,9 @@ def test_a_weight_says_its_strength(strength: float) -> None:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_more_strength_is_more_weight(one: float, other: float) -> None:
-    assert (one <= other) == (weight_of(one) <= weight_of(other)) or math.isclose(one, other, rel_tol=1e-12)
+    assert (one <= other) == (weight_of(one) <= weight_of(other)) or math.isclose(
+        one, other, rel_tol=1e-12, abs_tol=1e-300
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
