@@ -126,8 +126,10 @@ def test_closing_ends_a_job_in_the_middle(make_image: MakeImage) -> None:
     pool = Workers(1)
     frames = pool.frames(job_of(make_image, 1000, 128))
     next(frames)
-    threading.Timer(0.5, pool.close).start()
+    closing = threading.Timer(0.5, pool.close)
+    closing.start()
     started = time.monotonic()
     assert all(frame.step < 1000 for frame in frames)
     assert time.monotonic() - started < 20
+    closing.join()  # the process ends a little before it is gone
     assert not psutil.pid_exists(pool.pids[0])
