@@ -85,7 +85,8 @@ def assert_same(whole: Evaluation, tiled: Evaluation) -> None:
 
 def test_the_gradient_is_that_of_the_whole(tiny_encoder: Encoder, make_image: MakeImage) -> None:
     """The least that has to hold; for every loss, term and encoder: make test-proofs."""
-    assert_same(*evaluations(tiny_encoder, (97, 150), make_image, loss="pca-covariance", components="3"))
+    for size in ((97, 150), AWKWARD[1]):
+        assert_same(*evaluations(tiny_encoder, size, make_image, loss="pca-covariance", components="3"))
 
 
 @pytest.mark.slow
