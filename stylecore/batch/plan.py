@@ -120,8 +120,7 @@ def plan_pairs(
         for variant in variants:
             words = [photos[photo], styles[style], *([variant.name] if len(variants) > 1 else [])]
             file = "__".join(plain_name(word) for word in words) + ".png"
-            row, column = words[0].replace("_", " "), ", ".join(words[1:]).replace("_", " ")
-            tasks.append(Task(photo, style, variant.config, file, row, column, weights))
+            tasks.append(Task(photo, style, variant.config, file, words[0], ", ".join(words[1:]), weights))
     return tasks
 
 

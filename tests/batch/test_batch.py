@@ -85,6 +85,11 @@ def test_every_photo_comes_in_every_style_and_variant() -> None:
     assert [(task.row, task.column) for task in planned][:2] == [("one", "s, gram"), ("one", "s, pca")]
 
 
+def test_names_that_differ_by_an_underscore_have_rows_of_their_own() -> None:
+    planned = plan_products(["a_b.jpg", "a b.jpg"], ["s.jpg"], VARIANTS)
+    assert len({task.row for task in planned}) == len({task.file for task in planned}) == 2
+
+
 def test_photos_of_one_name_are_told_by_their_folders() -> None:
     files = {task.file for task in plan_products(["x/p.jpg", "y/P.png", "q.png"], ["s.jpg"], VARIANTS)}
     assert files == {"x-p__s.png", "y-P__s.png", "q__s.png"}
