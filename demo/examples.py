@@ -16,7 +16,7 @@ from stylecore.job import Source
 from stylecore.sample_images import STYLES as STYLE_NAMES
 from stylecore.sample_images import photo_path, style_path
 
-from .components.tiles import Tile, data_uri
+from .components.tiles import Tile, tile_uri
 
 PHOTOS = {name: photo_path(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
 STYLES = {name: style_path(name) for name in sorted(STYLE_NAMES)}
@@ -52,7 +52,7 @@ def served_as(kind: str, name: str) -> str:
 
 def tiles(files: Mapping[str, Path]) -> list[Tile]:
     """Examples to click on."""
-    return [Tile(name, WORDS[name], data_uri(path)) for name, path in files.items()]
+    return [Tile(name, WORDS[name], tile_uri(path)) for name, path in files.items()]
 
 
 def name_of(picture: dict[str, Any] | None) -> str | None:

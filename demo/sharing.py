@@ -15,6 +15,7 @@ from stylecore import StylizeConfig
 from stylecore.images import SETTINGS_KEY, read_settings
 from stylecore.job import Source
 from stylecore.presets import PRESETS
+from stylecore.report.sheets import jpeg
 
 from . import examples
 from .components.progress import duration
@@ -43,7 +44,8 @@ def result_to_share(
     words = f"Strength {config.strength:.0f}, detail {detail(config)}, {config.size} px{took}."
     files = {PICTURE: without_names(png), CARD: card_of_result(png, photo)}
     if photo is not None:
-        files[PHOTO] = _jpeg(photo)
+        with Image.open(photo) as image:
+            files[PHOTO] = jpeg(image.convert("RGB"), PHOTO_QUALITY)
     return SharedRecord(RESULT, title_of(sources), words, query), files
 
 
@@ -90,10 +92,3 @@ def _nameless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _nameless(each) for key, each in value.items()}
     return [_nameless(each) for each in value] if isinstance(value, list) else value
-
-
-def _jpeg(path: Path) -> bytes:
-    file = io.BytesIO()
-    with Image.open(path) as image:
-        image.convert("RGB").save(file, "JPEG", quality=PHOTO_QUALITY, subsampling=0)
-    return file.getvalue()

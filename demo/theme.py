@@ -6,7 +6,7 @@ import gradio as gr
 
 from stylecore.report.viewer import VIEWER_CSS
 
-from .components.tiles import data_uri
+from .components.tiles import tile_uri
 from .finished import AT_STOPS
 from .stops import STOPS
 
@@ -88,7 +88,7 @@ FOCUS = """<script>
 })();
 </script>"""
 STOP_CSS = "".join(
-    f"#detail label:nth-of-type({number})::before {{ background-image: url({data_uri(AT_STOPS[preset].path)}); }}"
+    f"#detail label:nth-of-type({number})::before {{ background-image: url({tile_uri(AT_STOPS[preset].path)}); }}"
     for number, preset in enumerate(STOPS.values(), start=1)
     if preset in AT_STOPS
 )

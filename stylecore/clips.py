@@ -37,14 +37,18 @@ def is_installed() -> bool:
     return find_spec("av") is not None
 
 
+def _check_installed(path: str | os.PathLike[str]) -> None:
+    if not is_installed():
+        raise OutputError(f"'{path}' is a video: pip install 'stylecore[video]'.")
+
+
 def encoder_of(path: Path) -> str:
     """The encoder that a video of that name takes.
 
     Raises:
         OutputError: the extra is not installed, or has none for it.
     """
-    if not is_installed():
-        raise OutputError(f"'{path}' is a video: pip install 'stylecore[video]'.")
+    _check_installed(path)
     import av
 
     for name in ENCODERS[path.suffix.lower()]:
@@ -64,8 +68,7 @@ class Clip:
     @classmethod
     def scan(cls, path: str | os.PathLike[str]) -> Clip:
         """Raises an ImageError for what is no video, has no frames or is damaged; an OutputError without the extra."""
-        if not is_installed():
-            raise OutputError(f"'{path}' is a video: pip install 'stylecore[video]'.")
+        _check_installed(path)
         if not is_file(Path(path)):
             raise ImageError(f"There is no file '{path}'.")
         times = tuple(second for second, _ in _decoded(Path(path)))

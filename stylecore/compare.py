@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from stylecore.devices import environment, find_device
 from stylecore.encoders import Encoder, Layer
 from stylecore.engine import Step, job_yardstick, prepare_encoder
 from stylecore.errors import ImageError, OptionError, StylecoreError
-from stylecore.files import write_json
+from stylecore.files import plain_name, write_json
 from stylecore.images import ImageTensor, load_image, save_image
 from stylecore.job import Job, Source
 from stylecore.losses import option_names
@@ -42,7 +41,7 @@ class Variant:
     @property
     def file_name(self) -> str:
         """Of its image: the name in letters that every file system takes."""
-        return re.sub(r"[^\w.]+", "-", self.name.replace("%", "pct")) + ".png"
+        return f"{plain_name(self.name)}.png"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from stylecore.strength import strength_of
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 8192
 MIN_STYLE_SCALE, MAX_STYLE_SCALE = 0.25, 4.0
 MAX_STEPS = 100_000
+FIRST_ORDER = ("adam", "pyramid")  # optimizers that keep no history of steps
 MAX_WEIGHT = 1e12
 
 

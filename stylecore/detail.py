@@ -24,7 +24,7 @@ from stylecore.images import ImageTensor, fit_image, image_size, resize_image
 from stylecore.losses.basis import Components, fit_basis, project
 from stylecore.losses.statistics import Features, all_moments
 from stylecore.metrics import LEAST_SIDE_PX
-from stylecore.regions import Mask, resized_mask
+from stylecore.regions import Mask, mostly, resized_mask
 from stylecore.tiles import encode, tile_px_of
 
 LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
@@ -105,8 +105,7 @@ def _places(mask: Mask | None, size: tuple[int, int]) -> Int[Tensor, " P"]:
     """Indices of the positions that a mask lets through, of (height, width) of them."""
     if mask is None:
         return torch.arange(size[0] * size[1])
-    shares = resized_mask(mask, size).flatten()
-    return (shares >= min(0.5, float(shares.amax()))).nonzero()[:, 0].cpu()
+    return mostly(resized_mask(mask, size).flatten()).nonzero()[:, 0].cpu()
 
 
 def _features(encoder: Encoder, image: ImageTensor) -> Features:

@@ -84,6 +84,31 @@ def check_folder(target: Path) -> None:
         raise OutputError(f"There is no folder '{target.parent}' to write '{target.name}' to.")
 
 
+def check_new_folder(folder: Path) -> None:
+    """Raise an OutputError if there is no place for a folder that may be there already."""
+    if is_file(folder):
+        raise OutputError(f"The output '{folder}' is a file: name a folder.")
+    if not is_folder(folder.absolute().parent):
+        raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that may be there already. Raises an OutputError if that is impossible, or nothing could be written
+    to it later."""
+    check_new_folder(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"The folder '{folder}' cannot be written to: {reason(error)}.") from error
+
+
+def plain_name(name: str) -> str:
+    """In letters that every file system takes."""
+    return re.sub(r"[^\w.]+", "-", name.replace("%", "pct"))
+
+
 def is_file(path: Path) -> bool:
     """`Path.is_file`; False for a name that no file can have, where that raises."""
     with suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from stylecore.config import MIN_SIZE_PX, StylizeConfig
+from stylecore.config import FIRST_ORDER, MIN_SIZE_PX, StylizeConfig
 from stylecore.devices import available_memory_mib
 from stylecore.encoders.vgg import Encoder, Layer
 from stylecore.errors import NotEnoughMemoryError
@@ -98,7 +98,7 @@ def _fitting_plan(
 def _tiled_plans(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> list[MemoryPlan]:
     """From the fastest to what takes the least memory."""
     in_memory = [_tiled_plan(size, config, encoder, side) for side in TILES]
-    if encoder.device.type != "cpu" or config.optimizer in ("adam", "pyramid"):
+    if encoder.device.type != "cpu" or config.optimizer in FIRST_ORDER:
         return in_memory
     on_disk = [_tiled_plan(size, config, encoder, side, on_disk=True) for side in TILES]
     free = free_disk_mib()
@@ -120,7 +120,7 @@ def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encod
 
 
 def _num_pairs(config: StylizeConfig) -> int:
-    return min(config.history_size, config.num_steps) if config.optimizer not in ("adam", "pyramid") else 1
+    return min(config.history_size, config.num_steps) if config.optimizer not in FIRST_ORDER else 1
 
 
 def _history_bytes(num_pairs: int) -> int:

@@ -110,6 +110,14 @@ def load_weighted(
     return own, [weight / sum(weights) for weight in weights]
 
 
+def as_saved(image: ImageSource, size: tuple[int, int]) -> ImageTensor:
+    """An image to be measured, in 8 bits. Raises an ImageError unless it is of (height, width) px."""
+    picture = load_result(image)
+    if image_size(picture) != size:
+        raise ImageError(f"This yardstick measures images of {size} px, not {image_size(picture)}.")
+    return quantize(picture)
+
+
 class Yardstick:
     """Measures images of one size against one content and its styles.
 
@@ -149,10 +157,7 @@ class Yardstick:
     @isolated()
     def measure(self, image: ImageSource) -> Distances:
         """Distances of `image` as it would be saved, in 8 bits. Raises an ImageError for another size."""
-        picture = load_result(image)
-        if image_size(picture) != self.size:
-            raise ImageError(f"This yardstick measures images of {self.size} px, not {image_size(picture)}.")
-        grams, content = self._encode(quantize(picture), self.parts)
+        grams, content = self._encode(as_saved(image, self.size), self.parts)
         return Distances(
             style=self._gram_distance(grams, STYLE_LAYERS),
             content=_relative(content, self.content),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from stylecore.config import MAX_STEPS, StylizeConfig
+from stylecore.config import FIRST_ORDER, MAX_STEPS, StylizeConfig
 from stylecore.devices import exact_dtype
 from stylecore.images import LEVELS
 from stylecore.memory import CONVERTED_LENGTH, MemoryPlan
@@ -388,7 +388,7 @@ def make_optimizer(
         is_detailed: for a start that was painted coarsely and given detail.
         memory: how L-BFGS remembers; None: as the config says.
     """
-    if config.optimizer in ("adam", "pyramid"):
+    if config.optimizer in FIRST_ORDER:
         return (Adam if config.optimizer == "adam" else PyramidAdam)(config.learning_rate)
     max_pairs = memory.num_pairs if memory else MAX_STEPS
     history_size = max(1, min(config.history_size, num_steps - 1, max_pairs))

@@ -18,20 +18,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.encoders import Layer
-from stylecore.errors import ImageError
 from stylecore.images import (
     ImageSource,
     ImageTensor,
     fit_size,
-    image_size,
-    load_result,
-    quantize,
     resize_image,
 )
 from stylecore.isolation import isolated
 from stylecore.job import Job
-from stylecore.metrics import WITNESS_LAYERS, load_weighted, yardstick_features
-from stylecore.regions import Mask, MaskedStyle, MaskImage, Region, StyledRegion, styled_regions
+from stylecore.metrics import WITNESS_LAYERS, as_saved, load_weighted, yardstick_features
+from stylecore.regions import Mask, MaskedStyle, MaskImage, Region, StyledRegion, mostly, styled_regions
 
 SIDE_PX = 8  # of a square of pixels: a stroke's width at 256 px
 MAX_PATCHES = 2048  # of a picture, in a regular grid
@@ -88,10 +84,7 @@ class PatchYardstick:
     @isolated()
     def measure(self, image: ImageSource) -> PatchDistances:
         """Distances of `image` as it would be saved, in 8 bits. Raises an ImageError for another size."""
-        picture = load_result(image)
-        if image_size(picture) != self.size:
-            raise ImageError(f"This yardstick measures images of {self.size} px, not {image_size(picture)}.")
-        small = resize_image(quantize(picture), *self.compared_size)
+        small = resize_image(as_saved(image, self.size), *self.compared_size)
         total = sum(part.area for part in self.parts)
         to_style = from_style = 0.0
         for part, known in zip(self.parts, self.known, strict=True):
@@ -122,13 +115,13 @@ def job_patch_yardstick(job: Job, device: torch.device | None = None) -> PatchYa
 def _squares(image: ImageTensor, mask: Mask | None) -> Patches:
     stride = _grid_step(image.shape[2] - SIDE_PX + 1, image.shape[3] - SIDE_PX + 1)
     patches = F.unfold(image, SIDE_PX, stride=stride)[0]
-    return patches if mask is None else _inside(patches, F.unfold(mask.to(image), SIDE_PX, stride=stride)[0].mean(0))
+    return patches if mask is None else patches[:, mostly(F.unfold(mask.to(image), SIDE_PX, stride=stride)[0].mean(0))]
 
 
 def _positions(features: Float[Tensor, "1 N H W"], mask: Mask | None) -> Patches:
     step = _grid_step(features.shape[2], features.shape[3])
     patches = features[0, :, ::step, ::step].flatten(1)
-    return patches if mask is None else _inside(patches, mask.to(features)[0, 0, ::step, ::step].flatten())
+    return patches if mask is None else patches[:, mostly(mask.to(features)[0, 0, ::step, ::step].flatten())]
 
 
 def _grid_step(height: int, width: int) -> int:
@@ -137,11 +130,6 @@ def _grid_step(height: int, width: int) -> int:
     while -(-height // step) * -(-width // step) > MAX_PATCHES:
         step += 1
     return step
-
-
-def _inside(patches: Patches, shares: Float[Tensor, " _"]) -> Patches:
-    """Those that lie in a region for the most part; of one that is thin everywhere, those with most of it."""
-    return patches[:, shares >= min(0.5, float(shares.max()))]
 
 
 def _compared(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stylecore.errors import ImageError, OptionError
@@ -126,7 +126,7 @@ class MaskedStyle:
         """The pixels that count, as a picture of one row."""
         if self.mask is None:
             return self.image
-        found = self.image[0, :, self.mask[0, 0] >= min(0.5, float(self.mask.amax()))]
+        found = self.image[0, :, mostly(self.mask[0, 0])]
         return found[None, :, None]
 
     def to(self, device: torch.device) -> MaskedStyle:
@@ -152,6 +152,11 @@ class StyledRegion:
     def mask_at(self, stride: int) -> Mask | None:
         """At a layer's positions: how much of what each stands for is in the region."""
         return pooled(self.mask, stride)
+
+
+def mostly(mask: Float[Tensor, "*places"]) -> Bool[Tensor, "*places"]:
+    """Where a mask lets at least half through; of one that is thin everywhere, where it lets most."""
+    return mask >= min(0.5, float(mask.amax()))
 
 
 def pooled(mask: Mask | None, stride: int) -> Mask | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylecore.errors import ImageError, OutputError
-from stylecore.files import is_folder, reason, write_file
+from stylecore.files import make_folder, reason, write_file
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -38,17 +38,13 @@ class Storage:
 
     def prepare(self) -> None:
         """Make the folder, and raise an OutputError now if nothing could be written to it later."""
+        if self._fs is None:
+            make_folder(Path(self.place))
+            return
+        probe = f".stylecore-{secrets.token_hex(8)}.part"
+        self.write(probe, b"")
         try:
-            if self._fs is None:
-                folder = Path(self.place)
-                if folder.is_file():
-                    raise OutputError(f"The output '{self.place}' is a file: name a folder.")
-                if not is_folder(folder.absolute().parent):
-                    raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
-                folder.mkdir(exist_ok=True)
-            probe = f".stylecore-{secrets.token_hex(8)}.part"
-            self.write(probe, b"")
-            self.remove(probe)
+            self._fs.rm_file(self._path(probe))
         except OSError as error:
             raise OutputError(f"'{self.place}' cannot be written to: {reason(error)}.") from error
 
@@ -75,13 +71,6 @@ class Storage:
             return bytes(self._fs.cat_file(self._path(name)))
         except (OSError, KeyError):
             return None
-
-    def remove(self, name: str) -> None:
-        """Remove a file that is there."""
-        if self._fs is None:
-            (Path(self.place) / name).unlink()
-        else:
-            self._fs.rm_file(self._path(name))
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"

@@ -15,7 +15,7 @@ from torch import Tensor
 from demo.app import links
 from demo.components import progress
 from demo.components.fields import in_labels
-from demo.components.tiles import Tile, data_uri, row_html
+from demo.components.tiles import Tile, row_html, tile_uri
 from demo.finished import AT_STOPS, WALL
 from demo.server import queue
 from demo.server.queue import JobQueue
@@ -208,7 +208,7 @@ def test_the_page_links_licence_and_source_and_a_space_its_duplicate(monkeypatch
 
 
 def test_tiles_have_names_and_small_pictures_of_their_own() -> None:
-    html = row_html([Tile("a'b", "Cat & <dog>", data_uri(WALL[0].path))], "Pets")
+    html = row_html([Tile("a'b", "Cat & <dog>", tile_uri(WALL[0].path))], "Pets")
     assert "aria-label='Cat &amp; &lt;dog&gt;'" in html
     assert "data-name='a&#x27;b'" in html
     assert re.search(r"src='data:image/webp;base64,[^']{500,9000}'", html)

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ..server.results import Result, Results
-from .tiles import Tile, data_uri, row_html, tile_row
+from .tiles import Tile, row_html, tile_row, tile_uri
 
 MAX_PICTURES = 12
 SHOW, AS_PHOTO, AS_STYLE, COMPARE = "Show it", "Use as photo", "Use as style", "Compare with it"
@@ -60,4 +60,4 @@ def _value(value: Any) -> Any:
 
 def _tile(token: str, result: Result) -> Tile:
     named = (f"{result.path.stem.replace('_', ' ')}", f"strength {result.config.strength:.0f}", result.config.preset)
-    return Tile(token, ", ".join(named), data_uri(result.path))
+    return Tile(token, ", ".join(named), tile_uri(result.path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from stylecore.errors import OptionError
 from stylecore.images import fit_size, image_size, resize_image
 from stylecore.job import Job, SavedSettings
 from stylecore.regions import Region
+from stylecore.report.page import data_uri
 
 from ..server.gradio_internals import take_no_blobs
 from ..server.messages import friendly_errors
@@ -154,4 +154,4 @@ def _thumbnail(path: Path) -> tuple[str, float]:
     grey.save(file, "PNG")
     histogram = grey.histogram()
     mean = sum(level * number for level, number in enumerate(histogram)) / (255 * sum(histogram))
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", mean
+    return data_uri(file.getvalue(), "png"), mean

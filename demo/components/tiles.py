@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image, ImageOps
+
+from stylecore.report.page import data_uri
 
 from ..server.queue import AT_ONCE
 
@@ -28,7 +29,7 @@ class Tile(NamedTuple):
 
     name: str  # what the click says
     label: str  # what is said of it, by a tooltip and to those who do not see it
-    picture: str  # an address; `data_uri` makes one
+    picture: str  # an address; `tile_uri` makes one
     caption: str = ""  # written beneath
 
 
@@ -56,11 +57,11 @@ def on_click(row: gr.HTML, chosen: Any, inputs: Any, outputs: Any) -> Any:
     return row.click(chosen, inputs, outputs, preprocess=False, **AT_ONCE)
 
 
-def data_uri(path: Path, size_px: int = TILE_PX) -> str:
+def tile_uri(path: Path, size_px: int = TILE_PX) -> str:
     """A picture file as a small square, inside an address."""
     with Image.open(path) as image:
         image.draft("RGB", (2 * size_px, 2 * size_px))
         small = ImageOps.fit(image.convert("RGB"), (size_px, size_px))
     file = io.BytesIO()
     small.save(file, "WEBP", quality=QUALITY, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(file.getvalue(), "webp")

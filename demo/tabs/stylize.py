@@ -22,7 +22,7 @@ from ..components.history import AS_PHOTO, AS_STYLE, COMPARE, History, values_of
 from ..components.job_button import JobButton
 from ..components.result_view import ResultView
 from ..components.share_panel import SharePanel
-from ..components.tiles import Tile, data_uri, on_click, tile_row
+from ..components.tiles import Tile, on_click, tile_row, tile_uri
 from ..components.url_state import UrlState, encoded
 from ..finished import WALL, Finished
 from ..live import Frame
@@ -341,4 +341,4 @@ def _words_of(finished: Finished) -> str:
 
 
 def _wall_tile(finished: Finished) -> Tile:
-    return Tile(finished.file, finished.title, data_uri(finished.path, WALL_PX))
+    return Tile(finished.file, finished.title, tile_uri(finished.path, WALL_PX))

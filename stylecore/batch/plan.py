@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from stylecore.compare import Variant
 from stylecore.config import StylizeConfig
 from stylecore.errors import ImageError, OptionError
-from stylecore.files import is_file, is_folder
+from stylecore.files import is_file, is_folder, plain_name
 from stylecore.images import SUFFIXES
 from stylecore.storage import REMOTE, list_pictures
 
@@ -31,6 +30,11 @@ class Task:
     row: str  # names of the sheet's rows and columns
     column: str
     weights: Path | None = None  # a file of the encoder's, where they are not bundled
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What a record of it begins with, JSON-ready."""
+        return {"file": self.file, "photo": self.photo, "style": self.style}
 
 
 def find_pictures(names: Iterable[str], what: str) -> list[str]:
@@ -138,8 +142,3 @@ def _labels(places: Iterable[str]) -> Mapping[str, str]:
         if other != place:
             raise OptionError(f"The results of '{other}' and '{place}' would have one name: rename one of them.")
     return labels
-
-
-def plain_name(name: str) -> str:
-    """In letters that every file system takes."""
-    return re.sub(r"[^\w.]+", "-", name.replace("%", "pct"))

@@ -28,6 +28,7 @@ ATTEMPTS = 3  # at a task whose worker dies: that may be the task's fault
 AHEAD = 2  # tasks given to each worker at a time: the next is there when one is done
 CONNECT_S = 5.0
 LOST = "The process that made it died {} times: it may need less memory (a smaller --size, fewer --workers)."
+NO_ANSWER = "No Ray cluster answers at '{}': start one with ray start --head."
 
 Make = Callable[[Task, str], Outcome]  # does a task, where it runs: `make_result`, or a test's own
 
@@ -75,8 +76,7 @@ def _alone(task: Task, place: str, num_workers: int, make: Make) -> Outcome:
 
 
 def _lost(task: Task) -> Outcome:
-    record = {"file": task.file, "photo": task.photo, "style": task.style, "error": LOST.format(ATTEMPTS)}
-    return Outcome(task, record, made=False)
+    return Outcome.failed(task, LOST.format(ATTEMPTS))
 
 
 def _pool(num_processes: int, num_sharing: int) -> ProcessPoolExecutor:
@@ -151,7 +151,7 @@ def _connected(address: str) -> Any:
             raise OptionError(
                 f"The cluster has another version of Ray or Python than {ray.__version__} here."
             ) from error
-        raise OptionError(f"No Ray cluster answers at '{address}': start one with ray start --head.") from error
+        raise OptionError(NO_ANSWER.format(address)) from error
     return ray
 
 
@@ -163,4 +163,4 @@ def _check_answer(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except OSError as error:
-        raise OptionError(f"No Ray cluster answers at '{address}': start one with ray start --head.") from error
+        raise OptionError(NO_ANSWER.format(address)) from error

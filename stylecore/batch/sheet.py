@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from stylecore.batch.plan import Task, plain_name
+from stylecore.batch.plan import Task
 from stylecore.batch.task import Outcome, load_picture
 from stylecore.errors import StylecoreError
+from stylecore.files import plain_name
 from stylecore.images import fit_size, image_size, resize_image, to_uint8
 from stylecore.report.gallery import PHOTO, gallery_html
 from stylecore.report.sheets import jpeg

@@ -37,20 +37,24 @@ class Outcome:
         """Why there is no result; empty if there is one."""
         return str(self.record.get("error", ""))
 
+    @classmethod
+    def failed(cls, task: Task, error: str) -> Outcome:
+        """Of a task without a result, and the sentence that says why."""
+        return cls(task, task.named | {"error": error}, made=False)
+
 
 def make_result(task: Task, place: str) -> Outcome:
     """Make a task's result at `place`, unless one of the same settings, pictures and weights is there.
 
     What a user can mend fails this task alone, in a sentence; nothing is raised for it.
     """
-    named = {"file": task.file, "photo": task.photo, "style": task.style}
     try:
         storage = Storage(place)
         encoder = _encoder(task.config, task.weights)
         job = Job(load_picture(task.photo), (load_picture(task.style),), task.config, (task.photo, task.style))
         record = _record_there(storage.read(task.file), job, encoder)
         if record is not None:
-            return Outcome(task, named | record, made=False)
+            return Outcome(task, task.named | record, made=False)
         result = run_to_end(job, job_steps(job, encoder=encoder))
         record = {
             "seconds": round(result.seconds, 4),
@@ -59,9 +63,9 @@ def make_result(task: Task, place: str) -> Outcome:
             "encoder_checksum": encoder.checksum,
         }
         storage.write(task.file, encode_png(result.image, job.settings() | {RECORD_KEY: record}, job.result_alpha()))
-        return Outcome(task, named | record)
+        return Outcome(task, task.named | record)
     except StylecoreError as error:
-        return Outcome(task, named | {"error": str(error)}, made=False)
+        return Outcome.failed(task, str(error))
 
 
 def _record_there(data: bytes | None, job: Job, encoder: Encoder) -> dict[str, Any] | None:

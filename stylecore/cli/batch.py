@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,7 +86,7 @@ def batch_command(
     storage = Storage(output)
     tasks = _plan(recipe, photos or [], styles or [], pairs, (losses, presets, components))
     storage.prepare()
-    runner = partial(run_here)
+    runner: Callable[[Sequence[Task], str], Iterator[Outcome]] = run_here
     if ray is not None:
         runner = partial(run_on_ray, address="" if ray == "local" else ray, num_cpus=ray_cpus, num_gpus=ray_gpus)
     elif workers > 1:

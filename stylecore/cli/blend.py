@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stylecore.blending import COLORS, MAX_DETAIL, blend
-from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption
+from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption, check_overwriting
 from stylecore.errors import ImageError
 from stylecore.images import image_size, load_alpha, read_settings
 from stylecore.job import BLENDED_KEY, NUM_MADE_KEY, SavedSettings
@@ -34,7 +34,7 @@ def blend_command(
     """Mix RESULT with its photo, as large as the photo, without painting again."""
     saved_as = Output(output, bits, profile)
     photo = photo or SavedSettings.read(result).find_photo()
-    saved_as.check_inputs([result, photo], overwrite)
+    check_overwriting(output, [result, photo], overwrite)
     image = blend(photo, result, strength, colors, detail)
     alpha = load_alpha(photo) if load_alpha(result) is not None else None
     alpha = None if alpha is None else resized_mask(alpha, image_size(image))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from stylecore.cli.stylize import load_job
 from stylecore.compare import Comparison, Record, Variant, make_variants
 from stylecore.config import parse_field
 from stylecore.errors import OutputError
-from stylecore.files import check_writable, is_file, is_folder, is_one_of
+from stylecore.files import check_new_folder, check_writable, is_one_of, make_folder
 from stylecore.losses import STYLE_LOSSES
 from stylecore.report.page import (
     REPORT_FILES,
@@ -104,24 +103,12 @@ def _prepare(
     results_name: str,
 ) -> Comparison:
     """Check everything that can be checked before the slow part, then make the folder."""
-    _check_folder(folder)
+    check_new_folder(folder)
     job = load_job(content, styles, variants[0].config, command)
     comparison = Comparison(job, variants, folder, weights=recipe.weights_file, results_name=results_name)
-    try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"The folder '{folder}' cannot be written to: {error.strerror}.") from error
+    make_folder(folder)
     _check_files(comparison, SWEEP_FILES if command == "sweep-components" else REPORT_FILES)
     return comparison
-
-
-def _check_folder(folder: Path) -> None:
-    if is_file(folder):
-        raise OutputError(f"The output '{folder}' is a file: name a folder.")
-    if not is_folder(folder.absolute().parent):
-        raise OutputError(f"There is no folder '{folder.parent}' to make '{folder.name}' in.")
 
 
 def _check_files(comparison: Comparison, reports: Iterable[str]) -> None:

@@ -23,6 +23,12 @@ ProfileOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="The output may be one of the inputs.")]
 
 
+def check_overwriting(output: Path, inputs: Iterable[object], overwrite: bool) -> None:
+    """Refuse to replace what a result is made from, unless that is asked for."""
+    if not overwrite and is_one_of(output, inputs):
+        raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
+
+
 def check_apart(second: Path, output: Path, inputs: Iterable[object]) -> None:
     """Refuse a second output, such as a film, that would replace the result or what it is made from."""
     if second.resolve() == output.resolve() or is_one_of(second, inputs):
@@ -47,11 +53,6 @@ class Output:
             raise unknown("profile", self.profile, PROFILES)
         if self.profile == "photo" and self.bits > 8:
             raise OptionError("--profile photo converts in 8 bits: leave it out, or --bits 16.")
-
-    def check_inputs(self, inputs: Iterable[object], overwrite: bool) -> None:
-        """Refuse to replace what a result is made from, unless that is asked for."""
-        if not overwrite and is_one_of(self.path, inputs):
-            raise OutputError(f"The output '{self.path}' is one of the inputs: name another file, or add --overwrite.")
 
     def profile_of(self, photo: Any) -> bytes | None:
         """Of a loaded photo, if it is to be kept. Raises an ImageError for one that no result can have."""

@@ -15,7 +15,7 @@ import typer
 
 from stylecore.cli.console import InterruptedRunError, downloading, progress
 from stylecore.cli.fitted import FittedFile, check_fitted, load_or_fit, options_of_files
-from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption, check_apart
+from stylecore.cli.output import BitsOption, Output, OverwriteOption, ProfileOption, check_apart, check_overwriting
 from stylecore.cli.plan import say_plan
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.config import StylizeConfig
@@ -99,7 +99,7 @@ def stylize_command(
     if start is not None:
         plan = replace(plan, start=load_image(start))
     inputs = [*plan.job.all_names, from_, start]
-    saved_as.check_inputs(inputs, overwrite)
+    check_overwriting(saved_as.path, inputs, overwrite)
     film = None if animation is None else Film(animation, plan.job.size)
     if film is not None:
         check_apart(film.path, saved_as.path, inputs)
@@ -121,7 +121,7 @@ def texture_command(
     saved_as = Output(output, bits)
     config = make_config(**{"init": "noise", **recipe.options(styles[0]), "content_weight": 0.0})
     job = Job.load(styles[0], styles, config)  # the first stands for the content, for its shape
-    saved_as.check_inputs(job.names, overwrite)
+    check_overwriting(output, job.names, overwrite)
     record = _stylize(_Plan(job, weights=recipe.weights_file), saved_as, started)
     del record["content_distance"]  # of no content
     print(json.dumps(record) if as_json else _sentence(record))

@@ -13,12 +13,12 @@ import typer
 from rich.progress import track
 
 from stylecore.cli.console import InterruptedRunError, downloading, messages
-from stylecore.cli.output import OverwriteOption
+from stylecore.cli.output import OverwriteOption, check_overwriting
 from stylecore.cli.recipe import Recipe, takes_recipe
 from stylecore.clips import ENCODERS, Clip, encoder_of, write_clip
 from stylecore.engine import prepare_encoder
 from stylecore.errors import OptionError, OutputError
-from stylecore.files import check_writable, checksum, is_folder, is_one_of, reason, replacing, write_json
+from stylecore.files import check_writable, checksum, is_folder, reason, replacing, write_json
 from stylecore.flow import check_installed
 from stylecore.images import load_image, load_images, save_image, to_uint8
 from stylecore.presets import make_config
@@ -71,8 +71,7 @@ def video_command(
     check_writable(output, *ENCODERS)
     encoder_of(output)
     check_installed()
-    if not overwrite and is_one_of(output, [clip, *styles]):
-        raise OutputError(f"The output '{output}' is one of the inputs: name another file, or add --overwrite.")
+    check_overwriting(output, [clip, *styles], overwrite)
     config = make_config(**recipe.options())
     pictures = load_images(styles)
     source = Clip.scan(clip)
