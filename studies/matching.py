@@ -67,7 +67,7 @@ def match(store: Store, size: int, pair: Pair, variants: Mapping[str, Mapping[st
 
 
 def config_of(settings: Settings, size: int, **options: object) -> StylizeConfig:
-    given = {"encoder": "vgg16", "dtype": "float32", "device": "cpu", "size": size}
+    given = {"encoder": "vgg16", "device": "cpu", "size": size}
     return make_config(PRESET, **given, num_steps=settings.matching_steps, **options)
 
 

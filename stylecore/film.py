@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -18,7 +17,8 @@ BY_PILLOW = {".webp": "WEBP", ".gif": "GIF"}
 SUFFIXES = (*BY_PILLOW, *ENCODERS)
 MAX_SIDE_PX = 512
 MAX_FRAMES = 60
-FRAME_S, LAST_S = 0.1, 2.0  # the finished picture stays longer
+PAINTING_S, FRAME_S, LAST_S = 2.0, (0.1, 0.4), 2.0  # few frames are slow enough to be seen; the finished one stays
+EFFORT = 2  # of WebP, of 6: more takes twice the time for 2 % of the bytes
 
 
 def check_film(path: str | os.PathLike[str]) -> Path:
@@ -44,11 +44,13 @@ class Film:
         self.path = check_film(path)
         self.size = fit_size(size, min(MAX_SIDE_PX, max(size)))
         self.frames: list[Image.Image] = []
+        self._next = 0.0  # the step whose image is the next to be kept
 
     def see(self, index: int, total: int, image: ImageTensor) -> None:
-        """The image after a step; every so many of `total` are kept."""
-        if (index - 1) % math.ceil(total / MAX_FRAMES) == 0:
+        """The image after a step, 0 for where it starts; of `total` steps no more than `MAX_FRAMES` are kept."""
+        if index >= self._next:
             self._add(image)
+            self._next = index + max(1, total / MAX_FRAMES)
 
     def _add(self, image: ImageTensor) -> None:
         self.frames.append(Image.fromarray(to_uint8(resize_image(image.detach().cpu(), *self.size))))
@@ -56,16 +58,18 @@ class Film:
     def write(self, result: ImageTensor) -> Path:
         """With the result as its last frame. Raises an OutputError where that is impossible."""
         self._add(result)
-        seconds = [FRAME_S] * (len(self.frames) - 1) + [LAST_S]
+        frame_s = min(max(PAINTING_S / len(self.frames), FRAME_S[0]), FRAME_S[1])
+        seconds = [frame_s] * (len(self.frames) - 1) + [LAST_S]
         try:
             with replacing(self.path) as file:
                 if kind := BY_PILLOW.get(self.path.suffix.lower()):
                     milliseconds = [round(1000 * each) for each in seconds]
                     first, *others = self.frames
-                    first.save(file, kind, save_all=True, append_images=others, duration=milliseconds, loop=0)
+                    options = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0}
+                    first.save(file, kind, method=EFFORT, **options)
                 else:
                     # A video's last frame ends with it: shown once more, it stays.
-                    times = [FRAME_S * number for number in range(len(seconds))] + [sum(seconds)]
+                    times = [frame_s * number for number in range(len(seconds))] + [sum(seconds)]
                     write_clip(
                         file, self.path, zip(times, map(np.asarray, [*self.frames, self.frames[-1]]), strict=True)
                     )

@@ -20,6 +20,7 @@ from stylecore.images import ImageTensor, image_size
 
 Flow = Float[Tensor, "1 2 H W"]  # px to the right, px down
 Certainty = Float[Tensor, "1 1 H W"]  # 0 or 1
+MAX_DIFFERENCE = 0.06  # of a channel in [0, 1], by what light and noise change from frame to frame
 
 
 def is_installed() -> bool:
@@ -67,6 +68,14 @@ def certainty(flow: Flow, back: Flow) -> Certainty:
     down, across = (flow.diff(dim=dim, append=flow.narrow(dim, flow.shape[dim] - 1, 1)) for dim in (2, 3))
     is_smooth = _squares(down) + _squares(across) <= 0.01 * _squares(flow) + 0.002
     return (is_seen & is_smooth & _is_inside(flow)).float()
+
+
+def agreement(image: ImageTensor, carried: ImageTensor) -> Certainty:
+    """1 where `carried`, the other picture as `flow` carries it here, looks like `image`, all around too: in plain
+    surfaces a flow is dragged along by what moves before them, smoothly and both ways, so that `certainty` believes it.
+    """
+    differs = (image - carried).abs().amax(1, keepdim=True) > MAX_DIFFERENCE
+    return 1 - F.max_pool2d(differs.float(), 3, 1, 1)
 
 
 def _squares(flow: Flow) -> Float[Tensor, "1 1 H W"]:

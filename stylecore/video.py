@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import torch
+import torch.nn.functional as F
+
 from stylecore import flow
 from stylecore.config import Stage, StylizeConfig
 from stylecore.encoders import Encoder
@@ -13,9 +16,11 @@ from stylecore.engine import job_steps, prepare_encoder, run_to_end
 from stylecore.images import ImageTensor, fit_image, image_size, quantize
 from stylecore.job import Job
 from stylecore.schedule import plan_stages
+from stylecore.start import initial_image, job_images
 from stylecore.temporal import Anchor
 
 TEMPORAL_WEIGHT = 100.0  # of the mean square in [0, 1]; by eye: at 20 colours drift within a dozen frames
+SEAM_PX = 7  # over which a start goes from what was carried along to what is new
 
 
 def stylize_frames(
@@ -60,10 +65,14 @@ def _next(
     job: Job, frame: ImageTensor, last_frame: ImageTensor, last_result: ImageTensor, encoder: Encoder
 ) -> ImageTensor:
     """Frames and result are of one size. The paper paints each frame until it has converged; here it gets what a last
-    stage gets, as it begins with strokes that are there already."""
+    stage gets, as it begins with strokes that are there already. What was not to be seen before begins as a first frame
+    does: too few evaluations are left to make it of what the flow drags there."""
     back, forth = flow.optical_flow(frame, last_frame), flow.optical_flow(last_frame, frame)
     carried = flow.warp(last_result, back, "bicubic").clamp(0, 1)
-    anchor = Anchor(carried, flow.certainty(back, forth), TEMPORAL_WEIGHT)
+    where = flow.certainty(back, forth) * flow.agreement(frame, flow.warp(last_frame, back))
+    anchor = Anchor(carried, where, TEMPORAL_WEIGHT)
+    anew = initial_image(job_images(job), job.config, image_size(frame))
+    start = torch.lerp(anew, carried, where * F.avg_pool2d(where, SEAM_PX, 1, SEAM_PX // 2, count_include_pad=False))
     last_stage = plan_stages(job.config, image_size(frame))[-1]
     job = job.with_config(job.config.replace(stages=(Stage(1, 1),), num_steps=last_stage.num_steps))
-    return quantize(run_to_end(job, job_steps(job, encoder=encoder, start=carried, anchor=anchor)).image)
+    return quantize(run_to_end(job, job_steps(job, encoder=encoder, start=start, anchor=anchor)).image)

@@ -11,7 +11,9 @@ import pytest
 
 pytest.importorskip("gradio", reason="the page needs its extra: pip install 'stylecore[demo]'")
 
+import numpy as np
 from gradio_client import Client, handle_file
+from PIL import Image
 from torch import Tensor
 
 import stylecore
@@ -129,6 +131,14 @@ def test_example_to_download_with_a_stop_between(open_page: Callable[..., Any], 
     assert load_image(path).shape == (1, 3, 43, 64)
     config = stylecore.read_settings(path)["config"]
     assert (config["size"], config["num_steps"], config["preset"]) == (64, 1000, "gatys")
+    with page.expect_download() as download:
+        page.get_by_text("Download film").click()
+    assert re.fullmatch(r"rocket_\w+\.webp", download.value.suggested_filename)
+    with Image.open(download.value.path()) as film:
+        assert film.n_frames > 2
+        film.seek(film.n_frames - 1)
+        film_end = np.asarray(film.convert("RGB").resize((64, 43))).astype(int)
+    assert abs(film_end - np.asarray(Image.open(path))).mean() < 8, "it ends with the result"
 
 
 def shared_link(page: Any, before: str = "") -> str:

@@ -70,7 +70,7 @@ def test_the_wait_is_what_the_last_jobs_took() -> None:
 def result(make_image: Callable[..., Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     paths = [save_image(make_image(seed=seed), tmp_path / f"{seed}.png", {"config": {}}) for seed in (0, 1)]
-    return Result(paths[0], paths[1], {"strength": 55}, make_config("draft"), "Done.", 2.0)
+    return Result(paths[0], paths[1], {"strength": 55}, make_config("draft"), "Done.", 2.0, tmp_path / "film.webp")
 
 
 def test_a_result_is_found_by_its_token_until_its_file_is_gone(result: Result) -> None:

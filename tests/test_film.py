@@ -35,7 +35,7 @@ def test_its_frames_are_the_steps_and_the_result_stays(suffix: str, tmp_path: Pa
             seen.append(np.asarray(image.convert("L")).mean())
             seconds.append(image.info["duration"] / 1000)
     assert seen == pytest.approx([0, 51, 102, 153, 204, 255], abs=3)
-    assert seconds == [0.1] * 5 + [2.0]
+    assert seconds == pytest.approx([2 / 6] * 5 + [2.0], abs=0.01)
 
 
 def test_a_long_run_has_no_more_frames_than_can_be_watched_and_none_is_large(tmp_path: Path) -> None:
@@ -43,6 +43,18 @@ def test_a_long_run_has_no_more_frames_than_can_be_watched_and_none_is_large(tmp
     assert film.size == (384, 512)
     greys(film, 300)
     assert len(film.frames) == MAX_FRAMES
+    film.write(torch.ones(1, 3, 1500, 2000))
+    with Image.open(tmp_path / "film.webp") as image:
+        image.seek(1)
+        image.load()
+        assert image.info["duration"] == 100
+
+
+def test_steps_that_nobody_saw_leave_no_gap_in_what_is_kept(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.webp", (24, 32))
+    for index in (0, 7, 8, 90, 299, 300):
+        film.see(index, 300, torch.zeros(1, 3, 24, 32))
+    assert len(film.frames) == 4, "8 is too near to 7, 300 to 299"
 
 
 @pytest.mark.usefixtures("tiny_stylize")
@@ -93,7 +105,7 @@ def test_a_webm_has_the_same_frames(size: tuple[int, int], tmp_path: Path) -> No
         (stream,) = container.streams
         frames = [*container.decode(stream)]
         assert stream.codec_context.name == "vp9"
-    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 2.5])
+    assert [frame.time for frame in frames] == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3, 11 / 3], abs=0.01)
     means = [frame.to_ndarray(format="gray").mean() for frame in frames]
     assert means == pytest.approx([0, 51, 102, 153, 204, 255, 255], abs=6)
     assert (frames[0].height, frames[0].width) == (24, 32), "odd sides lose a line"

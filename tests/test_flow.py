@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stylecore.encoders import Encoder
-from stylecore.flow import certainty, is_installed, optical_flow, warp, warping_error
+from stylecore.flow import agreement, certainty, is_installed, optical_flow, warp, warping_error
 from stylecore.images import LEVELS
 from stylecore.objective import TiledObjective, make_objective
 from stylecore.presets import make_config
@@ -44,6 +44,16 @@ def test_edges_of_motion_are_not_believed() -> None:
     sure = certainty(there, -there)
     assert not sure[..., 31].any()
     assert sure[..., 5:20].all()
+
+
+def test_what_looks_otherwise_is_not_believed_nor_is_what_touches_it(make_image: MakeImage) -> None:
+    image = make_image(48, 64)
+    other = image.clone()
+    other[..., 20, 30] += 0.1
+    other[..., 40, 50] += 0.01  # light and noise change so much
+    same = agreement(image, other)
+    assert same.sum() == 48 * 64 - 9
+    assert not same[..., 19:22, 29:32].any()
 
 
 def test_the_error_of_a_frame_that_only_moved_is_nothing(make_image: MakeImage) -> None:

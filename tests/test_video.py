@@ -16,6 +16,7 @@ pytest.importorskip("cv2", reason="needs the extra video (make test-extras)")
 
 import av
 
+from stylecore import video
 from stylecore.cli import main
 from stylecore.clips import Clip, write_clip
 from stylecore.encoders import Encoder
@@ -110,9 +111,9 @@ def test_a_stopped_run_goes_on_to_the_same_frames(
     silent: Path, style: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["video", str(silent), str(style), "-o", "whole.webm", *QUICK]) == 0
-    from stylecore.cli import video
+    from stylecore.cli import video as command
 
-    save, count = video.save_image, 0
+    save, count = command.save_image, 0
 
     def stop(*arguments: object) -> object:
         nonlocal count
@@ -121,7 +122,7 @@ def test_a_stopped_run_goes_on_to_the_same_frames(
             raise KeyboardInterrupt
         return save(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(video, "save_image", stop)
+    monkeypatch.setattr(command, "save_image", stop)
     assert main(["video", str(silent), str(style), "-o", "out.webm", *QUICK]) == 130
     assert "Stopped after 3 of 6 frames: the same command goes on" in capsys.readouterr().err
     count = 10
@@ -144,6 +145,23 @@ def test_frames_of_a_clip_at_rest_stay_as_they_are(make_image: Callable[..., tor
         return float((second - first).abs().mean() + (third - second).abs().mean())
 
     assert moves(1e4) < 0.2 * moves(0)
+
+
+def test_what_was_not_to_be_seen_before_begins_as_a_first_frame_does(
+    make_image: Callable[..., torch.Tensor], tiny: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config("gatys", size=64, num_steps=2, encoder=tiny.name, init="content")
+    before = make_image(48, 64)
+    after = before.clone()
+    after[..., 16:32, 40:56] = 1 - before[..., 16:32, 40:56].round()
+    starts, job_steps = [], video.job_steps
+    monkeypatch.setattr(
+        video, "job_steps", lambda *given, start=None, **named: (starts.append(start), job_steps(*given, **named))[1]
+    )
+    painted, _ = stylize_frames([before, after], [make_image(seed=1)], config, encoder=tiny)
+    assert torch.equal(starts[1][..., 18:30, 42:54], after[..., 18:30, 42:54])
+    elsewhere = (starts[1] - painted)[..., :24].abs().mean()
+    assert elsewhere < 0.2 * (after - painted)[..., :24].abs().mean(), "the strokes that are there stay"
 
 
 # ---- bad input

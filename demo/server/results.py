@@ -29,6 +29,7 @@ class Result:
     config: StylizeConfig  # which goes beyond the controls where a picture went on from another
     words: str  # how it ended
     seconds: float  # that it took
+    film: Path  # of how it came about
     made: float = field(default_factory=time.time)
 
     @property

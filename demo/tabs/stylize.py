@@ -13,6 +13,7 @@ import gradio as gr
 
 from stylecore import StylizeConfig, make_config
 from stylecore.errors import OptionError
+from stylecore.film import Film
 from stylecore.images import image_size, load_image, resize_image
 from stylecore.job import Job, SavedSettings, Source
 
@@ -26,6 +27,7 @@ from ..components.tiles import Tile, on_click, tile_row, tile_uri
 from ..components.url_state import UrlState, encoded
 from ..finished import WALL, Finished
 from ..live import Frame
+from ..server.folders import new_file
 from ..server.gradio_internals import host_of
 from ..server.messages import message_of
 from ..server.queue import AT_ONCE
@@ -59,6 +61,7 @@ class StylizeTab(Tab):
             self.fine = gr.Button("Paint it fine", size="md", visible=False, min_width=250)
             self.large = gr.Button("Make it large", size="md", visible=False, min_width=250)
             self.download = gr.DownloadButton("Download PNG", size="md", interactive=False, min_width=250)
+            self.film = gr.DownloadButton("Download film", size="md", visible=False, min_width=250)
             self.share = SharePanel(self.services.settings.shared_days)
         self.share.link.render()
         self.history = History(self.services.results)
@@ -104,7 +107,8 @@ class StylizeTab(Tab):
 
     @property
     def _shown_outputs(self) -> list[Any]:
-        outputs = [*self.view.outputs, self.status, self.fine, self.large, self.download, *self.share.outputs]
+        outputs = [*self.view.outputs, self.status, self.fine, self.large, self.download]
+        outputs += [self.film, *self.share.outputs]
         outputs += [self.curves, self.shown, self.newest, self.made_of, self.job_id]
         return [*outputs, *(self.inputs.fields[name] for name in ("preset", "size"))]
 
@@ -159,10 +163,12 @@ class StylizeTab(Tab):
         """Live frames, then the result: of a job that was stopped, or in which something went wrong, its last frame."""
         frames = self.services.frames(job, start)
         frame, ending, begins = next(frames), "Done", self._show_beginning()
+        film = Film(new_file(f"{job.name}.webp"), job.size)
         made_of = {self.made_of: self.inputs.fingerprint(self._by_component(named))}  # always: a page may come later
         try:
             yield self._show_frame(frame) | made_of
             for frame in frames:
+                film.see(frame.step, job.config.num_steps, frame.image)
                 yield self._show_frame(frame) | made_of | begins
                 begins = {}
         except StoppedError:
@@ -174,7 +180,7 @@ class StylizeTab(Tab):
             return
         if ending == "Done" and not frame.trouble:
             self.services.timings.note(job.config, image_size(job.content), frame.seconds)
-        yield begins | self._show_result(frame, "Ended early" if frame.trouble else ending, named)
+        yield begins | self._show_result(frame, film, "Ended early" if frame.trouble else ending, named)
 
     def _go_on(self, result: Result, config: StylizeConfig) -> Updates:
         """From a finished picture, with its own pictures and settings but for those of the config."""
@@ -198,7 +204,8 @@ class StylizeTab(Tab):
 
     def _without_file(self) -> dict[Any, Any]:
         """Nothing to download or share."""
-        return {self.download: gr.DownloadButton(interactive=False)} | self.share.nothing()
+        no_film = gr.DownloadButton(visible=False)
+        return {self.download: gr.DownloadButton(interactive=False), self.film: no_film} | self.share.nothing()
 
     def _show_frame(self, frame: Frame) -> dict[Any, Any]:
         return self.view.show_frame(frame.image) | {
@@ -206,12 +213,14 @@ class StylizeTab(Tab):
             self.curves: gr.HTML(progress.curves(frame), visible=True) if frame.losses else gr.skip(),
         }
 
-    def _show_result(self, frame: Frame, ending: str, named: Mapping[str, Any]) -> dict[Any, Any]:
+    def _show_result(self, frame: Frame, film: Film, ending: str, named: Mapping[str, Any]) -> dict[Any, Any]:
         job = frame.job
         before = save_png(resize_image(job.content, *job.size), "photo.png")
         after = save_png(frame.image, f"{job.name}.png", job.settings())
         words = progress.status(frame, ending)
-        result = Result(Path(after), Path(before), dict(named), job.config, words, frame.seconds)
+        result = Result(
+            Path(after), Path(before), dict(named), job.config, words, frame.seconds, film.write(frame.image)
+        )
         token = self.services.results.add(result)
         curves = gr.HTML(progress.curves(frame), visible=bool(frame.losses))
         return self._show(token, result) | {self.curves: curves, self.newest: token, self.job_id: ""}
@@ -228,6 +237,7 @@ class StylizeTab(Tab):
                 self.fine: gr.Button(f"Paint it fine{stop}", visible=config.preset in ROUGH),
                 self.large: gr.Button(f"Make it large: {size} px{more}", visible=size > config.size),
                 self.download: gr.DownloadButton(value=str(result.path), interactive=True),
+                self.film: gr.DownloadButton(value=str(result.film), visible=True),
                 self.shown: token,
                 self.made_of: self.inputs.fingerprint(self._by_component(result.values)),
             }

@@ -76,7 +76,7 @@ class LinearMMDLoss(MomentsLoss):
 
 @style_loss("bn")
 class BatchNormLoss(MomentsLoss):
-    """Means and standard deviations of the channels (Li et al. 2017, eq. 13)."""
+    """Means and standard deviations of the channels (Li et al. 2017, "Batch Normalization Statistics Matching")."""
 
     def vector(self, summary: Moments) -> Float[Tensor, "1 D"]:
         return torch.cat([summary.mean, summary.std], dim=1)

@@ -18,7 +18,7 @@ CHUNK = 1024  # positions that are compared with all candidates at a time
 
 @style_loss("nnfm")
 class NearestFeatureLoss(PositionLoss):
-    """Mean cosine distance of each position from the style's nearest (Kolkin et al. 2022, eq. 2; "feature splitting":
+    """Mean cosine distance of each position from the style's nearest (Kolkin et al. 2022; "feature splitting":
     each layer finds its own). Nearest within the basis; the distance itself is of all channels.
 
     Directions are those from the style's mean. Matches are found anew with the positions. Several styles give

@@ -43,7 +43,7 @@ class Gaussian(Moments):
 @style_loss("w2")
 class GaussianWassersteinLoss(BasisLoss):
     """W2^2 = |u - v|^2 + tr(S + T - 2 (T^1/2 S T^1/2)^1/2) of means and covariances in the basis (Dowson and Landau
-    1982, eq. 16). Several styles are targets of their own: what is nearest to all is their barycentre, not a mixture.
+    1982). Several styles are targets of their own: what is nearest to all is their barycentre, not a mixture.
 
     Departure: `BLUR` is added to both covariances.
     """
@@ -171,7 +171,7 @@ class SlicedOptions(PositionOptions):
 
 @style_loss("swd")
 class SlicedWassersteinLoss(SortingLoss):
-    """K times the mean over random directions of the squared W2 distance of the projections (Heitz et al. 2021, eq. 4).
+    """K times the mean over random directions of the squared W2 distance of the projections (Heitz et al. 2021).
 
     Departures: directions of the basis instead of the whole feature space, in orthonormal frames, so that whole frames
     have the distance of two means exactly; and new ones with the new positions, not at every evaluation.
