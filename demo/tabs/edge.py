@@ -69,7 +69,9 @@ class EdgeTab(Tab):
             label="Without torch", interactive=False, height=400, elem_id="edge-live", buttons=[], visible=False
         )
         self.slider = picture_slider("Torch, and without torch", 400, visible=False)
-        self.words = gr.HTML(progress.message("It takes the first of your styles."), elem_id="bundle-status")
+        self.words = gr.HTML(
+            progress.message("It takes the first of your styles, for the whole photo."), elem_id="bundle-status"
+        )
         self.bundle = gr.DownloadButton("Download the folder as a ZIP", interactive=False)
 
     def wire(self) -> None:

@@ -348,9 +348,10 @@ def test_ctrl_c_at_work_is_the_same_line(monkeypatch: pytest.MonkeyPatch, capsys
 # ---- sessions
 
 
-def test_threads_that_wait_do_not_spin_and_the_bench_says_so(make_bundle: Callable[[str], Path]) -> None:
+def test_every_session_has_our_options_and_the_bench_says_so(make_bundle: Callable[[str], Path]) -> None:
     options = runtime.open_session(make_bundle("gram") / "step.onnx").get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
     assert session_environment()["session_config"] == runtime.SESSION_CONFIG
 
 
