@@ -81,7 +81,7 @@ class Store:
 
     def write_sheet(self, name: str, rows: Sequence[Sequence[Picture]], cell_px: int) -> None:
         """Beside the records, as a JPEG."""
-        self.write_figure(name, jpeg(contact_sheet(rows, cell_px), quality=84))
+        self.write_figure(name, jpeg(contact_sheet(rows, cell_px), quality=72))
 
 
 def style_picture(name: str, title: str) -> Picture:
