@@ -22,6 +22,7 @@ ORDER = (
     "scratch",
     "fields",
     "isolation",
+    "reuse",
     "pixels",
     "heic",
     "decoding",
