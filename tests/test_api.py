@@ -30,6 +30,7 @@ ORDER = (
     "resampling",
     "images",
     "storage",
+    "cluster",
     "sample_images",
     "devices",
     "color",
