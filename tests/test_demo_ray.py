@@ -162,5 +162,20 @@ def test_a_cluster_without_room_is_said_to_have_none(cluster: Any, monkeypatch: 
     monkeypatch.setattr(actors, "START_S", 1.0)
     painter = ActorPainter(cluster.address, 100, 0)
     with pytest.raises(OptionError, match="gives no worker with 100 CPUs"):
-        assert painter.pid
+        painter.wait()
     painter.end()
+
+
+def test_nodes_that_cannot_start_a_worker_are_told_of(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Broken:
+        def __init__(self) -> None:
+            raise ImportError("no stylecore here")
+
+        def pid(self) -> int:
+            return 0
+
+    monkeypatch.setattr(actors, "_Actor", Broken)
+    with pytest.raises(OptionError, match="cannot start a worker: install"):
+        Services(Settings.read(ray=cluster.address, shared_results=tmp_path / "shared", models=tmp_path / "models"))

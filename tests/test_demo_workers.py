@@ -53,6 +53,8 @@ def test_frames_are_those_of_the_server_itself(pool: Workers, make_image: MakeIm
     assert found[0].step == 0
     assert found[-1].step == expected[-1].step == 8
     assert found[-1].job is job
+    assert found[0].jpeg.startswith(b"\xff\xd8"), "the page shows it as it comes"
+    assert not found[-1].jpeg, "the result comes to the bit"
     assert float((found[-1].image - expected[-1].image).abs().mean()) < 0.01  # threads differ
     assert [point.step for point in found[-1].losses] == list(range(1, 9))
     assert found[-1].distances

@@ -70,18 +70,19 @@ class ActorPainter(Painter):
         self._actor = actor.remote()
         self._pid = self._actor.pid.remote()
 
-    @property
-    def pid(self) -> int:
-        """Of its process, on whatever node. Raises an OptionError if none of them starts it."""
+    def wait(self) -> None:
         try:
-            return int(self._get(self._pid, START_S))
+            self._get(self._pid, START_S)
         except TimeoutError as error:
             raise OptionError(NO_ROOM.format(*self._asked)) from error
-        except LostError as error:
-            raise OptionError(NOT_THERE) from error
+
+    @property
+    def pid(self) -> int:
+        self.wait()
+        return int(self._get(self._pid))
 
     def begin(self, job: Job, image: ImageTensor | None, num_made: int) -> None:
-        assert self.pid  # it is there
+        self.wait()  # else a cluster without room would have the visitor wait for ever
         self._number += 1
         self._coming = self._actor.begin.remote(self._number, job, image, num_made)
 

@@ -102,10 +102,13 @@ class Painter(ABC):
                     while isinstance(self.receive(), PackedFrame):
                         pass
 
+    def wait(self) -> None:  # noqa: B027 - a process of this machine is there at once
+        """Until it is there. Raises an OptionError if there is no room for it."""
+
     @property
     @abstractmethod
     def pid(self) -> int:
-        """Of its process, as soon as there is one."""
+        """Of its process."""
 
     @abstractmethod
     def begin(self, job: Job, image: ImageTensor | None, num_made: int) -> None:

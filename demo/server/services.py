@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
+from stylecore.errors import OptionError
 from stylecore.images import ImageTensor, image_size
 from stylecore.job import Job
 from stylecore.presets import make_config
@@ -15,14 +16,14 @@ from stylecore.sample_images import load_photo, load_style
 from ..live import Frame, run_job
 from .folders import delete_new_files, writable_folder
 from .models import Models
-from .painters import ProcessPainter
+from .painters import LostError, Painter, ProcessPainter
 from .queue import JobQueue
 from .results import Results
 from .settings import Settings
 from .shared_results import SharedResults
 from .timings import Timings
 from .votes import Votes
-from .workers import Painter, Workers
+from .workers import Workers
 
 WARM_UP_PX = 192  # a second or two
 
@@ -74,11 +75,14 @@ def _workers(settings: Settings) -> Workers | None:
     if not settings.ray:
         number = settings.workers
         return Workers(number, lambda index: ProcessPainter(index, number)) if number > 1 else None
-    from .actors import ActorPainter  # needs an extra
+    from .actors import NOT_THERE, ActorPainter  # needs an extra
 
     def start(_: int) -> Painter:
         return ActorPainter(settings.ray, settings.ray_cpus, settings.ray_gpus)
 
     workers = Workers(settings.workers, start)
-    assert workers.pids  # all are there, or it is said why not
+    try:
+        workers.wait()
+    except LostError as error:
+        raise OptionError(NOT_THERE) from error
     return workers

@@ -51,8 +51,13 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes as they are now, as soon as there are any."""
+        """Of the processes as they are now."""
         return [worker.painter.pid for worker in self._all]
+
+    def wait(self) -> None:
+        """Until all are there. Raises an OptionError if there is no room for one, a LostError if it died."""
+        for worker in self._all:
+            worker.painter.wait()
 
     def frames(self, job: Job, image: ImageTensor | None = None) -> Frames:
         """As `run_job`, whose errors come with the first frame."""
@@ -60,8 +65,10 @@ class Workers:
         try:
             yield from worker.frames(job, image)
         finally:
-            worker.renew_when_due()
-            self._free.put(worker)
+            try:
+                worker.renew_when_due()
+            finally:
+                self._free.put(worker)
 
     def close(self) -> None:
         """End all workers, whatever they do."""
