@@ -246,7 +246,9 @@ def test_prepare_encoder_does_what_the_config_says() -> None:
 def test_a_file_of_weights_is_loaded_once_until_it_changes(tmp_path: Path, vgg16: Encoder) -> None:
     path = tmp_path / "weights.safetensors"
     tensors = {
-        f"{name}.{kind}": value for name, conv in vgg16.convs.items() for kind, value in conv.state_dict().items()
+        f"{name}.{kind}": value.contiguous()
+        for name, conv in vgg16.convs.items()
+        for kind, value in conv.state_dict().items()
     }
     save_file(tensors, path)
     variants = (
