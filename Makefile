@@ -65,7 +65,7 @@ test-extras: install  # what is apart from the lock: OpenVINO, onnxruntime-web b
 	.venv-extras/bin/python -m pip install --quiet 'openvino>=2025.0' 'ray>=2.54' 'av>=14' 'opencv-python-headless>=4.10'
 	.venv-extras/bin/python -m pytest tests/test_film.py tests/test_flow.py tests/test_video.py
 	npm install --silent --no-save --no-package-lock onnxruntime-web
-	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py tests/batch/test_ray.py
+	.venv-extras/bin/python -m pytest tests/export/test_runtimes.py tests/batch/test_ray.py tests/test_demo_ray.py
 	$(BIN)/python -m venv .venv-litert
 	.venv-litert/bin/python -m pip install --quiet --editable '.[export,litert,dev]'
 	.venv-litert/bin/python -m pytest tests/export/test_runtimes.py

@@ -30,6 +30,11 @@ def demo_command(
     workers: Annotated[
         int | None, typer.Option(help="Processes that paint side by side, each with a share of the cores (default 1).")
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Have them on a Ray cluster: host:port, auto, or local.")
+    ] = None,
+    ray_cpus: Annotated[float | None, typer.Option(help="CPUs that each asks Ray for (default 1).")] = None,
+    ray_gpus: Annotated[float | None, typer.Option(help="GPUs, e.g. 0.5 for two on one (default 0).")] = None,
     models: Annotated[Path | None, typer.Option(metavar="DIR", help="Where exported models are stored.")] = None,
 ) -> None:
     """Serve the stylecore demo."""
@@ -42,7 +47,9 @@ def demo_command(
 
     try:
         check_address(host, port)
-        app = build_app(Settings.read(shared_results=shared_results or kept, models=models, workers=workers))
+        asked = {"workers": workers, "ray": ray, "ray_cpus": ray_cpus, "ray_gpus": ray_gpus}
+        app = build_app(Settings.read(shared_results=shared_results or kept, models=models, **asked))
+        signal.signal(signal.SIGTERM, _stop)  # again: Ray takes it
     except StylecoreError as error:
         raise _failure(str(error)) from error
     try:

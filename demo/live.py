@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import torch
+from PIL import Image
 
 from stylecore.devices import Fetched
 from stylecore.engine import Step
-from stylecore.images import ImageTensor, image_size, resize_image
+from stylecore.images import ImageTensor, image_size, resize_image, to_uint8
 from stylecore.job import Job
 from stylecore.measured_run import CurvePoint, MeasuredRun
 from stylecore.objective import Losses
@@ -21,6 +23,8 @@ from stylecore.start import initial_image, job_images
 
 FRAME_INTERVAL_S = 0.4  # at least, between two frames: smooth to watch, light on the line
 MEASURE_AFTER_S, MEASURING_SHARE = 5.0, 0.1  # distances are measured on the way in long jobs, for a tenth of the time
+
+JPEG_QUALITY = 92  # of the pictures on the way; results are PNG
 
 T = TypeVar("T")
 
@@ -44,6 +48,8 @@ class Frame:
     losses: tuple[Point, ...] = ()  # weighted terms of the loss at every step
     distances: tuple[Point, ...] = ()  # the yardstick's, after some steps
     trouble: str = ""  # why the job ended early, for the user
+    is_last: bool = False  # the image is the result
+    jpeg: bytes = b""  # the image as `frame_jpeg` makes it, where that was made elsewhere
 
     @property
     def share_done(self) -> float:
@@ -66,6 +72,13 @@ def pixels_evaluated(job: Job, num_steps: int | None = None) -> int:
     return pixels
 
 
+def frame_jpeg(image: ImageTensor) -> bytes:
+    """An image as the page shows it while a job runs."""
+    file = io.BytesIO()
+    Image.fromarray(to_uint8(image)).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return file.getvalue()
+
+
 def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]:
     """The events that must be shown, and of the others as many as people can follow."""
     shown = time.monotonic()
@@ -75,41 +88,56 @@ def throttle(events: Iterable[T], must_show: Callable[[T], bool]) -> Iterator[T]
             shown = time.monotonic()
 
 
-def run_job(job: Job, image: ImageTensor | None = None, num_made: int = 0) -> Iterator[Frame]:
+def run_job(
+    job: Job,
+    image: ImageTensor | None = None,
+    num_made: int = 0,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Frame]:
     """Frames of a stylization, the first at once, the last always, and then again with its distances.
 
-    `image` is one to go on from, of so many evaluations that were made already. Close the generator to stop the job.
-    Divergence ends it with its last good image and `Frame.trouble`.
+    Close the generator to stop the job. Divergence ends it with its last good image and `Frame.trouble`.
+
+    Args:
+        image: one to go on from.
+        num_made: evaluations that were made until then.
+        is_stopped: asked after every evaluation; once it says so, there are no more, and no more frames.
 
     Raises:
         OptionError, NotEnoughMemoryError: now, before the first frame, if the job is impossible; all that
             `stylize_steps` raises on the way.
     """
     shown = initial_image(job_images(job), job.config, job.size) if image is None else resize_image(image, *job.size)
-    return _frames(Frame(job, shown), MeasuredRun(job, start=image, num_made=num_made))
+    return _frames(Frame(job, shown), MeasuredRun(job, start=image, num_made=num_made), is_stopped)
 
 
-def _frames(start: Frame, run: MeasuredRun) -> Iterator[Frame]:
+def _frames(start: Frame, run: MeasuredRun, is_stopped: Callable[[], bool]) -> Iterator[Frame]:
     yield start
     losses = _LossCurve()
-    for step, image in _seen(run, losses):
+    for step, image in _seen(run, losses, is_stopped):
         if run.seconds >= MEASURE_AFTER_S and run.seconds_measuring <= MEASURING_SHARE * run.seconds:
             run.measure()
         yield _frame(run, step.index, image, losses, run.curve)
+    if is_stopped():
+        return
     if not run.num_steps:
-        yield replace(start, trouble=run.trouble)
+        yield replace(start, trouble=run.trouble, is_last=True)
         return
     image = run.image
-    yield _frame(run, run.num_steps, image, losses, run.curve)
+    end = replace(_frame(run, run.num_steps, image, losses, run.curve), is_last=True)
+    yield end
     last = run.measure()
-    yield _frame(run, run.num_steps, image, losses, run.curve if last in run.curve else [*run.curve, last])
+    measured = run.curve if last in run.curve else [*run.curve, last]
+    yield replace(end, seconds=run.seconds, distances=_points(measured))
 
 
-def _seen(run: MeasuredRun, losses: _LossCurve) -> Iterator[tuple[Step, ImageTensor]]:
+def _seen(run: MeasuredRun, losses: _LossCurve, is_stopped: Callable[[], bool]) -> Iterator[tuple[Step, ImageTensor]]:
     """As many steps as people can follow, but for the last, with their images; a GPU goes on while they come over."""
     shown = time.monotonic()
     coming: tuple[Step, Fetched] | None = None
     for step in losses.watch(run):
+        if is_stopped():
+            return
         if coming is None and time.monotonic() - shown >= FRAME_INTERVAL_S:
             losses.fetch()
             coming = step, Fetched(step.image)
@@ -121,8 +149,11 @@ def _seen(run: MeasuredRun, losses: _LossCurve) -> Iterator[tuple[Step, ImageTen
 def _frame(
     run: MeasuredRun, step: int, image: ImageTensor, losses: _LossCurve, measured: Sequence[CurvePoint]
 ) -> Frame:
-    distances = tuple(Point(step, each.content, each.style) for step, _, each in measured)
-    return Frame(run.job, image, step, run.seconds, losses.points(step), distances, run.trouble)
+    return Frame(run.job, image, step, run.seconds, losses.points(step), _points(measured), run.trouble)
+
+
+def _points(measured: Sequence[CurvePoint]) -> tuple[Point, ...]:
+    return tuple(Point(step, each.content, each.style) for step, _, each in measured)
 
 
 class _LossCurve:

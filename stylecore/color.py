@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stylecore.images import ImageTensor
+from stylecore.reuse import per_picture
 
 # Rec. 601 luma, as in Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer".
 LUMA = (0.299, 0.587, 0.114)
@@ -19,11 +20,11 @@ def match_colors(image: ImageTensor, reference: ImageTensor) -> ImageTensor:
     T = S_i^-1/2 (S_i^1/2 S_r S_i^1/2)^1/2 S_i^-1/2. (Gatys et al. 2016b take a Cholesky factor instead, which
     rotates hues.) Computed in float64, on the images' device where it has that.
     """
-    pixels, goal = _pixels(image), _pixels(reference)
-    mean, goal_mean = pixels.mean(1, keepdim=True), goal.mean(1, keepdim=True)
-    covariance = _covariance(pixels - mean)
+    pixels = _pixels(image)
+    mean, covariance = _statistics(image)
+    goal_mean, goal_covariance = _statistics(reference)
     root, inverse_root = _power(covariance, 0.5), _power(covariance, -0.5)
-    transport = inverse_root @ _power(root @ _covariance(goal - goal_mean) @ root, 0.5) @ inverse_root
+    transport = inverse_root @ _power(root @ goal_covariance @ root, 0.5) @ inverse_root
     matched = transport.to(pixels.device) @ (pixels - mean) + goal_mean.to(pixels.device)
     return matched.view(image.shape).clamp(0, 1).to(image.device, image.dtype)
 
@@ -31,6 +32,14 @@ def match_colors(image: ImageTensor, reference: ImageTensor) -> ImageTensor:
 def _pixels(image: ImageTensor) -> Float[Tensor, "3 M"]:
     pixels = image[0].flatten(1)
     return (pixels.cpu() if pixels.device.type == "mps" else pixels).double()
+
+
+@per_picture
+def _statistics(image: ImageTensor) -> tuple[Float[Tensor, "3 1"], Float[Tensor, "3 3"]]:
+    """Mean and covariance of its colours."""
+    pixels = _pixels(image)
+    mean = pixels.mean(1, keepdim=True)
+    return mean, _covariance(pixels - mean)
 
 
 def _covariance(centred: Float[Tensor, "3 M"]) -> Float[Tensor, "3 3"]:

@@ -175,9 +175,7 @@ class Comparison:
         self.results = self.folder / results_name
         self.device = find_device(variants[0].config.device)
         self._given_encoder = encoder
-        self._encoders: dict[tuple[str, ...], Encoder] = {}
-        self._yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], Yardstick] = {}
-        self._patch_yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], PatchYardstick] = {}
+        self._yardsticks: dict[tuple[tuple[Source, ...], tuple[int, int]], tuple[Yardstick, PatchYardstick]] = {}
         self._finished: dict[str, Record] = {}
         self._energies: dict[str, float] = {}  # of finished images, by variant
         for variant in variants:
@@ -231,7 +229,7 @@ class Comparison:
         for step in run:
             yield Progress(variant, step)
         distances, image = run.distances, run.image
-        patches = self._patch_yardstick(run.job).measure(image)
+        patches = self._yardsticks_of(run.job)[1].measure(image)
         encoder = self._encoder(variant.config)
         stages = seconds_by_stage(image, run.job, encoder)
         save_image(image, self.folder / variant.file_name, run.job.settings())
@@ -258,27 +256,18 @@ class Comparison:
 
     def _make_run(self, variant: Variant, marks: Collection[int] = ()) -> MeasuredRun:
         job = self.job_of(variant)
-        yardstick = self._yardstick(job) if marks else None
+        yardstick = self._yardsticks_of(job)[0] if marks else None
         return MeasuredRun(job, encoder=self._encoder(variant.config), marks=marks, yardstick=yardstick)
 
     def _encoder(self, config: StylizeConfig) -> Encoder:
-        key = (config.encoder, config.pooling, config.dtype)
-        if key not in self._encoders:
-            self._encoders[key] = self._given_encoder or prepare_encoder(config, self.weights)
-        return self._encoders[key]
+        return self._given_encoder or prepare_encoder(config, self.weights)
 
-    def _yardstick(self, job: Job) -> Yardstick:
-        """At the size of the job's result, on its device; variants of one size and the same pictures share it."""
+    def _yardsticks_of(self, job: Job) -> tuple[Yardstick, PatchYardstick]:
+        """At the size of the job's result, on its device; variants of one size and the same pictures share both."""
         key = (job.sources, job.size)
         if key not in self._yardsticks:
-            self._yardsticks[key] = job_yardstick(job, self.device)
+            self._yardsticks[key] = job_yardstick(job, self.device), job_patch_yardstick(job, self.device)
         return self._yardsticks[key]
-
-    def _patch_yardstick(self, job: Job) -> PatchYardstick:
-        key = (job.sources, job.size)
-        if key not in self._patch_yardsticks:
-            self._patch_yardsticks[key] = job_patch_yardstick(job, self.device)
-        return self._patch_yardsticks[key]
 
     def _detail(self, record: Record) -> float | None:
         like = ("gram", record.preset, record.config["size"], record.inputs)

@@ -25,6 +25,7 @@ from stylecore.losses.basis import Components, fit_basis, project
 from stylecore.losses.statistics import Features, all_moments
 from stylecore.metrics import LEAST_SIDE_PX
 from stylecore.regions import Mask, mostly, resized_mask
+from stylecore.reuse import per_picture
 from stylecore.tiles import encode, tile_px_of
 
 LAYER = "relu3_1"  # of relu1_1 .. relu4_1 the best after as many evaluations, on fitting pairs
@@ -89,6 +90,7 @@ def add_detail(
     return resize_image((enlarged + painted[:, :, :height, :width]).clamp(0, 1), *size)
 
 
+@per_picture
 def _examples(style: ImageTensor, mask: Mask | None, encoder: Encoder, longer_side: int, factor: int) -> Examples:
     fine = fit_image(style, longer_side, LEAST_SIDE_PX)
     height, width = image_size(fine)

@@ -14,6 +14,7 @@ from torch import Tensor
 from stylecore.allocator import return_freed_memory
 from stylecore.errors import OptionError, unknown
 from stylecore.images import LEVELS, ImageTensor
+from stylecore.reuse import per_picture
 from stylecore.version import VERSION
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
@@ -77,6 +78,7 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
+@per_picture
 def send_image(image: ImageTensor, device: torch.device) -> ImageTensor:
     """A picture of the CPU on the device, to the bit: it travels as the 8 bits that all but floats have."""
     if device.type == "cpu":

@@ -19,6 +19,7 @@ from stylecore.detail import add_detail
 from stylecore.devices import find_device, find_dtype, synchronize
 from stylecore.encoders import Encoder, Pooling, fetch_weights, load_encoder
 from stylecore.errors import DivergenceError, OptionError
+from stylecore.files import changed_ns
 from stylecore.images import (
     LEVELS,
     ImageSource,
@@ -220,13 +221,20 @@ def _stage_encoder(name: str, encoder: Encoder) -> Encoder:
     """The bundled encoder of that name, or (unnamed) the job's own."""
     if not name:
         return encoder
-    return bundled_encoder(name, encoder.pooling, encoder.device, encoder.dtype)
+    return kept_encoder(name, encoder.pooling, encoder.device, encoder.dtype)
 
 
 @lru_cache(maxsize=4)
-def bundled_encoder(name: str, pooling: Pooling, device: torch.device, dtype: torch.dtype) -> Encoder:
-    """`load_encoder` without a file; kept in memory, for all jobs read it and none changes it."""
-    return load_encoder(name, pooling=pooling, device=device, dtype=dtype)
+def kept_encoder(
+    name: str,
+    pooling: Pooling,
+    device: torch.device,
+    dtype: torch.dtype,
+    weights: Path | None = None,
+    changed: int = 0,  # noqa: ARG001  when the file was: another file is another encoder
+) -> Encoder:
+    """`load_encoder`, kept in memory: all jobs read it and none changes it."""
+    return load_encoder(name, weights=weights, pooling=pooling, device=device, dtype=dtype)
 
 
 def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, progress: Any = None) -> Encoder:
@@ -239,10 +247,11 @@ def prepare_encoder(config: StylizeConfig, weights: str | Path | None = None, pr
     """
     device = find_device(config.device)
     dtype = find_dtype(config.dtype, device)
+    asked = (config.encoder, config.pooling, device, dtype)
     if weights is not None:
-        return load_encoder(config.encoder, weights=weights, pooling=config.pooling, device=device, dtype=dtype)
+        return kept_encoder(*asked, Path(weights), changed_ns(Path(weights)))
     fetch_weights(config.encoder, progress)
-    return bundled_encoder(config.encoder, config.pooling, device, dtype)
+    return kept_encoder(*asked)
 
 
 def job_yardstick(job: Job, device: torch.device | None = None) -> Yardstick:

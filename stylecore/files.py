@@ -50,6 +50,11 @@ def write_file(path: Path, data: bytes) -> Path:
     return path
 
 
+def changed_ns(path: Path) -> int:
+    """When a file was last changed, in nanoseconds; 0 for none: with its path, what tells its content from another."""
+    return path.stat().st_mtime_ns if is_file(path) else 0
+
+
 def write_json(path: Path, value: Any, indent: int | None = 1) -> Path:
     """Write a value as JSON with a newline at its end. Raises an OutputError where that is impossible."""
     return write_file(path, json.dumps(value, indent=indent).encode() + b"\n")

@@ -40,6 +40,7 @@ from stylecore.files import check_writable, is_address, reason, replacing
 from stylecore.isolation import isolated
 from stylecore.pixels import LEVELS, MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, OVERSHOOT, WHITE, ImageTensor, image_of_array
 from stylecore.resampling import resample
+from stylecore.reuse import per_picture
 
 __all__ = [
     "FORMATS",
@@ -207,6 +208,7 @@ def check_aspect(size: tuple[int, int], wanted: tuple[int, int], what: str, whos
         )
 
 
+@per_picture
 def resize_image(image: ImageTensor, height: int, width: int) -> ImageTensor:
     """Lanczos resampling in float32 to height x width px, on the image's device; the same tensor if it fits."""
     if image.shape[2:] == (height, width):

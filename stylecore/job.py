@@ -30,6 +30,7 @@ from stylecore.images import (
 )
 from stylecore.metrics import check_sizes, check_weights
 from stylecore.regions import Mask, MaskImage, Region, is_all_kept, resized_mask
+from stylecore.reuse import per_picture
 from stylecore.version import VERSION
 
 NUM_MADE_KEY = "num_steps_made"  # in the settings of a run that was stopped
@@ -48,7 +49,7 @@ class Source:
     def of(cls, image: ImageTensor, source: object = None) -> Source:
         """Of a loaded image, and what it was loaded from."""
         name = portable(os.fspath(source)) if isinstance(source, str | os.PathLike) else ""
-        return cls(name, checksum(to_uint8(image).tobytes()))
+        return cls(name, _checksum(image))
 
     def find(self, folder: Path) -> Path:
         """The file, as found from here or in the folder, unchanged since then. Raises an ImageError if it is gone."""
@@ -65,6 +66,11 @@ class Source:
                 return Source.of(load_image(path)).checksum == self.checksum
             except ImageError:
                 return False
+
+
+@per_picture
+def _checksum(image: ImageTensor) -> str:
+    return checksum(to_uint8(image).tobytes())
 
 
 def _pictures(folders: Iterable[Path]) -> list[Path]:

@@ -31,7 +31,8 @@ from stylecore.images import (
 )
 from stylecore.isolation import isolated
 from stylecore.losses.statistics import Moments, second_moments
-from stylecore.regions import MaskedStyle, MaskImage, Region, StyledRegion, styled_regions
+from stylecore.regions import Mask, MaskedStyle, MaskImage, Region, StyledRegion, styled_regions
+from stylecore.reuse import per_picture
 from stylecore.tiles import Tile, joined, plan_tiles, tile_px_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # of the yardstick, whatever a job compares
@@ -151,38 +152,18 @@ class Yardstick:
         photo = load_image(content)
         own, shares = load_weighted(styles, style_weights, size, style_masks)
         self.parts = styled_regions(regions, size, own, shares, max(size))
-        self.content = self._encode(resize_image(photo, *size), ())[1]
-        self.targets = [[self._grams(style) for style in part.styles] for part in self.parts]
+        self.content = _encode(resize_image(photo, *size), (), self.device)[1]
+        self.targets = [[_grams(style.image, style.mask, self.device) for style in part.styles] for part in self.parts]
 
     @isolated()
     def measure(self, image: ImageSource) -> Distances:
         """Distances of `image` as it would be saved, in 8 bits. Raises an ImageError for another size."""
-        grams, content = self._encode(as_saved(image, self.size), self.parts)
+        grams, content = _encode(as_saved(image, self.size), self.parts, self.device)
         return Distances(
             style=self._gram_distance(grams, STYLE_LAYERS),
             content=_relative(content, self.content),
             witness=self._gram_distance(grams, WITNESS_LAYERS),
         )
-
-    def _grams(self, style: MaskedStyle) -> dict[str, Tensor]:
-        """Of what counts of a style."""
-        return self._encode(style.image, [StyledRegion(style.mask, [], [])])[0][0]
-
-    def _encode(self, image: ImageTensor, parts: Sequence[StyledRegion]) -> tuple[list[dict[str, Tensor]], Tensor]:
-        """Grams of each part by layer, and the features of the content's layer; of a large image tile by tile."""
-        encoder, image = yardstick_encoder(self.device), image.to(self.device, torch.float32)
-        tiles = plan_tiles(image_size(image), tile_px_of(image), encoder, LAYERS)
-        # cuDNN would round float32 convolutions to TF32's ten bits.
-        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            totals: list[dict[str, Moments]] = [{} for _ in parts]
-            contents = []
-            for tile in tiles:
-                features = tile.features(encoder, tile.outer.of(image), LAYERS)
-                contents.append(features[CONTENT_LAYER].clone())
-                for part, total in zip(parts, totals, strict=True):
-                    for layer, moments in _moments(features, part, tile).items():
-                        total[layer] = total[layer] + moments if layer in total else moments
-        return [{layer: moments.gram for layer, moments in total.items()} for total in totals], joined(contents, tiles)
 
     def _gram_distance(self, grams: Sequence[dict[str, Tensor]], layers: Sequence[str]) -> float:
         """Mean over layers of |G - A|_F / |A|_F, then over styles by their weights and over regions by their areas."""
@@ -192,6 +173,31 @@ class Yardstick:
                 distance = sum(_relative(found[layer], target[layer]) for layer in layers) / len(layers)
                 total += part.area * share * distance
         return total / sum(part.area for part in self.parts)
+
+
+@per_picture
+def _grams(style: ImageTensor, mask: Mask | None, device: torch.device) -> dict[str, Tensor]:
+    """Of what counts of a style, by layer."""
+    return _encode(style, [StyledRegion(mask, [], [])], device)[0][0]
+
+
+def _encode(
+    image: ImageTensor, parts: Sequence[StyledRegion], device: torch.device
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """Grams of each part by layer, and the features of the content's layer; of a large image tile by tile."""
+    encoder, image = yardstick_encoder(device), image.to(device, torch.float32)
+    tiles = plan_tiles(image_size(image), tile_px_of(image), encoder, LAYERS)
+    # cuDNN would round float32 convolutions to TF32's ten bits.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        totals: list[dict[str, Moments]] = [{} for _ in parts]
+        contents = []
+        for tile in tiles:
+            features = tile.features(encoder, tile.outer.of(image), LAYERS)
+            contents.append(features[CONTENT_LAYER].clone())
+            for part, total in zip(parts, totals, strict=True):
+                for layer, moments in _moments(features, part, tile).items():
+                    total[layer] = total[layer] + moments if layer in total else moments
+    return [{layer: moments.gram for layer, moments in total.items()} for total in totals], joined(contents, tiles)
 
 
 def _moments(features: Mapping[str, Tensor], part: StyledRegion, tile: Tile) -> dict[str, Moments]:

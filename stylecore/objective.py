@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -27,9 +27,16 @@ from stylecore.losses import (
     summary_gradient,
     total_variation,
 )
-from stylecore.losses.statistics import Features, LayerFeatures, PositionWeights, Summary
+from stylecore.losses.statistics import (
+    Features,
+    KeptSums,
+    LayerFeatures,
+    PositionWeights,
+    Summary,
+)
 from stylecore.memory import needs_recomputing
 from stylecore.regions import Mask, MaskedStyle, StyledRegion, pooled
+from stylecore.reuse import known_of
 from stylecore.temporal import Anchor
 from stylecore.tiles import Box, Tile, encode, layer_features, plan_tiles
 
@@ -370,9 +377,7 @@ def make_objective(
     parts = regions or [StyledRegion(None, [*map(MaskedStyle, styles)], config.style_shares(len(styles)))]
     style_terms: list[StyleTerm] = []
     for part in parts:
-        of_styles = [
-            layer_features(encoder, style.image, config.style_layers, tile_px, style.mask) for style in part.styles
-        ]
+        of_styles = [_style_features(encoder, style, config.style_layers, tile_px) for style in part.styles]
         for layer, weight in zip(config.style_layers, config.style_layer_weights, strict=True):
             features = [of_style[layer] for of_style in of_styles]
             fitted = _given_to(part.number, (given or {}).get(layer, {}))
@@ -421,6 +426,16 @@ def _photo_features(
     asked = (*content_layers, *fitted_layers)
     found = encoder(content, asked) if asked else {}
     return found, found
+
+
+def _style_features(
+    encoder: Encoder, style: MaskedStyle, layers: tuple[str, ...], tile_px: int
+) -> Mapping[str, LayerFeatures]:
+    """By layer; the style is encoded when the first loss asks for more than what is known of it."""
+    encoded = cache(partial(layer_features, encoder, style.image, layers, tile_px, style.mask))
+    known = known_of(style.image)
+    sums = {layer: known.setdefault((layer, layers, encoder, tile_px, style.mask), {}) for layer in layers}
+    return {layer: KeptSums(encoded, layer, encoder.dtype, sums[layer]) for layer in layers}
 
 
 def _style_terms(loss: StyleLoss, styles: LayerStyles, weight: float, config: StylizeConfig) -> list[StyleTerm]:

@@ -65,7 +65,8 @@ def _tensor(array: Tensor | np.ndarray) -> Tensor:
         raise ImageError("The tensor is sparse, nested or without values: give a dense one.")
     if not is_known:
         raise ImageError(f"{EXPECTED}, not {tuple(array.shape)} of {array.dtype}.")
-    return array.detach().as_subclass(Tensor).cpu()
+    is_plain = type(array) is Tensor and not array.requires_grad  # else the same memory, as another object
+    return (array if is_plain else array.detach().as_subclass(Tensor)).cpu()
 
 
 def _channels_first(tensor: Tensor) -> Tensor:

@@ -387,7 +387,8 @@ def test_divergence_in_the_first_step_is_measured_too(
     build: Callable[..., Comparison], tiny_everywhere: Encoder
 ) -> None:
     comparison = build(make_variants(SMALL, ["gram"]))
-    passes = iter([False, False, True])  # of the photo and the style, then of the first evaluation
+    # Of the photo and the style for both yardsticks, then as targets, and of the first evaluation.
+    passes = iter([*[False] * 5, True])
     tiny_everywhere.convs["conv1_1"].register_forward_hook(
         lambda *args: args[-1] * nan if next(passes, False) else None
     )

@@ -45,6 +45,18 @@ def test_job_starts_with_its_start_and_ends_with_its_last_step_measured(make_job
     assert (last.style, last.content) == pytest.approx((whole.style_distance, whole.content_distance), rel=1e-4)
 
 
+def test_a_job_that_is_stopped_ends_with_the_step_at_work(make_job: Callable[..., Job]) -> None:
+    asked: list[bool] = []
+
+    def is_stopped() -> bool:
+        asked.append(len(asked) >= 2)
+        return asked[-1]
+
+    frames = list(run_job(make_job(num_steps=50), is_stopped=is_stopped))
+    assert not any(frame.is_last for frame in frames)
+    assert asked == [False, False, True, True]  # after three evaluations, and that was the last
+
+
 def test_frames_have_the_results_size_at_every_stage(make_job: Callable[..., Job]) -> None:
     job = make_job(size=128, stages=({"scale": 0.5, "share": 1}, {"scale": 1, "share": 1}))
     assert {tuple(frame.image.shape[2:]) for frame in run_job(job)} == {(96, 128)}

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from demo.live import Frame, run_job
 from demo.server import workers as workers_module
+from demo.server.painters import ProcessPainter
 from demo.server.workers import Workers
 from stylecore.errors import OptionError
 from stylecore.job import Job
@@ -20,10 +22,14 @@ from stylecore.presets import make_config
 MakeImage = Callable[..., Tensor]
 
 
+def workers_of(number: int, **bounds: Any) -> Workers:
+    return Workers(number, lambda index: ProcessPainter(index, number), **bounds)
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Workers]:
     """Two processes."""
-    found = Workers(2)
+    found = workers_of(2)
     yield found
     found.close()
 
@@ -47,6 +53,8 @@ def test_frames_are_those_of_the_server_itself(pool: Workers, make_image: MakeIm
     assert found[0].step == 0
     assert found[-1].step == expected[-1].step == 8
     assert found[-1].job is job
+    assert found[0].jpeg.startswith(b"\xff\xd8"), "the page shows it as it comes"
+    assert not found[-1].jpeg, "the result comes to the bit"
     assert float((found[-1].image - expected[-1].image).abs().mean()) < 0.01  # threads differ
     assert [point.step for point in found[-1].losses] == list(range(1, 9))
     assert found[-1].distances
@@ -97,7 +105,7 @@ def test_a_lost_process_is_replaced_and_the_job_goes_on(pool: Workers, make_imag
 
 @pytest.mark.slow
 def test_a_job_that_kills_its_processes_is_given_up(make_image: MakeImage, said: list[str]) -> None:
-    pool = Workers(1)
+    pool = workers_of(1)
 
     def killed() -> Iterator[Frame]:
         for frame in pool.frames(job_of(make_image, 300, 96)):
@@ -113,7 +121,7 @@ def test_a_job_that_kills_its_processes_is_given_up(make_image: MakeImage, said:
 @pytest.mark.slow
 @pytest.mark.parametrize("bound", [{"jobs_each": 1}, {"mib_each": 1.0}])
 def test_a_process_that_has_done_its_part_is_renewed(bound: dict[str, float], make_image: MakeImage) -> None:
-    pool = Workers(1, **bound)
+    pool = workers_of(1, **bound)
     before = pool.pids
     list(pool.frames(job_of(make_image, 2)))
     assert pool.pids != before
@@ -123,7 +131,7 @@ def test_a_process_that_has_done_its_part_is_renewed(bound: dict[str, float], ma
 
 
 def test_closing_ends_a_job_in_the_middle(make_image: MakeImage) -> None:
-    pool = Workers(1)
+    pool = workers_of(1)
     frames = pool.frames(job_of(make_image, 1000, 128))
     next(frames)
     closing = threading.Timer(0.5, pool.close)

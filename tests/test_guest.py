@@ -16,7 +16,7 @@ from torch import Tensor
 from stylecore import engine, metrics
 from stylecore.encoders import Encoder, load_encoder, make_conv
 from stylecore.encoders.distill import distill
-from stylecore.engine import bundled_encoder, stylize, stylize_steps
+from stylecore.engine import kept_encoder, stylize, stylize_steps
 from stylecore.errors import ImageError
 from stylecore.images import load_image
 from stylecore.losses import STYLE_LOSSES
@@ -52,7 +52,7 @@ HOSTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 @pytest.fixture
 def fresh_caches() -> Iterator[None]:
     """Nothing loaded before the test serves it, nor the tests after it."""
-    caches = (bundled_encoder, yardstick_encoder, inverse_frequencies)
+    caches = (kept_encoder, yardstick_encoder, inverse_frequencies)
     for cache in caches:
         cache.cache_clear()
     yield

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from stylecore import (
@@ -239,6 +241,23 @@ def test_one_style_weight_moves_from_content_to_style(vgg16: Encoder, astronaut:
 def test_prepare_encoder_does_what_the_config_says() -> None:
     encoder = prepare_encoder(make_config(encoder="vgg16-x3", pooling="average", dtype="bfloat16", device="cpu"))
     assert (encoder.name, encoder.pooling, encoder.dtype) == ("vgg16-x3", "average", torch.bfloat16)
+
+
+def test_a_file_of_weights_is_loaded_once_until_it_changes(tmp_path: Path, vgg16: Encoder) -> None:
+    path = tmp_path / "weights.safetensors"
+    tensors = {
+        f"{name}.{kind}": value.contiguous()
+        for name, conv in vgg16.convs.items()
+        for kind, value in conv.state_dict().items()
+    }
+    save_file(tensors, path)
+    variants = (
+        make_config("draft", encoder="vgg16", device="cpu", loss=loss, size=64) for loss in ("gram", "pca", "svd")
+    )
+    loaded = [prepare_encoder(config, path) for config in variants]
+    assert all(encoder is loaded[0] for encoder in loaded)
+    os.utime(path, ns=(1, 1))
+    assert prepare_encoder(make_config("draft", encoder="vgg16", device="cpu"), path) is not loaded[0]
 
 
 @pytest.mark.slow

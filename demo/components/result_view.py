@@ -10,6 +10,7 @@ import torch
 
 from stylecore.images import load_image, read_settings
 
+from ..live import Frame
 from ..server.messages import friendly_errors
 from ..server.queue import AT_ONCE
 from ..server.uploads import save_frame, save_png, uploaded
@@ -64,9 +65,9 @@ class ResultView:
         self.blend.change(None, self.blend, None, js=BLEND)
         self.blend.release(_blended, [self.blend, self.photo, self.whole], download, **AT_ONCE)
 
-    def show_frame(self, image: Any) -> dict[Any, Any]:
+    def show_frame(self, frame: Frame) -> dict[Any, Any]:
         """A moment of a running job."""
-        return {self.live: save_frame(image)}
+        return {self.live: save_frame(frame.image, frame.jpeg)}
 
     def show_beginning(self) -> dict[Any, Any]:
         """The live picture takes the place of the last result."""

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from stylecore import stylize
+from stylecore.errors import OptionError
 from stylecore.images import ImageTensor, image_size
 from stylecore.job import Job
+from stylecore.presets import make_config
 from stylecore.sample_images import load_photo, load_style
 
 from ..live import Frame, run_job
 from .folders import delete_new_files, writable_folder
 from .models import Models
+from .painters import LostError, Painter, ProcessPainter
 from .queue import JobQueue
 from .results import Results
 from .settings import Settings
@@ -38,21 +40,23 @@ class Services:
         writable_folder(Path(get_upload_folder()), "the environment variable GRADIO_TEMP_DIR")
         self.timings = Timings(settings.workers)
         self.jobs = JobQueue(settings, self.timings)
-        self.workers = Workers(settings.workers) if settings.workers > 1 else None
+        self.workers = _workers(settings)
         self.results = Results()
         self.shared_results = SharedResults(settings)
         self.votes = Votes(settings)
         self.models = Models(settings.models)
 
     def warm_up(self) -> None:
-        """Paint a sketch before anybody asks for one: the page can say then what its stops take here."""
-        self.jobs.before_all(self._time_a_sketch)
+        """Have each worker paint a sketch before anybody asks for one: the page can say then what its stops take."""
+        for _ in range(self.settings.workers):
+            self.jobs.before_all(self._time_a_sketch)
 
     def _time_a_sketch(self) -> None:
-        photo, style = load_photo("rocket"), load_style("flow_strokes")
+        config = make_config("draft", size=WARM_UP_PX)
+        job = Job(load_photo("rocket"), (load_style("flow_strokes"),), config)
         for _ in range(2):  # the first loads what every later job finds loaded
-            result = stylize(photo, style, preset="draft", size=WARM_UP_PX)
-        self.timings.note(result.config, image_size(photo), result.seconds)
+            *_, last = self.frames(job)
+        self.timings.note(config, image_size(job.content), last.seconds)
 
     def frames(self, job: Job, image: ImageTensor | None = None) -> Iterator[Frame]:
         """`live.run_job`, in a worker where there are any."""
@@ -64,3 +68,21 @@ class Services:
             self.workers.close()
         self.jobs.close()
         delete_new_files()
+
+
+def _workers(settings: Settings) -> Workers | None:
+    """None: the server paints itself."""
+    if not settings.ray:
+        number = settings.workers
+        return Workers(number, lambda index: ProcessPainter(index, number)) if number > 1 else None
+    from .actors import NOT_THERE, ActorPainter  # needs an extra
+
+    def start(_: int) -> Painter:
+        return ActorPainter(settings.ray, settings.ray_cpus, settings.ray_gpus)
+
+    workers = Workers(settings.workers, start)
+    try:
+        workers.wait()
+    except LostError as error:
+        raise OptionError(NOT_THERE) from error
+    return workers

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stylecore import StylizeConfig, make_config
@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     shared_mib: PositiveFloat = 2048  # of all that is shared: beyond, nothing more is
     shared_days: PositiveFloat = 30  # for so long links open what was shared
     workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that paint side by side; 1: the server itself
+    ray: str = ""  # where they are: the address of a Ray cluster; empty: processes here
+    ray_cpus: PositiveFloat = 1  # that each asks the cluster for
+    ray_gpus: NonNegativeFloat = 0
     votes: bool = False  # whether visitors may say which variant of a shared comparison is better
     shared_results: Path | None = None  # folder; None: a temporary one of this server's own
     source: str = ""  # address of the source, where the page links it; empty: the Space's own, if it is one
@@ -55,7 +58,7 @@ class Settings(BaseSettings):
             variable = f"{ENV_PREFIX}{problem['loc'][0]}".upper()
             least = problem.get("ctx", {}).get("ge")
             number = "1 or 0" if problem["type"].startswith("bool") else "a number above 0"
-            number = f"{least:g} or more" if least else number
+            number = f"{least:g} or more" if least is not None else number
             raise OptionError(f"{variable} must be {number}, not '{problem['input']}'.") from error
 
     def range(self, field: str) -> tuple[float, float]:

@@ -8,15 +8,13 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
-from PIL import Image
 
 from stylecore import ImageError, ImageNote, StylizeConfig, load_image, save_image
-from stylecore.images import ImageTensor, to_uint8
+from stylecore.images import ImageTensor
 from stylecore.job import Job
 
+from ..live import frame_jpeg
 from .folders import new_file
-
-FRAME_QUALITY = 92  # of the live JPEG frames; results are PNG
 
 
 def read_job(
@@ -90,10 +88,10 @@ def read_picture(path: Path, role: str) -> tuple[ImageTensor, list[str]]:
     return image, [f"About the {role}: {warning.message}" for warning in caught]
 
 
-def save_frame(image: ImageTensor) -> str:
-    """A live frame as a JPEG that Gradio serves."""
+def save_frame(image: ImageTensor, jpeg: bytes = b"") -> str:
+    """A live frame as a JPEG that Gradio serves; `jpeg` where that is made already."""
     path = new_file("frame.jpg")
-    Image.fromarray(to_uint8(image)).save(path, quality=FRAME_QUALITY, subsampling=0)
+    path.write_bytes(jpeg or frame_jpeg(image))
     return str(path)
 
 

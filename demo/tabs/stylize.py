@@ -208,7 +208,7 @@ class StylizeTab(Tab):
         return {self.download: gr.DownloadButton(interactive=False), self.film: no_film} | self.share.nothing()
 
     def _show_frame(self, frame: Frame) -> dict[Any, Any]:
-        return self.view.show_frame(frame.image) | {
+        return self.view.show_frame(frame) | {
             self.status: progress.status(frame),
             self.curves: gr.HTML(progress.curves(frame), visible=True) if frame.losses else gr.skip(),
         }

@@ -7,10 +7,9 @@ belongs by then, so that nothing is lost, and whoever runs the same tasks again 
 from __future__ import annotations
 
 import itertools
-import logging
 import multiprocessing
 import os
-import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,13 +21,12 @@ import torch
 
 from stylecore.batch.plan import Task
 from stylecore.batch.task import Outcome, make_result
-from stylecore.errors import OptionError
+from stylecore.cluster import HERE, connect
 
 ATTEMPTS = 3  # at a task whose worker dies: that may be the task's fault
 AHEAD = 2  # tasks given to each worker at a time: the next is there when one is done
-CONNECT_S = 5.0
+LOOK_EVERY_S = 5.0  # how large the cluster is
 LOST = "The process that made it died {} times: it may need less memory (a smaller --size, fewer --workers)."
-NO_ANSWER = "No Ray cluster answers at '{}': start one with ray start --head."
 
 Make = Callable[[Task, str], Outcome]  # does a task, where it runs: `make_result`, or a test's own
 
@@ -89,7 +87,7 @@ def _pool(num_processes: int, num_sharing: int) -> ProcessPoolExecutor:
 def run_on_ray(
     tasks: Sequence[Task],
     place: str,
-    address: str = "",
+    address: str = HERE,
     *,
     num_cpus: float = 1.0,
     num_gpus: float = 0.0,
@@ -101,20 +99,23 @@ def run_on_ray(
     A task whose worker or node dies is tried again, at most three times (Ray's own `max_retries`).
 
     Args:
-        address: `host:port` of the head, "auto" for a cluster of this machine, or empty for a new one here.
+        address: as `cluster.connect` takes it.
         num_cpus, num_gpus: that a task asks for; fractions share one.
 
     Raises:
         OptionError: Ray is missing or no cluster of its version answers.
     """
-    ray = _connected(address)
+    ray = connect(address)
     remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=ATTEMPTS, retry_exceptions=False)(_make_in)
     tasks_left = iter(tasks)
     running: dict[Any, Task] = {}
+    asked, most = -LOOK_EVERY_S, 0
     while True:
-        # More than there are workers, which Ray knows and whose number may change; few enough to keep no long queue.
-        room = AHEAD * max(8, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1))) - len(running)
-        for task in itertools.islice(tasks_left, max(0, room)):
+        if time.monotonic() - asked >= LOOK_EVERY_S:  # nodes come and go
+            # More than there are workers; few enough to keep no long queue.
+            most = AHEAD * max(8, int(ray.cluster_resources().get("CPU", 1) / max(num_cpus, 0.1)))
+            asked = time.monotonic()
+        for task in itertools.islice(tasks_left, max(0, most - len(running))):
             running[remote.remote(str(Path.cwd()), make, task, place)] = task
         if not running:
             return
@@ -131,36 +132,3 @@ def _make_in(folder: str, make: Make, task: Task, place: str) -> Outcome:
     """In the folder that the names of pictures and results start from."""
     os.chdir(folder)
     return make(task, place)
-
-
-def _connected(address: str) -> Any:
-    """Ray, connected. It speaks to whom it is told to: nobody but its own nodes may reach its ports."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise OptionError("Ray is not installed: pip install 'stylecore[ray]'.") from error
-    if ray.is_initialized():
-        return ray
-    _check_answer(address)
-    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
-    try:
-        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if "ersion mismatch" in str(error):
-            raise OptionError(
-                f"The cluster has another version of Ray or Python than {ray.__version__} here."
-            ) from error
-        raise OptionError(NO_ANSWER.format(address)) from error
-    return ray
-
-
-def _check_answer(address: str) -> None:
-    """Raise an OptionError soon where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as error:
-        raise OptionError(NO_ANSWER.format(address)) from error

@@ -7,21 +7,23 @@ comes later needs no table to know what is done.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from stylecore.batch.plan import Task
-from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder
 from stylecore.engine import job_steps, prepare_encoder, run_to_end
 from stylecore.errors import ImageError, StylecoreError
+from stylecore.files import changed_ns
 from stylecore.images import ImageTensor, encode_png, load_image, read_settings
 from stylecore.job import RECORD_KEY, Job
+from stylecore.reuse import reusing
 from stylecore.storage import REMOTE, Storage, read_picture
 
-PICTURES_KEPT = 8  # decoded, in a worker: tasks come photo by photo
+KEPT_MIB = 1024  # of decoded pictures, in a process: the next task has the same photo, a later one the same style
+LEAST_KEPT_MIB = 16  # that each counts for: what is known of it lies beside it
 
 
 @dataclass(frozen=True)
@@ -46,26 +48,31 @@ class Outcome:
 def make_result(task: Task, place: str) -> Outcome:
     """Make a task's result at `place`, unless one of the same settings, pictures and weights is there.
 
-    What a user can mend fails this task alone, in a sentence; nothing is raised for it.
+    Whatever of a picture does not depend on the other, such as a style's moments at a size, is computed for the first
+    task that has it. What a user can mend fails this task alone, in a sentence; nothing is raised for it.
     """
     try:
-        storage = Storage(place)
-        encoder = _encoder(task.config, task.weights)
-        job = Job(load_picture(task.photo), (load_picture(task.style),), task.config, (task.photo, task.style))
-        record = _record_there(storage.read(task.file), job, encoder)
-        if record is not None:
-            return Outcome(task, task.named | record, made=False)
-        result = run_to_end(job, job_steps(job, encoder=encoder))
-        record = {
-            "seconds": round(result.seconds, 4),
-            "num_steps": result.num_steps,
-            "size_px": list(job.size),
-            "encoder_checksum": encoder.checksum,
-        }
-        storage.write(task.file, encode_png(result.image, job.settings() | {RECORD_KEY: record}, job.result_alpha()))
-        return Outcome(task, task.named | record)
+        with reusing():
+            return _make_result(task, Storage(place))
     except StylecoreError as error:
         return Outcome.failed(task, str(error))
+
+
+def _make_result(task: Task, storage: Storage) -> Outcome:
+    encoder = prepare_encoder(task.config, task.weights)
+    job = Job(load_picture(task.photo), (load_picture(task.style),), task.config, (task.photo, task.style))
+    record = _record_there(storage.read(task.file), job, encoder)
+    if record is not None:
+        return Outcome(task, task.named | record, made=False)
+    result = run_to_end(job, job_steps(job, encoder=encoder))
+    record = {
+        "seconds": round(result.seconds, 4),
+        "num_steps": result.num_steps,
+        "size_px": list(job.size),
+        "encoder_checksum": encoder.checksum,
+    }
+    storage.write(task.file, encode_png(result.image, job.settings() | {RECORD_KEY: record}, job.result_alpha()))
+    return Outcome(task, task.named | record)
 
 
 def _record_there(data: bytes | None, job: Job, encoder: Encoder) -> dict[str, Any] | None:
@@ -88,17 +95,19 @@ def _what_decides(settings: dict[str, Any]) -> tuple[Any, list[Any]]:
     return settings.get("config"), [source.get("checksum") for source in settings.get("inputs", [])]
 
 
+_pictures: OrderedDict[tuple[str, int], ImageTensor] = OrderedDict()  # the last used at the end
+
+
 def load_picture(place: str) -> ImageTensor:
-    """A photo or style, kept while many tasks in a row ask for it."""
-    changed = 0 if REMOTE in place or not Path(place).exists() else Path(place).stat().st_mtime_ns
-    return _loaded(place, changed)
+    """A photo or style; the last `KEPT_MIB` of them are kept, one in any case."""
+    key = (place, 0 if REMOTE in place else changed_ns(Path(place)))
+    if key not in _pictures:
+        _pictures[key] = load_image(read_picture(place))
+    _pictures.move_to_end(key)
+    while len(_pictures) > 1 and sum(map(_counted_mib, _pictures.values())) > KEPT_MIB:
+        _pictures.popitem(last=False)
+    return _pictures[key]
 
 
-@lru_cache(maxsize=PICTURES_KEPT)
-def _loaded(place: str, changed: int) -> ImageTensor:  # noqa: ARG001  a changed file is another key
-    return load_image(read_picture(place))
-
-
-@lru_cache(maxsize=2)
-def _encoder(config: StylizeConfig, weights: Path | None) -> Encoder:
-    return prepare_encoder(config, weights)
+def _counted_mib(picture: ImageTensor) -> float:
+    return max(LEAST_KEPT_MIB, picture.nbytes / 2**20)

@@ -88,7 +88,7 @@ def batch_command(
     storage.prepare()
     runner: Callable[[Sequence[Task], str], Iterator[Outcome]] = run_here
     if ray is not None:
-        runner = partial(run_on_ray, address="" if ray == "local" else ray, num_cpus=ray_cpus, num_gpus=ray_gpus)
+        runner = partial(run_on_ray, address=ray, num_cpus=ray_cpus, num_gpus=ray_gpus)
     elif workers > 1:
         runner = partial(run_processes, num_workers=workers)
     outcomes = _watched(runner(tasks, output), tasks, storage)

@@ -22,6 +22,7 @@ from stylecore.fields import CONFIG, Options, Whole, about
 from stylecore.losses.statistics import (
     AnySummary,
     Features,
+    KeptSums,
     LayerFeatures,
     Moments,
     PositionWeights,
@@ -31,6 +32,7 @@ from stylecore.losses.statistics import (
     WeightedFeatures,
     all_moments,
     blend,
+    exact_moments,
     summed,
     weighted_pieces,
 )
@@ -75,14 +77,14 @@ class LayerStyles:
     @cached_property
     def moments(self) -> list[Moments]:
         """Of each style, first and second."""
-        return self.summaries(all_moments)
+        return [_moments(all_moments, features) for features in self.features]
 
     @cached_property
     def exact_moments(self) -> list[Moments]:
-        """The same of float32 features: of bfloat16 its rounding would be all that the weakest directions show."""
+        """The same of float32 features, for the weakest directions."""
         if all(features.dtype != torch.bfloat16 for features in self.features):  # type: ignore[union-attr]
             return self.moments
-        return self.summaries(lambda features, weights: all_moments(features.float(), weights))
+        return [_moments(exact_moments, features) for features in self.features]
 
     @property
     def whole(self) -> list[WeightedFeatures]:
@@ -97,6 +99,10 @@ class LayerStyles:
     def gram(self) -> Float[Tensor, "1 N N"]:
         """sum_i w_i A_i. For losses quadratic in G, sum_i w_i |G - A_i|^2 has the gradient of |G - sum_i w_i A_i|^2."""
         return blend(self.moments, self.shares).gram
+
+
+def _moments(summarize: Summarize[Moments], features: LayerFeatures) -> Moments:
+    return features.summed(summarize) if isinstance(features, KeptSums) else summed(summarize, features)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import starmap
@@ -129,6 +129,26 @@ def count_positions(features: Features, weights: PositionWeights | None = None) 
     return torch.sym_float(features.shape[2] * features.shape[3]) if weights is None else weights.sum()
 
 
+@dataclass(frozen=True)
+class KeptSums:
+    """One layer's features of a style, computed when somebody goes over them, and its sums, computed once for all who
+    share them."""
+
+    encoded: Callable[[], Mapping[str, LayerFeatures]]  # of all layers at once, by layer
+    layer: str
+    dtype: torch.dtype
+    sums: dict[Summarize[Moments], Moments]  # by what sums: a function of this module
+
+    def __iter__(self) -> Iterator[WeightedFeatures]:
+        return iter(weighted_pieces(self.encoded()[self.layer]))
+
+    def summed(self, summarize: Summarize[Moments]) -> Moments:
+        """What `summed` returns of the features."""
+        if summarize not in self.sums:
+            self.sums[summarize] = summed(summarize, self.encoded()[self.layer])
+        return self.sums[summarize]
+
+
 def second_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
     """Count and second moment: what a Gram matrix is made of."""
     flat = features.flatten(2) if weights is None else (features * weights.to(features.dtype).sqrt()).flatten(2)
@@ -139,6 +159,11 @@ def all_moments(features: Features, weights: PositionWeights | None = None) -> M
     """Count, first and second moment."""
     moments = second_moments(features, weights)
     return dataclasses.replace(moments, first=_weighted_sum(flatten_positions(features), weights))
+
+
+def exact_moments(features: Features, weights: PositionWeights | None = None) -> Moments:
+    """`all_moments` of float32 features: of bfloat16 its rounding would be all that the weakest directions show."""
+    return all_moments(features.float(), weights)
 
 
 def channel_moments(features: Features, weights: PositionWeights | None = None) -> Moments:

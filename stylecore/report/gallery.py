@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from stylecore.report.viewer import Axis, Grid, View, environment, viewer_html
-from stylecore.version import VERSION
 
 PHOTO = "none: the photo"  # the heading of the column of what was painted
 
@@ -25,4 +24,4 @@ def gallery_html(title: str, line: str, rows: Sequence[str], columns: Sequence[s
     seen = [view.name for view in views if view.source]
     pair = (seen[0], seen[1]) if len(seen) > 1 else None
     viewer = Markup(viewer_html(views, pair, grid))
-    return environment().get_template("gallery.html").render(title=title, line=line, version=VERSION, viewer=viewer)
+    return environment().get_template("gallery.html").render(title=title, line=line, viewer=viewer)

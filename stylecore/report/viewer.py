@@ -12,6 +12,8 @@ from pathlib import Path
 
 import jinja2
 
+from stylecore.version import VERSION
+
 FOLDER = Path(__file__).parent
 VIEWER_CSS = (FOLDER / "viewer.css").read_text(encoding="utf-8")
 VIEWER_JS = (FOLDER / "viewer.js").read_text(encoding="utf-8")  # defines startViewer(root)
@@ -77,10 +79,12 @@ def viewer_html(views: Sequence[View], pair: tuple[str, str] | None = None, grid
 @cache
 def environment() -> jinja2.Environment:
     """Of all HTML templates here: escaped, and nothing left out in silence."""
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.globals["version"] = VERSION
+    return found

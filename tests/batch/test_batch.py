@@ -21,10 +21,10 @@ from stylecore.batch import (
     run_processes,
     write_sheet,
 )
-from stylecore.batch import task as task_module
 from stylecore.cli import main
 from stylecore.cli.batch import _repeated
 from stylecore.compare import make_variants
+from stylecore.engine import prepare_encoder
 from stylecore.errors import ImageError, OptionError, OutputError
 from stylecore.images import load_image, read_settings, save_image
 from stylecore.job import SavedSettings
@@ -158,7 +158,7 @@ def test_other_pictures_settings_weights_or_damage_make_it_anew(
     save_image(make_image(seed=7), task.photo)
     os.utime(task.photo, ns=(1, 1))
     assert make_result(task, place).made
-    encoder = task_module._encoder(task.config, None)
+    encoder = prepare_encoder(task.config)
     monkeypatch.setattr(encoder, "checksum", "another")
     assert make_result(task, place).made
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -104,10 +105,22 @@ def test_a_driver_that_is_killed_is_gone_on_with(cluster: Any, tmp_path: Path) -
     assert not list(place.glob("*.part"))
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
-def test_where_no_cluster_answers_that_is_said_soon(address: str, tmp_path: Path) -> None:
+def test_another_version_of_ray_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray.shutdown()
-    started = time.monotonic()
-    with pytest.raises(OptionError, match="No Ray cluster answers"):
-        next(run_on_ray(stub_tasks("a"), str(tmp_path), address))
-    assert time.monotonic() - started < 10
+    monkeypatch.setattr(ray, "__version__", "2.54.0")
+    with pytest.raises(OptionError, match=r"another version of Ray or Python than 2\.54\.0 here"):
+        next(run_on_ray(stub_tasks("a"), str(tmp_path), cluster.address))
+
+
+@pytest.mark.parametrize("kind", ["nobody", "client", "silent"])
+def test_where_no_cluster_answers_that_is_said_soon(kind: str, tmp_path: Path) -> None:
+    ray.shutdown()
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{place.getsockname()[1]}"
+        if kind == "silent":
+            place.listen()
+        started = time.monotonic()
+        with pytest.raises(OptionError, match="No Ray cluster answers"):
+            next(run_on_ray(stub_tasks("a"), str(tmp_path), f"ray://{address}" if kind == "client" else address))
+        assert time.monotonic() - started < 10
