@@ -1,0 +1,39 @@
+// What a run took on this device, as a record of `stylecore export views`: export/record.py has the form.
+
+/**
+ * @typedef {import("./messages.js").Ready} Ready
+ * @typedef {import("./messages.js").RunRecord} RunRecord
+ */
+
+/**
+ * @param {Ready} ready
+ * @param {RunRecord} record
+ * @param {number[]} milliseconds of each step at the last stage's size
+ */
+export function measurements(ready, record, milliseconds) {
+  const agent = /** @type {any} */ (navigator).userAgentData;
+  const brands = agent?.brands?.map((/** @type {any} */ each) => `${each.brand} ${each.version}`).join(", ");
+  const row = {
+    name: "step in a browser",
+    task: "features",
+    encoder: ready.encoder ?? "",
+    precision: ready.precision ?? "",
+    num_threads: record.threads,
+    provider: `web-${record.provider}`,
+    size_px: record.size,
+    milliseconds: milliseconds.map((each) => Number(each.toFixed(3))),
+    peak_memory_mib: record.heap_mib,
+  };
+  return {
+    kind: "export-bench",
+    environment: {
+      cpu: `${navigator.hardwareConcurrency ?? "?"} cores: write the device's name here`,
+      system: agent?.platform || navigator.userAgent,
+      browser: brands || navigator.userAgent,
+      onnxruntime: ready.runtime ?? "",
+      stylecore: ready.version,
+      pixels_per_point: devicePixelRatio,
+    },
+    rows: [row],
+  };
+}
