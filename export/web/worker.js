@@ -1,0 +1,316 @@
+// The Web Worker that paints: it fetches the models, opens them with onnxruntime-web on the provider that is there and
+// right, and answers the page, see messages.d.ts.
+import {
+  WebError, LEVELS, checkManifest, fromPixels, planJob, strengthOf, stylizeSteps, toPixels, weightOf,
+} from "./runtime.js";
+
+/**
+ * @typedef {import("./messages.js").Provider} Provider
+ * @typedef {import("./messages.js").Start} Start
+ * @typedef {import("./models.js").Manifest} Manifest
+ * @typedef {import("./models.js").Graphs} Graphs
+ * @typedef {import("./models.js").Image} Image
+ * @typedef {import("./models.js").Runtime} Runtime
+ * @typedef {{manifest: Manifest, graphs: Graphs, provider: Provider, threads: number}} Engine
+ * @typedef {{stopped: boolean}} Job
+ */
+
+const HERE = new URL("./", import.meta.url);
+const MODULES = { wasm: "ort/ort.wasm.min.mjs", webgpu: "ort/ort.webgpu.min.mjs" };
+const TITLES = { wasm: "WebAssembly", webgpu: "WebGPU" };
+const MAX_THREADS = 4; // more cores than that are slower ones, or twice the same
+const FRAME_MS = 100; // between two frames: each is read back from the GPU and drawn
+const LOSS_TOLERANCE = 0.02; // of the known stylization, relative; a wrong gradient was off by 0.9
+const IMAGE_TOLERANCE = 2; // mean difference in 8-bit levels
+
+/** @type {Promise<Engine> | null} */
+let engine = null;
+/** @type {Job & {id: number} | null} */
+let job = null;
+/** @type {Promise<void>} */
+let running = Promise.resolve();
+
+/** @param {import("./messages.js").ToPage} message @param {Transferable[]} transferred */
+const say = (message, transferred = []) => postMessage(message, { transfer: transferred });
+
+addEventListener("message", ({ data: message }) => {
+  if (message.type === "load") load(message);
+  if (message.type === "start") start(message);
+  if (message.type === "stop" && job?.id === message.id) job.stopped = true;
+});
+
+/** @param {Extract<import("./messages.js").ToWorker, {type: "load"}>} message */
+function load(message) {
+  engine = open(message.provider, message.maxThreads ?? MAX_THREADS);
+  engine.catch((error) => say({ type: "error", ...described(error) }));
+}
+
+/** @param {Start} message */
+function start(message) {
+  if (job) job.stopped = true;
+  const mine = { id: message.id, stopped: false };
+  job = mine;
+  running = running.then(() => paint(message, mine)).catch((error) => say({ type: "error", id: message.id, ...described(error) }));
+}
+
+/**
+ * Load the models on the first provider that computes them rightly.
+ * @param {"auto" | Provider} asked
+ * @param {number} maxThreads
+ * @returns {Promise<Engine>}
+ */
+async function open(asked, maxThreads) {
+  const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json")));
+  checkManifest(manifest);
+  let { provider, reason } = asked === "wasm" ? { provider: asked, reason: undefined } : await bestProvider();
+  let opened;
+  try {
+    opened = await openOn(provider, manifest, maxThreads);
+  } catch (error) {
+    if (provider === "wasm") throw error;
+    reason = `WebGPU failed here (${/** @type {Error} */ (error).message}), so WebAssembly computes.`;
+    provider = "wasm";
+    opened = await openOn(provider, manifest, maxThreads);
+  }
+  const { config, version, runtime, middle_weight } = manifest;
+  const { precision } = manifest.providers[provider];
+  const strength = strengthOf(config.style_weight, middle_weight);
+  const defaults = { size: config.size, numSteps: config.num_steps, strength };
+  say({ type: "ready", provider, threads: opened.threads, reason, version, encoder: config.encoder, precision, runtime, defaults });
+  return opened;
+}
+
+/** @returns {Promise<{provider: Provider, reason?: string}>} */
+async function bestProvider() {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  if (adapter) return { provider: "webgpu" };
+  return { provider: "wasm", reason: "This browser offers no WebGPU here, so WebAssembly computes." };
+}
+
+/**
+ * @param {Provider} provider
+ * @param {Manifest} manifest
+ * @param {number} maxThreads
+ * @returns {Promise<Engine>}
+ */
+async function openOn(provider, manifest, maxThreads) {
+  const { targets, step } = manifest.providers[provider];
+  const names = [targets, step, manifest.weights];
+  const files = await fetchedModels(names, manifest);
+  /** @type {Runtime} */
+  const ort = await import(new URL(MODULES[provider], HERE).href).catch(() => {
+    throw new WebError("model", "onnxruntime-web could not be loaded: reload the page when there is a connection.");
+  });
+  const threads = provider === "wasm" && crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, maxThreads) : 1;
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmPaths = new URL("ort/", HERE).href;
+  ort.env.logLevel = "error";
+  const graphs = await openGraphs(ort, provider, manifest, files);
+  await checkKnown(provider, manifest, graphs);
+  return { manifest, graphs, provider, threads };
+}
+
+/**
+ * The two graphs as sessions: under WebGPU what they give stays on the GPU.
+ * @param {Runtime} ort
+ * @param {Provider} provider
+ * @param {Manifest} manifest
+ * @param {Uint8Array<ArrayBuffer>[]} files targets, step and weights
+ * @returns {Promise<Graphs>}
+ */
+async function openGraphs(ort, provider, manifest, [targetsFile, stepFile, weights]) {
+  /** @type {import("./models.js").SessionOptions} */
+  const options = {
+    executionProviders: [provider],
+    externalData: [{ path: manifest.weights, data: weights }],
+    // A pattern or an arena of a first run is held beside what the next one takes; a phone has no room for both.
+    enableMemPattern: false,
+    enableCpuMemArena: false,
+    logSeverityLevel: 3,
+  };
+  if (provider === "webgpu") options.preferredOutputLocation = "gpu-buffer";
+  const targets = await ort.InferenceSession.create(targetsFile, options);
+  const step = await ort.InferenceSession.create(stepFile, options);
+  const { state } = manifest;
+  const outputs = ["loss", ...Object.values(state).flatMap(({ next }) => (next in state ? [] : [next]))];
+  return {
+    targets: (image, names) => targets.run({ image }, names),
+    step: (inputs) => step.run(inputs, outputs),
+    upload: (values, dims) => new ort.Tensor("float32", values, dims),
+    read: (value) => value.getData(),
+    dispose: (value) => value.dispose(),
+  };
+}
+
+/**
+ * Raise unless the provider computes the stylization whose values Python wrote beside the models.
+ * @param {Provider} provider
+ * @param {Manifest} manifest
+ * @param {Graphs} graphs
+ */
+async function checkKnown(provider, manifest, graphs) {
+  const { size, steps, losses, image } = manifest.known;
+  const expected = Uint8Array.from(atob(image[provider]), (letter) => letter.charCodeAt(0));
+  const options = { size, numSteps: steps };
+  let difference = Infinity;
+  for await (const step of stylizeSteps(manifest, graphs, pattern(size, 0), pattern(size, 1), options)) {
+    const loss = losses[provider][step.index - 1];
+    if (!(Math.abs(step.loss - loss) <= LOSS_TOLERANCE * loss)) throw new WebError("model", "it computes wrong losses");
+    if (step.index === steps) {
+      const { planes } = await step.read();
+      difference = planes.reduce((sum, level, i) => sum + Math.abs(level - expected[i]), 0) / expected.length;
+    }
+  }
+  if (!(difference <= IMAGE_TOLERANCE)) throw new WebError("model", "it computes wrong pictures");
+}
+
+/**
+ * A picture that Python draws too, `pattern` in export/webpage.py: bytes of a linear congruential generator.
+ * @param {number} side in px
+ * @param {number} seed
+ * @returns {Image}
+ */
+function pattern(side, seed) {
+  let state = seed;
+  const planes = Float32Array.from({ length: 3 * side * side }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 24) / LEVELS;
+  });
+  return { width: side, height: side, planes };
+}
+
+/**
+ * @param {Start} message
+ * @param {Job} mine
+ */
+async function paint(message, mine) {
+  const opened = await engine?.catch(() => null);
+  if (!opened) return; // the page knows already
+  const { manifest, graphs } = opened;
+  const { id, size = manifest.config.size, numSteps = manifest.config.num_steps, strength, seed = 0 } = message;
+  const [content, style] = [fromPixels(message.content), fromPixels(message.style)];
+  const styleWeight = weightOf(strength, manifest.middle_weight) / manifest.config.style_weight;
+  say({ type: "begun", id, stages: planJob(manifest, content, { size, numSteps }) });
+  const started = performance.now();
+  /** @type {number[]} */
+  const milliseconds = [];
+  /** @type {Image | null} */
+  let image = null;
+  let [loss, shown, firstFrame, begun] = [NaN, -Infinity, NaN, started];
+  if (!mine.stopped) {
+    for await (const step of stylizeSteps(manifest, graphs, content, style, { size, numSteps, styleWeight })) {
+      await breath(); // a message from the page comes in only here
+      if (!Number.isFinite(step.loss)) throw new WebError("diverged", "The optimisation left the finite numbers: lower Strength.");
+      loss = step.loss;
+      const now = performance.now();
+      milliseconds.push(now - begun);
+      begun = now;
+      const isLast = mine.stopped || step.index === step.total;
+      const isShown = !isLast && now - shown >= FRAME_MS;
+      const frame = isShown ? toPixels(await step.read()) : undefined;
+      if (isShown) shown = now;
+      if (Number.isNaN(firstFrame)) firstFrame = now - started;
+      if (isLast) image = await step.read();
+      say({ type: "step", id, index: step.index, total: step.total, loss, milliseconds: milliseconds[milliseconds.length - 1], frame }, frame && [frame.data.buffer]);
+      if (mine.stopped) break;
+    }
+  }
+  const record = {
+    content: { width: content.width, height: content.height },
+    style: { width: style.width, height: style.height },
+    config: { ...manifest.config, size, num_steps: numSteps, style_weight: styleWeight * manifest.config.style_weight },
+    size, num_steps: milliseconds.length, strength, seed, loss, milliseconds,
+    stages: planJob(manifest, content, { size, numSteps }),
+    version: manifest.version, runtime: manifest.runtime, provider: opened.provider, threads: opened.threads,
+    precision: manifest.providers[opened.provider].precision,
+    seconds: (performance.now() - started) / 1000,
+    first_frame_seconds: firstFrame / 1000,
+    milliseconds_per_step: median(milliseconds),
+    heap_mib: heap ? heap.buffer.byteLength / 2 ** 20 : null,
+  };
+  const done = image && toPixels(image);
+  say({ type: "done", id, image: done, record, stopped: mine.stopped }, done ? [done.data.buffer] : []);
+}
+
+/** @param {number[]} values */
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+
+const { port1, port2 } = new MessageChannel();
+
+/** Until the messages that have come are heard. @returns {Promise<void>} */
+const breath = () =>
+  new Promise((resolve) => {
+    port1.onmessage = () => resolve();
+    port2.postMessage(null);
+  });
+
+/**
+ * A file beside the manifest.
+ * @param {string} name
+ * @param {(bytes: number) => void} [count] called for each piece
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+async function fetched(name, count = () => {}) {
+  try {
+    const response = await fetch(new URL(`models/${name}`, HERE));
+    if (!response.ok || !response.body) throw new Error(response.statusText);
+    const pieces = [];
+    for (let reader = response.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      pieces.push(value);
+      count(value.length);
+    }
+    return new Uint8Array(await new Blob(pieces).arrayBuffer());
+  } catch {
+    throw new WebError("model", `models/${name} could not be fetched: reload the page when there is a connection.`);
+  }
+}
+
+/**
+ * Files of the manifest, held to their checksums where the browser has any: not on a plain http:// address.
+ * @param {string[]} names
+ * @param {Manifest} manifest
+ */
+async function fetchedModels(names, { files }) {
+  const total = names.reduce((sum, name) => sum + files[name].bytes, 0);
+  let loaded = 0;
+  /** @param {number} bytes */
+  const count = (bytes) => say({ type: "progress", loaded: (loaded += bytes), total });
+  return Promise.all(
+    names.map(async (name) => {
+      const data = await fetched(name, count);
+      const digest = crypto.subtle && new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+      const found = digest && Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      if (data.length !== files[name].bytes || (found && found !== files[name].sha256)) {
+        throw new WebError("model", `models/${name} is damaged or not of this page: reload it, or build the page again.`);
+      }
+      return data;
+    }),
+  );
+}
+
+/**
+ * An error as the page is told of it.
+ * @param {any} error
+ * @returns {{code: import("./messages.js").Failure["code"], message: string}}
+ */
+function described(error) {
+  if (error instanceof WebError) return { code: error.code, message: error.message };
+  const text = String(error?.message ?? error);
+  if (error instanceof RangeError || /alloc|out of memory|OOM|memory access|Aborted|^\d+$/i.test(text)) {
+    return { code: "memory", message: "This size does not fit into the browser's memory: choose a smaller one." };
+  }
+  return { code: "internal", message: `The browser could not compute this: ${text.split("\n")[0].slice(0, 200)}` };
+}
+
+/** @type {WebAssembly.Memory | null} */
+let heap = null;
+// onnxruntime-web keeps its memory to itself, and a record says how much it took: the largest that was made.
+WebAssembly.Memory = class extends WebAssembly.Memory {
+  /** @param {WebAssembly.MemoryDescriptor} descriptor */
+  constructor(descriptor) {
+    super(descriptor);
+    heap = this;
+  }
+};
