@@ -39,7 +39,8 @@ export class Controls {
     element("#sizes .choices", HTMLElement).replaceChildren(
       ...SIZES_PX.map((size) => choice("size", String(size), String(size))),
     );
-    this.settings = { photo: samples.photos[0].name, style: samples.styles[0].name, ...DEFAULTS, ...settings };
+    this.settings = { photo: samples.photos[0].name, style: samples.styles[0].name };
+    this.settings = { ...DEFAULTS, ...settings };
     this.#form.addEventListener("submit", (event) => event.preventDefault());
     this.#form.addEventListener("input", ({ target }) => {
       if (!(target instanceof HTMLInputElement) || target.type === "file") return;
@@ -69,11 +70,6 @@ export class Controls {
     this.#showStrength();
   }
 
-  /** @param {Kind} kind */
-  hasOwn(kind) {
-    return this.#pictures[kind].has(OWN);
-  }
-
   /**
    * The chosen picture's pixels. Throws a PictureError.
    * @param {Kind} kind
@@ -90,7 +86,8 @@ export class Controls {
   }
 
   /**
-   * A visitor's own picture, which is chosen from now on. Throws a PictureError and changes nothing if it cannot be read.
+   * A visitor's own picture, which is chosen from now on. Throws a PictureError, and changes nothing, if it cannot be
+   * read.
    * @param {Kind} kind
    * @param {File} file
    */

@@ -6,7 +6,11 @@
  * @typedef {import("./messages.js").Start} Start
  */
 
-const FATAL = ["memory", "model", "internal"]; // WebAssembly's memory never shrinks, and what is loaded may be half a model
+// A worker cannot tell an iPad from a Mac, nor does it know that Safari there has too little memory for threads.
+const IS_IOS =
+  /iPhone|iPad|iPod/.test(navigator.userAgent) || (navigator.platform === "MacIntel" && navigator.maxTouchPoints > 1);
+// After these a worker is of no use: WebAssembly's memory never shrinks, and half a model may be loaded.
+const FATAL = ["memory", "model", "unsupported", "internal"];
 
 export class Engine {
   /** @type {Worker | null} */
@@ -30,7 +34,7 @@ export class Engine {
       this.#hear(worker, { type: "error", code: "internal", message });
     };
     this.#worker = worker;
-    this.#say({ type: "load", provider });
+    this.#say({ type: "load", provider, ...(IS_IOS ? { maxThreads: 1 } : {}) });
   }
 
   /** @param {Omit<Start, "type" | "id">} job its pixels are gone afterwards */

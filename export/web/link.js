@@ -14,8 +14,8 @@ export const OWN = "own";
 export const STOPS = { sketch: 0.5, preview: 1, fine: 2, full: 4 };
 export const SIZES_PX = [128, 192, 256, 384, 512];
 
-/** @type {Pick<Settings, "detail" | "strength" | "size">} */
-export const DEFAULTS = { detail: "preview", strength: 75, size: 256 };
+/** @type {Settings} those of opening.jpg, but for Detail and size, which are to be quick */
+export const DEFAULTS = { photo: "astronaut", style: "woodblock_waves", detail: "preview", strength: 75, size: 256 };
 
 /**
  * The settings that a link says; what it does not say, or says wrongly, is left out.

@@ -20,7 +20,13 @@ export interface Start {
   seed?: number;
 }
 
-export type ToWorker = { type: "load"; provider: "auto" | Provider } | Start | { type: "stop"; id: number };
+export interface Load {
+  type: "load";
+  provider: "auto" | Provider;
+  maxThreads?: number;
+}
+
+export type ToWorker = Load | Start | { type: "stop"; id: number };
 
 export interface Ready {
   type: "ready";
@@ -28,9 +34,9 @@ export interface Ready {
   threads: number;
   reason?: string; // why it is not the provider that would be faster: a sentence
   version: string;
-  encoder?: string;
-  precision?: string;
-  runtime?: string; // onnxruntime-web's version
+  encoder: string;
+  precision: string;
+  runtime: string; // onnxruntime-web's version
   defaults: { size: number; numSteps: number; strength: number };
 }
 
@@ -59,11 +65,12 @@ export interface RunRecord {
   threads: number;
   seconds: number;
   first_frame_seconds: number;
-  milliseconds_per_step: number;
-  milliseconds?: number[]; // of each step
+  milliseconds_per_step: number; // the median
+  milliseconds: number[]; // of each step
+  stages: [side_px: number, steps: number][];
   heap_mib: number | null;
   loss: number;
-  config?: Record<string, unknown>; // of a StylizeConfig, as this run had it
+  config: Record<string, unknown>; // of a StylizeConfig, as this run had it
 }
 
 export interface Done {
@@ -77,7 +84,7 @@ export interface Done {
 export interface Failure {
   type: "error";
   id?: number;
-  code: "memory" | "model" | "picture" | "diverged" | "internal";
+  code: "memory" | "model" | "picture" | "diverged" | "unsupported" | "internal";
   message: string; // a sentence
 }
 
@@ -98,7 +105,7 @@ export interface Samples {
 /** files.json: all files of the folder but itself and sw.js. */
 export interface Inventory {
   version: string;
-  files: { path: string; bytes: number; sha256: string }[];
+  files: { path: string; bytes: number; sha256: string; provider?: Provider }[]; // provider: only that needs it
 }
 
 declare global {

@@ -1,10 +1,10 @@
-// The service worker from the page's side: threads through isolation, and all files kept for later visits without a net.
+// The service worker from the page's side: threads through isolation, and all files kept for later visits.
 
-const TRIED = "stylecore-isolation-tried"; // in the session's storage: a host that forbids it does not make us load for ever
+const TRIED = "stylecore-isolation-tried"; // in the session's storage: where it does not help, once is enough
 const TIMEOUT_MS = 4000;
 
 /**
- * Registers the service worker, and loads the page once more if that gives it threads: the headers for them come with it.
+ * Registers the service worker, and loads the page once more if that gives it threads: it adds the headers for them.
  * @returns {Promise<boolean>} false: the page is being loaded again, and nothing is to be begun
  */
 export async function prepare() {
@@ -30,14 +30,16 @@ function controlled() {
 }
 
 /**
- * Asks for all files to be kept.
- * @param {(isKept: boolean) => void} then
+ * Asks for all files to be kept that the page needs with a provider.
+ * @param {string} provider
+ * @returns {Promise<boolean>} whether they are; without a service worker, none is
  */
-export function keepAll(then) {
-  const container = navigator.serviceWorker;
-  if (!container?.controller) return;
-  container.addEventListener("message", ({ data }) => {
-    if (data?.type === "kept") then(data.isKept);
+export function keepAll(provider) {
+  const keeper = navigator.serviceWorker?.controller;
+  if (!keeper) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => resolve(data);
+    keeper.postMessage({ type: "keep all", provider }, [port2]);
   });
-  container.controller.postMessage({ type: "keep all" });
 }

@@ -3,8 +3,9 @@
 import { Controls } from "./controls.js";
 import { element } from "./dom.js";
 import { Engine } from "./engine.js";
+import { listenForFiles } from "./files.js";
 import { OWN, SIZES_PX, STOPS, readLink, writeLink } from "./link.js";
-import { measurements } from "./measurements.js";
+import { atFullSize, measurements, median } from "./measurements.js";
 import { keepAll, prepare } from "./offline.js";
 import { PictureError, copied } from "./picture.js";
 import { encodePng, readSettings } from "./png.js";
@@ -24,9 +25,15 @@ import { duration, megabytes } from "./words.js";
  */
 
 // The smallest module with an instruction of 128 bits: github.com/WebAssembly/simd, i8x16.splat
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+const SIMD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+];
 const READY = "Ready. Press Stylize, and change anything later.";
+const OPENING = "Painted by this page beforehand. Press Stylize to watch it grow, or choose pictures of your own.";
 const TOO_OLD = "This browser is too old to paint: it lacks WebAssembly with SIMD, which all have had since 2023.";
+const UNKEPT = "Not all of it is kept on this device: the page needs a connection.";
+const INSECURE =
+  "This address begins with http: browsers give threads, WebGPU and work without a connection to https alone.";
 const DEFAULT_STEPS = 32; // until the worker has said what its bundle does
 
 const stage = new Stage();
@@ -42,6 +49,7 @@ let controls;
 let ready = null;
 /** @type {Run | null} the one in progress */
 let run = null;
+let isOpening = false; // opening.jpg is shown
 let isWaiting = false; // Stylize was pressed before the models were here
 /** @type {{file: File, link: string, report: object} | null} */
 let result = null;
@@ -55,13 +63,19 @@ async function begin() {
   }
   const prepared = prepare();
   const samples = await fetchSamples();
-  if (!samples) return stage.complain("The pictures of this page are not where they should be: load it again.", again(() => location.reload()));
+  if (!samples)
+    return stage.complain(
+      "The pictures of this page are not where they should be: load it again.",
+      again(() => location.reload()),
+    );
   const names = { photos: samples.photos.map(({ name }) => name), styles: samples.styles.map(({ name }) => name) };
   const linked = readLink(location.hash, names);
   controls = new Controls(samples, linked, changed);
-  if (linked.photo === OWN) stage.complain("The photo of this link is on the device of whoever made it: choose one of yours.");
+  if (linked.photo === OWN)
+    stage.complain("The photo of this link is on the device of whoever made it: choose one of yours.");
   listen(names);
-  showChosen();
+  if (location.hash) showChosen();
+  else showOpening();
   if (await prepared) load("auto");
 }
 
@@ -88,44 +102,14 @@ function listen(names) {
     const text = JSON.stringify(result?.report, null, 2);
     save(new File([text], "stylecore-measurements.json", { type: "application/json" }));
   });
-  for (const [id, kind] of /** @type {[string, Kind][]} */ ([["photo-file", "photo"], ["photo-camera", "photo"], ["style-file", "style"]])) {
-    const input = element(`#${id}`, HTMLInputElement);
-    input.addEventListener("change", () => {
-      if (input.files?.[0]) take(kind, input.files[0]);
-      input.value = ""; // the same file may be chosen again
-    });
-  }
+  listenForFiles(take, (sentence) => stage.complain(sentence));
   addEventListener("hashchange", () => {
     controls.settings = readLink(location.hash, names);
-  });
-  addEventListener("paste", ({ clipboardData }) => receive(clipboardData));
-  const drop = element("#drop", HTMLElement);
-  addEventListener("dragover", (event) => {
-    event.preventDefault();
-    drop.hidden = !event.dataTransfer?.types.includes("Files");
-  });
-  addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) drop.hidden = true;
-  });
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.hidden = true;
-    const isStyle = event.target instanceof Element && event.target.closest("#styles");
-    receive(event.dataTransfer, isStyle ? "style" : "photo");
   });
   document.addEventListener("visibilitychange", () => run?.stayAwake());
 }
 
 // ---- pictures
-
-/**
- * @param {DataTransfer | null} data
- * @param {Kind} [kind]
- */
-function receive(data, kind = "photo") {
-  const file = Array.from(data?.files ?? []).find((each) => each.type.startsWith("image/") || !each.type);
-  if (file) take(kind, file);
-}
 
 /**
  * A visitor's file; a picture that was made here brings its settings back.
@@ -136,7 +120,9 @@ async function take(kind, file) {
   const link = (await readSettings(file))?.record?.link;
   if (typeof link === "string") {
     location.hash = link;
-    return stage.complain("These are the settings of that picture. Its own photo, if it was none of those here, has to be chosen again.");
+    return stage.complain(
+      "These are the settings of that picture. Its own photo, if it was none of those here, has to be chosen again.",
+    );
   }
   try {
     await controls.addOwn(kind, file);
@@ -156,6 +142,19 @@ async function showChosen() {
   }
 }
 
+/** A picture that this page has painted before: one sees at once what it is about. */
+async function showOpening() {
+  const [photo, response] = await Promise.all([controls.picture("photo"), fetch("opening.jpg")]).catch(() => [
+    null,
+    null,
+  ]);
+  if (!photo || !response?.ok) return showChosen();
+  const picture = await response.blob();
+  if (run || result) return;
+  isOpening = true;
+  await stage.showResult(photo, picture);
+}
+
 /** @param {Kind | null} kind */
 function changed(kind) {
   history.replaceState(null, "", writeLink(controls.settings));
@@ -163,6 +162,7 @@ function changed(kind) {
   showCosts();
   if (kind && !run) {
     result = null;
+    isOpening = false;
     showResultActs();
     stage.say(ready ? READY : "");
     showChosen();
@@ -203,15 +203,13 @@ function showLoading(loaded, total) {
 /** @param {Ready} message */
 function becomeReady(message) {
   ready = message;
-  showDevice(message.provider, message.threads);
-  if (message.reason) stage.complain(message.reason);
-  if (!result) stage.say(READY);
+  showDevice(message);
+  if (!result) stage.say(isOpening ? OPENING : READY);
   stage.announce("Ready.");
   showCosts();
-  keepAll((isKept) => {
-    element("#offline", HTMLElement).textContent = isKept
-      ? "All of it is kept on this device: the page works without a connection."
-      : "There is no room to keep all of it on this device: the page needs a connection.";
+  keepAll(message.provider).then((isKept) => {
+    const words = isKept ? "All of it is kept on this device: the page works without a connection." : UNKEPT;
+    element("#offline", HTMLElement).textContent = isSecureContext ? words : INSECURE;
   });
   if (isWaiting) start();
 }
@@ -233,7 +231,7 @@ function fail({ code, message }) {
     stage.complain(`${message} A smaller picture may fit.`, { label: `Paint it at ${smaller} px`, act });
   } else {
     const provider = ready?.provider === "webgpu" ? "wasm" : "auto"; // what has failed once is not trusted again
-    stage.complain(message, engine.isOpen ? undefined : again(() => load(provider)));
+    stage.complain(message, engine.isOpen || code === "unsupported" ? undefined : again(() => load(provider)));
   }
   if (!engine.isOpen) ready = null;
 }
@@ -244,19 +242,21 @@ function again(act) {
 }
 
 /**
- * @param {string} provider
- * @param {number} threads
- * @param {number} [milliseconds]
+ * @param {Ready} device
+ * @param {{milliseconds: number, size: number}} [pace] of the last run's steps at its full size
  */
-function showDevice(provider, threads, milliseconds) {
+function showDevice({ provider, threads, reason }, pace) {
   const names = { webgpu: "WebGPU", wasm: `WebAssembly, ${threads === 1 ? "one thread" : `${threads} threads`}` };
-  const pace = milliseconds === undefined ? "" : `, ${Math.round(milliseconds)} ms a step`;
-  element("#device", HTMLElement).textContent = `Painting on this device by ${names[/** @type {"wasm" | "webgpu"} */ (provider)]}${pace}.`;
+  const words = pace ? `, ${Math.round(pace.milliseconds)} ms a step at ${pace.size} px` : "";
+  element("#device", HTMLElement).textContent = `This device paints by ${names[provider]}${words}. ${reason ?? ""}`;
 }
 
 function showCosts() {
   const pace = Run.pace(ready?.provider ?? "wasm");
-  controls.showCosts(ready?.defaults.numSteps ?? DEFAULT_STEPS, pace === null ? null : pace * controls.settings.size ** 2);
+  controls.showCosts(
+    ready?.defaults.numSteps ?? DEFAULT_STEPS,
+    pace === null ? null : pace * controls.settings.size ** 2,
+  );
 }
 
 // ---- a run
@@ -273,10 +273,16 @@ async function start() {
   try {
     const [photo, style] = await Promise.all([controls.picture("photo"), controls.picture("style")]);
     if (run) return; // pressed twice
-    const numSteps = Math.max(1, Math.round(ready.defaults.numSteps * STOPS[/** @type {keyof typeof STOPS} */ (settings.detail)]));
+    const numSteps = Math.max(
+      1,
+      Math.round(ready.defaults.numSteps * STOPS[/** @type {keyof typeof STOPS} */ (settings.detail)]),
+    );
     run = new Run(settings, [photo, style], numSteps, ready.provider);
-    run.takeTurn(() => stage.complain("Another tab of this page is painting too: both go on, each with a part of this device."));
+    run.takeTurn(() =>
+      stage.complain("Another tab of this page is painting too: both go on, each with a part of this device."),
+    );
     result = null;
+    isOpening = false;
     showResultActs();
     stage.showPhoto(photo, style);
     stage.say(run.words());
@@ -323,13 +329,15 @@ async function finish(finished, { image, record, stopped }) {
   const settings = await settingsInside(record, finished.pictures, link, stopped ? finished.numDone : null);
   const png = await encodePng(image, settings);
   const file = new File([png], `${finished.name}.png`, { type: "image/png" });
-  result = { file, link, report: measurements(/** @type {Ready} */ (ready), record, finished.milliseconds) };
+  const device = /** @type {Ready} */ (ready);
+  result = { file, link, report: measurements(device, record) };
   if (!stopped) finished.remember(record.seconds);
   await stage.showResult(finished.pictures[0], png);
-  const took = `${stopped ? "Stopped" : "Done"} after ${finished.numDone} of ${finished.numSteps} steps, ${duration(record.seconds)}.`;
+  const ending = `${stopped ? "Stopped" : "Done"} after ${finished.numDone} of ${finished.numSteps} steps`;
+  const took = `${ending}, ${duration(record.seconds)}.`;
   stage.say(took, stopped ? finished.share : 1);
   stage.announce(took);
-  showDevice(record.provider, record.threads, record.milliseconds_per_step);
+  showDevice(device, { milliseconds: median(atFullSize(record)), size: record.size });
   showResultActs();
   changed(null);
 }
@@ -355,13 +363,16 @@ async function share() {
   try {
     await navigator.share({ files: [file], title: "stylecore", url: new URL(link, location.href).href });
   } catch (error) {
-    if (!(error instanceof DOMException && error.name === "AbortError")) stage.complain("This device did not share it: download it instead.");
+    if (!(error instanceof DOMException && error.name === "AbortError"))
+      stage.complain("This device did not share it: download it instead.");
   }
 }
 
 async function copyLink() {
   const link = new URL(result?.link ?? writeLink(controls.settings), location.href).href;
-  const words = link.includes(`=${OWN}`) ? "Link copied. Your own pictures are not in it: they stay here." : "Link copied.";
+  const words = link.includes(`=${OWN}`)
+    ? "Link copied. Your own pictures are not in it: they stay here."
+    : "Link copied.";
   try {
     await navigator.clipboard.writeText(link);
     stage.say(words, element("#bar", HTMLProgressElement).value);

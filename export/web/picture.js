@@ -11,7 +11,7 @@ const HEIC = /^....ftyp(hei[cmsx]|hev[cmsx]|m[is]f1)/s;
 export class PictureError extends Error {}
 
 /**
- * A file's pixels. Throws a PictureError if it is no picture that this browser reads, or of a size that is not accepted.
+ * A file's pixels. Throws a PictureError if it is no picture that this browser reads, or has a shape that is refused.
  * @param {Blob} file
  * @param {string} name as it is called in sentences
  * @returns {Promise<Picture & {isWhole: boolean}>} isWhole: in its own resolution
@@ -41,7 +41,12 @@ function loadImage(file, name) {
     image.onload = () => resolve(image);
     image.onerror = async () => {
       URL.revokeObjectURL(image.src);
-      const head = new TextDecoder("latin1").decode(await file.slice(0, 64).arrayBuffer().catch(() => new ArrayBuffer(0)));
+      const head = new TextDecoder("latin1").decode(
+        await file
+          .slice(0, 64)
+          .arrayBuffer()
+          .catch(() => new ArrayBuffer(0)),
+      );
       reject(
         new PictureError(
           HEIC.test(head)
@@ -64,7 +69,9 @@ function checkShape(width, height, name) {
   if (shorter < MIN_SIDE_PX)
     throw new PictureError(`${name} is ${width} × ${height} px: each side must be at least ${MIN_SIDE_PX} px.`);
   if (longer > MAX_ASPECT * shorter)
-    throw new PictureError(`${name} is ${width} × ${height} px: the longer side may be ${MAX_ASPECT} times the shorter.`);
+    throw new PictureError(
+      `${name} is ${width} × ${height} px: the longer side may be ${MAX_ASPECT} times the shorter.`,
+    );
 }
 
 /**
@@ -76,7 +83,8 @@ function checkShape(width, height, name) {
 async function draw(image, { width, height }, name) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new PictureError("This browser gives no more memory for pictures: close other tabs and try again.");
+  if (!context)
+    throw new PictureError("This browser gives no more memory for pictures: close other tabs and try again.");
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

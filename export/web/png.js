@@ -42,8 +42,9 @@ export async function encodePng(picture, settings) {
  * @returns {Promise<Record<string, any> | null>}
  */
 export async function readSettings(file) {
+  const head = new Uint8Array(await file.slice(0, SIGNATURE.length).arrayBuffer());
+  if (SIGNATURE.some((byte, place) => head[place] !== byte)) return null;
   const bytes = new Uint8Array(await file.arrayBuffer());
-  if (SIGNATURE.some((byte, place) => bytes[place] !== byte)) return null;
   const view = new DataView(bytes.buffer);
   const decoder = new TextDecoder("latin1");
   for (let place = SIGNATURE.length; place + 12 <= bytes.length; place += 12 + view.getUint32(place)) {

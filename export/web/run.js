@@ -13,7 +13,6 @@ const LOCK = "stylecore-run"; // held while a tab paints
 
 export class Run {
   numDone = 0;
-  milliseconds = /** @type {number[]} */ ([]);
   /** @type {[number, number][]} */
   #stages = [];
   #started = performance.now();
@@ -41,9 +40,8 @@ export class Run {
   }
 
   /** @param {Step} step */
-  add({ index, milliseconds }) {
+  add({ index }) {
     this.numDone = index;
-    this.milliseconds.push(milliseconds);
   }
 
   get name() {

@@ -1,4 +1,4 @@
-// What travels inside a result, in the form of stylecore/job.py: `stylecore show` prints it, and the page takes it back.
+// What travels inside a result, in the form of stylecore/job.py: `stylecore show` prints it, the page takes it back.
 
 /**
  * @typedef {import("./controls.js").Chosen} Chosen
@@ -15,10 +15,10 @@ const CHECKSUM_DIGITS = 12; // as in stylecore/files.py
  */
 export async function settingsInside(record, pictures, link, numMade) {
   const inputs = await Promise.all(pictures.map(async (each) => ({ name: each.name, checksum: await checksum(each) })));
-  const { config, milliseconds, ...rest } = record;
+  const { config, milliseconds: _, ...rest } = record;
   return {
     version: record.version,
-    config: config ?? {},
+    config,
     inputs,
     record: { ...rest, made_in: "browser", link },
     ...(numMade === null ? {} : { num_steps_made: numMade }),
@@ -33,5 +33,7 @@ async function checksum({ data }) {
   if (!globalThis.crypto?.subtle) return "";
   const rgb = data.filter((_, place) => place % 4 !== 3);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgb));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("").slice(0, CHECKSUM_DIGITS);
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0"))
+    .join("")
+    .slice(0, CHECKSUM_DIGITS);
 }

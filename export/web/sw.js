@@ -27,11 +27,10 @@ worker.addEventListener("fetch", (event) => {
   event.respondWith(mode === "navigate" ? updateList().then(() => answer(url, waitFor)) : answer(url, waitFor));
 });
 
-// The page asks for all files once it has what it needs itself.
+// The page asks for all files once it has what it needs itself, and hears whether they are kept.
 worker.addEventListener("message", (event) => {
   if (event.data?.type !== "keep all") return;
-  const source = event.source;
-  event.waitUntil(keepAll().then((isKept) => source?.postMessage({ type: "kept", isKept })));
+  event.waitUntil(keepAll(event.data.provider).then((isKept) => event.ports[0].postMessage(isKept)));
 });
 
 /** The list of files, from the host if that answers in time. */
@@ -93,19 +92,22 @@ async function keep(cache, entry, response) {
   if (await isSound(body, entry)) await cache.put(keyOf(entry), new Response(body, { headers })).catch(() => {});
 }
 
-/** Whether all files are kept now. */
-async function keepAll() {
-  await updateList();
+/**
+ * Whether all files are kept now that the page needs with a provider.
+ * @param {string} provider
+ */
+async function keepAll(provider) {
   const list = await readList();
   if (!list) return false;
   const cache = await caches.open(CACHE);
-  for (const entry of list.files) {
+  const needed = list.files.filter((entry) => (entry.provider ?? provider) === provider);
+  for (const entry of needed) {
     /** @type {Promise<void>[]} */
     const work = [];
     await keptOrFetched(entry, (each) => work.push(each));
     await Promise.all(work);
   }
-  const kept = await Promise.all(list.files.map((entry) => cache.match(keyOf(entry))));
+  const kept = await Promise.all(needed.map((entry) => cache.match(keyOf(entry))));
   return kept.every(Boolean);
 }
 
