@@ -193,7 +193,7 @@ def _style_term(
     gradient = product(difference, projected)
     gradient = gradient if components is None else components @ gradient
     gradient = (4 / channels**2 / positions * gradient).view(features.shape)
-    # In two sums: WebAssembly adds one value after the other, and of a quarter of a million the float32 sum is off by 1e-4.
+    # In two sums: WebAssembly adds one value after the other, which leaves a quarter of a million off by 1e-4.
     return difference.square().sum(2).sum() / channels**2, gradient
 
 

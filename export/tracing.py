@@ -108,8 +108,8 @@ def tidy(model: onnx.ModelProto) -> None:
 
 
 def spell_out(model: onnx.ModelProto) -> None:
-    """Write And, Or, Min and Max with other operators: WebGPU has kernels for none of them, and what it lacks is computed
-    on the CPU, for which every step would wait."""
+    """Write And, Or, Min and Max with other operators: WebGPU has kernels for none of them, and what it lacks is
+    computed on the CPU, for which every step would wait."""
     nodes = [part for node in model.graph.node for part in _spelled(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

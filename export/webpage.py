@@ -52,14 +52,11 @@ from .progress import Track, untracked
 from .runtime import Bundle
 
 PAGE = Path(__file__).with_name("web")
-PAGE_SUFFIXES = (".html", ".css", ".js", ".webmanifest", ".svg", ".png", ".ico")
+PAGE_SUFFIXES = (".html", ".css", ".js", ".webmanifest", ".svg", ".png", ".jpg")
 VIEWER = ("viewer.css", "viewer.js")  # of stylecore.report: how two pictures are compared in a browser
 
 RUNTIME_VERSION = "1.30.0"  # of onnxruntime-web
-RUNTIME_INTEGRITY = (
-    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svN"
-    "c4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-)
+RUNTIME_INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = {
     "wasm": ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
     "webgpu": ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"),
@@ -124,7 +121,9 @@ def fetch_runtime(folder: Path) -> Path:
         raise OptionError(f"npm could not fetch {package}: check the connection, and that npm pack {package} works.")
     digest = hashlib.sha512(archives[0].read_bytes()).digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != RUNTIME_INTEGRITY:
-        raise OptionError(f"What npm fetched is not the {package} that this version was made for: try another registry.")
+        raise OptionError(
+            f"What npm fetched is not the {package} that this version was made for: try another registry."
+        )
     with tarfile.open(archives[0]) as archive:
         archive.extractall(folder, filter="data")
     return folder / "package" / "dist"
@@ -175,7 +174,8 @@ def _known_values(config: StylizeConfig, models: dict[str, onnx.ModelProto]) -> 
 
 
 def pattern(side: int, seed: int) -> Array:
-    """A picture (1, 3, side, side) in [0, 1] that web/worker.js draws, too: bytes of a linear congruential generator."""
+    """A picture (1, 3, side, side) in [0, 1] that web/worker.js draws, too: bytes of a linear congruential
+    generator."""
     state, values = seed, []
     for _ in range(3 * side * side):
         state = (state * 1664525 + 1013904223) % 2**32
@@ -194,9 +194,7 @@ def write_samples(folder: Path) -> None:
         for name, path in paths.items():
             picture = Image.open(path).convert("RGB")
             picture.save(folder / kind / f"{name}.jpg", quality=SAMPLE_QUALITY, optimize=True, progressive=True)
-        listed[kind] = [
-            {"name": name, "label": LABELS[name], "path": f"samples/{kind}/{name}.jpg"} for name in paths
-        ]
+        listed[kind] = [{"name": name, "label": LABELS[name], "path": f"samples/{kind}/{name}.jpg"} for name in paths]
     write_json(folder / "samples.json", listed)
 
 

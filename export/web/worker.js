@@ -68,7 +68,7 @@ async function open(asked, maxThreads) {
     opened = await openOn(provider, manifest, maxThreads);
   } catch (error) {
     if (provider === "wasm") throw error;
-    reason = `WebGPU failed here (${/** @type {Error} */ (error).message}), so WebAssembly computes.`;
+    reason = `WebGPU failed here, so WebAssembly computes: ${described(error).message}`;
     provider = "wasm";
     opened = await openOn(provider, manifest, maxThreads);
   }
@@ -155,14 +155,16 @@ async function checkKnown(provider, manifest, graphs) {
   let difference = Infinity;
   for await (const step of stylizeSteps(manifest, graphs, pattern(size, 0), pattern(size, 1), options)) {
     const loss = losses[provider][step.index - 1];
-    if (!(Math.abs(step.loss - loss) <= LOSS_TOLERANCE * loss)) throw new WebError("model", "it computes wrong losses");
+    if (!(Math.abs(step.loss - loss) <= LOSS_TOLERANCE * loss)) throw wrong();
     if (step.index === steps) {
       const { planes } = await step.read();
       difference = planes.reduce((sum, level, i) => sum + Math.abs(level - expected[i]), 0) / expected.length;
     }
   }
-  if (!(difference <= IMAGE_TOLERANCE)) throw new WebError("model", "it computes wrong pictures");
+  if (!(difference <= IMAGE_TOLERANCE)) throw wrong();
 }
+
+const wrong = () => new WebError("model", "This browser computes something else than it should: try another one.");
 
 /**
  * A picture that Python draws too, `pattern` in export/webpage.py: bytes of a linear congruential generator.
