@@ -1,7 +1,8 @@
 """Draw docs/images/web-*.jpg, the static page after real runs, and what the page itself has: its opening, its icons.
 
 python -m export web -o build/web
-python -m tools.web_screenshots build/web     # five minutes on two cores; needs Chromium; names after it: those alone
+python -m tools.web_screenshots build/web     # five minutes on two cores; needs Chromium; names after it: those alone,
+                                              # such as icons, opening, web-result, or one of MORE to look at
 """
 
 import contextlib
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 DOCS, PAGE = ROOT / "docs" / "images", ROOT / "export" / "web"
 DESKTOP, PHONE = (1280, 860), (390, 844)
 TIMEOUT_MS = 600_000
+WATCHED = 0.6  # of a run, when it is drawn
 MAX_BYTES = 120_000
 OPENING = "#photo=astronaut&style=woodblock_waves&detail=fine&strength=75&size=384"
 ICON_SIDES_PX = (192, 512)
@@ -49,7 +51,8 @@ def stylize(page: Page) -> None:
 
 def watch(page: Page) -> None:
     page.get_by_role("button", name="Stylize", exact=True).click()
-    page.wait_for_function("document.querySelector('#bar').value > 0.6")
+    while page.locator("#bar").evaluate("bar => bar.value") < WATCHED:
+        page.wait_for_timeout(100)
 
 
 def wait(_: Page) -> None:
@@ -70,7 +73,6 @@ SHOTS: dict[str, Shot] = {
     "web-result": (OPENING.replace("fine", "preview"), stylize, DESKTOP, "light"),
     "web-live-phone": ("#photo=rocket&style=stained_glass&strength=70", watch, PHONE, "dark"),
 }
-# To look at alone: python -m tools.web_screenshots FOLDER web-start ...
 MORE: dict[str, Shot] = {
     "web-start": ("", wait, DESKTOP, "light"),
     "web-start-dark": ("", wait, DESKTOP, "dark"),
@@ -95,7 +97,7 @@ def open_page(browser: Browser, url: str, size: tuple[int, int], scheme: Any = "
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
     page.goto(url)
-    page.wait_for_function("document.querySelector('#device').textContent")
+    page.locator("#device:not(:empty)").wait_for()
     return page
 
 
@@ -113,6 +115,13 @@ def shoot(browser: Browser, url: str, name: str) -> Path:
     return path
 
 
+def draw(browser: Browser, url: str, name: str) -> Path:
+    """The picture of that name."""
+    if name == "icons":
+        return draw_icons(browser)
+    return draw_opening(browser, url) if name == "opening" else shoot(browser, url, name)
+
+
 def draw_opening(browser: Browser, url: str) -> Path:
     """What the page shows before anything is done, painted by itself."""
     page = open_page(browser, url + OPENING, DESKTOP)
@@ -125,16 +134,14 @@ def draw_opening(browser: Browser, url: str) -> Path:
     return path
 
 
-def draw_icons(browser: Browser) -> list[Path]:
+def draw_icons(browser: Browser) -> Path:
     """icon.svg as the PNGs that phones ask for."""
-    paths = []
     for side in ICON_SIDES_PX:
         page = browser.new_page(viewport={"width": side, "height": side})
-        page.set_content(f"<style>* {{ margin: 0; display: block }}</style>{(PAGE / 'icon.svg').read_text()}")
-        paths.append(PAGE / f"icon-{side}.png")
-        page.screenshot(path=paths[-1])
+        page.set_content(f"<body style='margin: 0; line-height: 0'>{(PAGE / 'icon.svg').read_text()}")
+        page.screenshot(path=PAGE / f"icon-{side}.png")
         page.close()
-    return paths
+    return PAGE
 
 
 def as_jpeg(picture: bytes, max_bytes: int) -> bytes:
@@ -152,10 +159,8 @@ def main() -> None:
     folder, *names = sys.argv[1:]
     with served(Path(folder)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        if not names:
-            print(*draw_icons(browser), draw_opening(browser, url), sep="\n")
-        for name in names or SHOTS:
-            print(shoot(browser, url, name))
+        for name in names or ["icons", "opening", *SHOTS]:
+            print(draw(browser, url, name))
         browser.close()
 
 

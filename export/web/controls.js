@@ -14,12 +14,15 @@ import { duration } from "./words.js";
  *     name: of a bundled file; "": a visitor's own, whose name is nobody's business
  */
 
+/** @type {Kind[]} */
+const KINDS = ["photo", "style"];
 const TITLES = { sketch: "Sketch", preview: "Preview", fine: "Fine", full: "Full" };
 
 export class Controls {
   /** @type {Record<Kind, Map<string, Promise<Chosen>>>} */
   #pictures = { photo: new Map(), style: new Map() };
   #samples;
+  #changed;
   #form = element("#controls", HTMLFormElement);
   #strength = element("#strength", HTMLInputElement);
 
@@ -30,7 +33,8 @@ export class Controls {
    */
   constructor(samples, settings, changed) {
     this.#samples = { photo: samples.photos, style: samples.styles };
-    for (const kind of /** @type {Kind[]} */ (["photo", "style"])) {
+    this.#changed = changed;
+    for (const kind of KINDS) {
       this.#tiles(kind).prepend(...this.#samples[kind].map((sample) => tile(kind, sample)));
     }
     element("#details .choices", HTMLElement).replaceChildren(
@@ -39,8 +43,8 @@ export class Controls {
     element("#sizes .choices", HTMLElement).replaceChildren(
       ...SIZES_PX.map((size) => choice("size", String(size), String(size))),
     );
-    this.settings = { photo: samples.photos[0].name, style: samples.styles[0].name };
-    this.settings = { ...DEFAULTS, ...settings };
+    this.#apply({ photo: samples.photos[0].name, style: samples.styles[0].name });
+    this.#apply({ ...DEFAULTS, ...settings });
     this.#form.addEventListener("submit", (event) => event.preventDefault());
     this.#form.addEventListener("input", ({ target }) => {
       if (!(target instanceof HTMLInputElement) || target.type === "file") return;
@@ -61,11 +65,19 @@ export class Controls {
     };
   }
 
-  /** A visitor's own picture that is not here leaves the one that is chosen. @param {Partial<Settings>} settings */
-  set settings(settings) {
-    for (const [name, value] of Object.entries(settings)) {
+  /** What is not said stays, and so does a picture for one that is not here. @param {Partial<Settings>} said */
+  set settings(said) {
+    const before = this.settings;
+    this.#apply(said);
+    this.#changed(KINDS.find((kind) => this.settings[kind] !== before[kind]) ?? null);
+  }
+
+  /** @param {Partial<Settings>} said */
+  #apply(said) {
+    for (const [name, value] of Object.entries(said)) {
+      const radio = this.#radio(name, String(value));
       if (name === "strength") this.#strength.value = String(value);
-      else this.#radio(name, String(value))?.click();
+      else if (radio) radio.checked = true;
     }
     this.#showStrength();
   }

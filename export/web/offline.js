@@ -12,11 +12,11 @@ export async function prepare() {
   try {
     await navigator.serviceWorker.register("sw.js");
     await Promise.race([controlled(), new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS))]);
+    if (crossOriginIsolated || !navigator.serviceWorker.controller || sessionStorage.getItem(TRIED)) return true;
+    sessionStorage.setItem(TRIED, "yes");
   } catch {
-    return true; // a browser that allows none: everything else works
+    return true; // a browser that allows none of it: everything else works
   }
-  if (crossOriginIsolated || !navigator.serviceWorker.controller || sessionStorage.getItem(TRIED)) return true;
-  sessionStorage.setItem(TRIED, "yes");
   location.reload();
   return false;
 }

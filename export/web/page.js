@@ -36,6 +36,7 @@ const INSECURE =
   "This address begins with http: browsers give threads, WebGPU and work without a connection to https alone.";
 const DEFAULT_STEPS = 32; // until the worker has said what its bundle does
 
+const TITLE = document.title;
 const stage = new Stage();
 const engine = new Engine(hear);
 const go = element("#go", HTMLButtonElement);
@@ -187,6 +188,7 @@ function hear(message) {
     run.add(message);
     if (message.frame) stage.showFrame(message.frame);
     stage.say(run.words(), run.share);
+    document.title = `${Math.round(100 * run.share)} % · ${TITLE}`;
   } else if (message.type === "done" && run) finish(run, message);
 }
 
@@ -299,6 +301,7 @@ async function start() {
 function endRun() {
   run?.end();
   run = null;
+  document.title = TITLE;
   isWaiting = false;
   takeTurns(go, stop);
 }

@@ -10,7 +10,8 @@ const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (
 const CACHE = `stylecore ${worker.registration.scope}`; // one for each folder of a host
 const LIST = new URL("files.json", worker.registration.scope).href;
 const LIST_TIMEOUT_MS = 4000; // on a slow line the page opens with the list that is here
-const ISOLATION = {
+const HEADERS = {
+  "Cache-Control": "no-cache", // a page keeps files in its own memory, too, and would not ask here for new ones
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",
@@ -55,9 +56,9 @@ async function readList() {
  */
 async function answer(url, waitFor) {
   const path = pathOf(url);
-  if (path === "files.json") return isolated(await fetchListed());
+  if (path === "files.json") return withHeaders(await fetchListed());
   const entry = (await readList())?.files?.find((file) => file.path === path);
-  return isolated(entry ? await keptOrFetched(entry, waitFor) : await fetch(url).catch(unreachable));
+  return withHeaders(entry ? await keptOrFetched(entry, waitFor) : await fetch(url).catch(unreachable));
 }
 
 async function fetchListed() {
@@ -130,10 +131,10 @@ async function isSound(body, { bytes, sha256 }) {
 }
 
 /** @param {Response} response */
-function isolated(response) {
+function withHeaders(response) {
   if (response.type === "opaque" || response.type === "error" || response.status === 304) return response;
   const headers = new Headers(response.headers);
-  for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);
+  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   const { status, statusText } = response;
   return new Response(response.body, { status, statusText, headers });
 }

@@ -28,13 +28,14 @@ from stylecore.strength import weight_of
 
 PREFIX = "/stylecore/"
 DESKTOP, PHONE, SMALLEST = (1280, 860), (390, 844), (320, 640)
-QUICK = "#photo=rocket&style=ink_marbling&detail=sketch&strength=60&size=128"
+QUICK = "#photo=astronaut&style=ink_marbling&detail=sketch&strength=60&size=128"
 LONG = "#detail=full&size=256"
 TYPESCRIPT = "typescript@5.9.3"
 READY = "Ready. Press Stylize"
 
-# In the place of the worker: one on a device whose memory holds 128 px and no more.
-SMALL_DEVICE = """
+# In the place of the worker, where a test is about the page alone: it gives the photo back, up to 128 px, for more it
+# has no memory.
+QUICK_WORKER = b"""
 onmessage = ({ data }) => {
   const { type, id, size, content } = data;
   const defaults = { size: 256, numSteps: 4, strength: 100 };
@@ -93,6 +94,12 @@ def host(page_folder: Path) -> Iterator[SimpleNamespace]:
     url = f"http://127.0.0.1:{server.server_port}{PREFIX}"
     yield SimpleNamespace(url=url, changed=changed, asked=asked, close=close)
     close()
+
+
+@pytest.fixture
+def quick_worker(host: SimpleNamespace) -> None:
+    """The host has it in the place of the worker that paints."""
+    host.changed["worker.js"] = QUICK_WORKER
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def test_a_run_in_threads_ends_in_a_png_that_knows_its_settings(
     config = StylizeConfig.from_dict(settings.config)
     assert (config.size, config.style_weight) == (128, weight_of(60))
     folder = page_folder / "samples"
-    for source, sample in zip(settings.sources, ("photos/rocket.jpg", "styles/ink_marbling.jpg"), strict=True):
+    for source, sample in zip(settings.sources, ("photos/astronaut.jpg", "styles/ink_marbling.jpg"), strict=True):
         assert source == Source.of(load_image(folder / sample), Path(sample).name), "so that --from finds it"
 
     record = read_record(downloaded(page, "Measurements", tmp_path / "record.json"))
@@ -179,6 +186,7 @@ def test_a_run_in_threads_ends_in_a_png_that_knows_its_settings(
     assert 1 <= len(row.milliseconds) < config.num_steps, "those of the full size"
 
 
+@pytest.mark.usefixtures("quick_worker")
 def test_the_picture_brings_its_settings_back(visit: Visit, tmp_path: Path) -> None:
     page = visit(QUICK)
     said(page, READY)
@@ -210,6 +218,7 @@ def test_stop_keeps_what_there_is(visit: Visit, tmp_path: Path) -> None:
     assert 0 < settings.num_made < StylizeConfig.from_dict(settings.config).num_steps
 
 
+@pytest.mark.usefixtures("quick_worker")
 def test_the_handle_moves_between_photo_and_result(visit: Visit) -> None:
     page = visit(QUICK)
     said(page, READY)
@@ -225,6 +234,7 @@ def test_the_handle_moves_between_photo_and_result(visit: Visit) -> None:
 # ---- links, hosts, lines
 
 
+@pytest.mark.usefixtures("quick_worker")
 def test_a_link_restores_settings_and_follows_them(visit: Visit) -> None:
     page = visit("#photo=rocket&style=stained_glass&detail=fine&strength=40&size=192")
     said(page, READY)
@@ -250,6 +260,7 @@ def test_the_second_visit_needs_no_host(visit: Visit, host: SimpleNamespace) -> 
     assert not page.locator("#trouble").is_visible(), "a style that was not chosen before is here, too"
 
 
+@pytest.mark.slow
 def test_after_an_update_only_what_changed_is_fetched(visit: Visit, host: SimpleNamespace, page_folder: Path) -> None:
     page = visit(QUICK)
     said(page, "the page works without a connection")
@@ -313,6 +324,7 @@ def test_a_plain_http_address_paints_too(browser: Any, page_folder: Path) -> Non
 # ---- pictures
 
 
+@pytest.mark.usefixtures("quick_worker")
 def test_a_photo_is_turned_as_its_exif_says(visit: Visit, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned to the right
@@ -320,13 +332,13 @@ def test_a_photo_is_turned_as_its_exif_says(visit: Visit, tmp_path: Path) -> Non
     Image.new("RGB", (90, 60), "red").save(path, exif=exif)
     page = visit()
     page.locator("#photo-file").set_input_files(path)
-    page.get_by_title("Your photo").wait_for()
-    page.wait_for_function("document.querySelector('#live').width === 60")
+    page.locator("#live[width='60']").wait_for()
     assert shown_photo(page) == (60, 90)
 
 
+@pytest.mark.usefixtures("quick_worker")
 def test_a_picture_that_cannot_be_read_says_what_to_do_and_loses_nothing(visit: Visit, tmp_path: Path) -> None:
-    page = visit()
+    page = visit(QUICK)
     page.locator("#live[aria-label*=Astronaut]").wait_for()
     heic, broken, thin = tmp_path / "IMG_1.HEIC", tmp_path / "broken.png", tmp_path / "thin.png"
     heic.write_bytes(HEIC)
@@ -339,23 +351,25 @@ def test_a_picture_that_cannot_be_read_says_what_to_do_and_loses_nothing(visit: 
     ):
         page.locator("#photo-file").set_input_files(path)
         said(page, words)
-    assert linked(page).get("photo", "astronaut") == "astronaut"
+    assert linked(page)["photo"] == "astronaut"
     assert shown_photo(page) == (512, 512)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_worker")
 def test_a_picture_of_100_megapixels_is_shrunk(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     Image.radial_gradient("L").resize((12_500, 8_000)).convert("RGB").save(path)
     page = visit()
     page.locator("#photo-file").set_input_files(path)
-    page.wait_for_function("document.querySelector('#live').width === 1024")
+    page.locator("#live[width='1024']").wait_for()
     assert shown_photo(page) == (1024, 655)
 
 
 # ---- what can go wrong
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_named_and_another_try_heals_it(
     visit: Visit, host: SimpleNamespace, page_folder: Path
 ) -> None:
@@ -382,8 +396,8 @@ def test_a_file_of_another_form_says_so(visit: Visit, host: SimpleNamespace, pat
     assert page.get_by_role("button", name="Try again").is_visible()
 
 
-def test_too_little_memory_offers_a_smaller_picture(visit: Visit, host: SimpleNamespace) -> None:
-    host.changed["worker.js"] = SMALL_DEVICE.encode()
+@pytest.mark.usefixtures("quick_worker")
+def test_too_little_memory_offers_a_smaller_picture(visit: Visit) -> None:
     page = visit("#size=192")
     said(page, READY)
     press(page, "Stylize")
@@ -410,6 +424,7 @@ def test_a_browser_without_simd_is_told(visit: Visit) -> None:
         pytest.param(SMALLEST, "light", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("quick_worker")
 def test_axe_finds_nothing_serious(visit: Visit, size: tuple[int, int], scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = visit(QUICK, size, color_scheme=scheme)
@@ -427,7 +442,8 @@ def test_axe_finds_nothing_serious(visit: Visit, size: tuple[int, int], scheme: 
     assert found == {}
 
 
-@pytest.mark.parametrize("size", [SMALLEST, PHONE])
+@pytest.mark.parametrize("size", [SMALLEST, pytest.param(PHONE, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("quick_worker")
 def test_a_phone_needs_no_sideways_scrolling(visit: Visit, size: tuple[int, int]) -> None:
     page = visit(QUICK, size)
     said(page, READY)
