@@ -109,6 +109,7 @@ def shoot(browser: Browser, url: str, name: str) -> Path:
     page.mouse.move(0, 0)
     page.wait_for_timeout(700)
     path = DOCS / f"{name}.jpg" if name in SHOTS else ROOT / "build" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
     shot = page.screenshot()
     path.write_bytes(as_jpeg(shot, MAX_BYTES) if name in SHOTS else shot)
     page.context.close()

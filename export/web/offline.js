@@ -5,14 +5,16 @@ const TIMEOUT_MS = 4000;
 
 /**
  * Registers the service worker, and loads the page once more if that gives it threads: it adds the headers for them.
+ * @param {() => boolean} mayReload asked then: what a visitor has begun is not lost for threads
  * @returns {Promise<boolean>} false: the page is being loaded again, and nothing is to be begun
  */
-export async function prepare() {
+export async function prepare(mayReload) {
   if (!("serviceWorker" in navigator)) return true; // no https, or a private window
   try {
     await navigator.serviceWorker.register("sw.js");
     await Promise.race([controlled(), new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS))]);
     if (crossOriginIsolated || !navigator.serviceWorker.controller || sessionStorage.getItem(TRIED)) return true;
+    if (!mayReload()) return true;
     sessionStorage.setItem(TRIED, "yes");
   } catch {
     return true; // a browser that allows none of it: everything else works

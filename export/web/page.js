@@ -50,6 +50,7 @@ let controls;
 let ready = null;
 /** @type {Run | null} the one in progress */
 let run = null;
+let wasUsed = false; // something was chosen or begun
 let isOpening = false; // opening.jpg is shown
 let isWaiting = false; // Stylize was pressed before the models were here
 /** @type {{file: File, link: string, report: object} | null} */
@@ -62,7 +63,7 @@ async function begin() {
     go.disabled = true;
     return stage.complain(TOO_OLD);
   }
-  const prepared = prepare();
+  const prepared = prepare(() => !wasUsed);
   const samples = await fetchSamples();
   if (!samples)
     return stage.complain(
@@ -158,6 +159,7 @@ async function showOpening() {
 
 /** @param {Kind | null} kind */
 function changed(kind) {
+  wasUsed = true;
   history.replaceState(null, "", writeLink(controls.settings));
   stale.hidden = !result || result.link === writeLink(controls.settings);
   showCosts();
@@ -264,6 +266,7 @@ function showCosts() {
 // ---- a run
 
 async function start() {
+  wasUsed = true;
   stage.complain("");
   if (!ready) {
     isWaiting = true;

@@ -330,7 +330,8 @@ def test_a_photo_is_turned_as_its_exif_says(visit: Visit, tmp_path: Path) -> Non
     exif[0x0112] = 6  # to be turned to the right
     path = tmp_path / "phone.jpg"
     Image.new("RGB", (90, 60), "red").save(path, exif=exif)
-    page = visit()
+    page = visit(QUICK)
+    said(page, READY)
     page.locator("#photo-file").set_input_files(path)
     page.locator("#live[width='60']").wait_for()
     assert shown_photo(page) == (60, 90)
@@ -339,7 +340,7 @@ def test_a_photo_is_turned_as_its_exif_says(visit: Visit, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("quick_worker")
 def test_a_picture_that_cannot_be_read_says_what_to_do_and_loses_nothing(visit: Visit, tmp_path: Path) -> None:
     page = visit(QUICK)
-    page.locator("#live[aria-label*=Astronaut]").wait_for()
+    said(page, READY)
     heic, broken, thin = tmp_path / "IMG_1.HEIC", tmp_path / "broken.png", tmp_path / "thin.png"
     heic.write_bytes(HEIC)
     broken.write_text("no picture at all")
@@ -360,7 +361,8 @@ def test_a_picture_that_cannot_be_read_says_what_to_do_and_loses_nothing(visit: 
 def test_a_picture_of_100_megapixels_is_shrunk(visit: Visit, tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     Image.radial_gradient("L").resize((12_500, 8_000)).convert("RGB").save(path)
-    page = visit()
+    page = visit(QUICK)
+    said(page, READY)
     page.locator("#photo-file").set_input_files(path)
     page.locator("#live[width='1024']").wait_for()
     assert shown_photo(page) == (1024, 655)
