@@ -73,12 +73,12 @@ async function begin() {
   const names = { photos: samples.photos.map(({ name }) => name), styles: samples.styles.map(({ name }) => name) };
   const linked = readLink(location.hash, names);
   controls = new Controls(samples, linked, changed);
-  if (linked.photo === OWN)
-    stage.complain("The photo of this link is on the device of whoever made it: choose one of yours.");
+  if (linked.photo === OWN || linked.style === OWN)
+    stage.complain("A picture of this link is on the device of whoever made it: choose one of yours.");
   listen(names);
   if (location.hash) showChosen();
   else showOpening();
-  if (await prepared) load("auto");
+  if ((await prepared) && !engine.isOpen) load("auto");
 }
 
 /** @returns {Promise<Samples | null>} */
@@ -119,14 +119,14 @@ function listen(names) {
  * @param {File} file
  */
 async function take(kind, file) {
-  const link = (await readSettings(file))?.record?.link;
-  if (typeof link === "string") {
-    location.hash = link;
-    return stage.complain(
-      "These are the settings of that picture. Its own photo, if it was none of those here, has to be chosen again.",
-    );
-  }
   try {
+    const link = (await readSettings(file))?.record?.link;
+    if (typeof link === "string") {
+      location.hash = link;
+      return stage.complain(
+        "These are the settings of that picture. Its own photo, if it was none of those here, has to be chosen again.",
+      );
+    }
     await controls.addOwn(kind, file);
     stage.complain("");
   } catch (error) {
@@ -232,7 +232,7 @@ function fail({ code, message }) {
       controls.settings = { size: smaller };
       start();
     };
-    stage.complain(`${message} A smaller picture may fit.`, { label: `Paint it at ${smaller} px`, act });
+    stage.complain(message, { label: `Paint it at ${smaller} px`, act });
   } else {
     const provider = ready?.provider === "webgpu" ? "wasm" : "auto"; // what has failed once is not trusted again
     stage.complain(message, engine.isOpen || code === "unsupported" ? undefined : again(() => load(provider)));
@@ -338,6 +338,7 @@ async function finish(finished, { image, record, stopped }) {
   const device = /** @type {Ready} */ (ready);
   result = { file, link, report: measurements(device, record) };
   if (!stopped) finished.remember(record.seconds);
+  if (run) return; // the next one has begun meanwhile
   await stage.showResult(finished.pictures[0], png);
   const ending = `${stopped ? "Stopped" : "Done"} after ${finished.numDone} of ${finished.numSteps} steps`;
   const took = `${ending}, ${duration(record.seconds)}.`;

@@ -47,6 +47,18 @@ onmessage = ({ data }) => {
 };
 """
 
+# A camera that sees a grey rectangle.
+CAMERA = """
+navigator.mediaDevices.getUserMedia = async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+  const context = canvas.getContext("2d");
+  setInterval(() => context.fillRect(0, 0, 64, 48), 50);
+  return canvas.captureStream(20);
+};
+"""
+SHARE = "navigator.canShare = () => true; navigator.share = async (what) => { window.shared = what; };"
+DROP = "new DragEvent('drop', {dataTransfer: clipboardData, bubbles: true})"
+
 Visit = Callable[..., Any]
 
 
@@ -231,6 +243,18 @@ def test_the_handle_moves_between_photo_and_result(visit: Visit) -> None:
     said(page, "This picture was made with other settings")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_worker")
+def test_share_gives_the_png_and_the_link(visit: Visit) -> None:
+    page = visit(QUICK, script=SHARE)
+    said(page, READY)
+    stylize(page)
+    press(page, "Share")
+    name, kind, url = page.evaluate("[shared.files[0].name, shared.files[0].type, shared.url]")
+    assert (name, kind) == ("astronaut_ink_marbling.png", "image/png")
+    assert url == page.url
+
+
 # ---- links, hosts, lines
 
 
@@ -368,6 +392,43 @@ def test_a_picture_of_100_megapixels_is_shrunk(visit: Visit, tmp_path: Path) -> 
     assert shown_photo(page) == (1024, 655)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_worker")
+def test_a_photo_from_the_camera(visit: Visit) -> None:
+    page = visit(QUICK, script=CAMERA)
+    said(page, READY)
+    press(page, "Camera")
+    press(page, "Take the photo")
+    page.locator("#live[width='64']").wait_for()
+    assert shown_photo(page) == (64, 48)
+    page.evaluate("navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('denied'))")
+    press(page, "Camera")
+    said(page, "The camera cannot be used: allow it for this page, or choose a file.")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_worker")
+@pytest.mark.parametrize(
+    ("event", "target"),
+    [("new ClipboardEvent('paste', {clipboardData, bubbles: true})", "photo"), (DROP, "photo"), (DROP, "style")],
+)
+def test_a_picture_is_pasted_or_dropped(visit: Visit, event: str, target: str) -> None:
+    page = visit(QUICK)
+    said(page, READY)
+    page.evaluate(
+        f"""async (place) => {{
+            const canvas = Object.assign(document.createElement("canvas"), {{ width: 70, height: 50 }});
+            const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([blob], "one.png", {{ type: "image/png" }}));
+            document.querySelector(place).dispatchEvent({event});
+        }}""",
+        f"#{target}s",
+    )
+    page.locator(f"#{target}s input[value=own]:checked").wait_for(state="attached")
+    assert linked(page)[target] == "own"
+
+
 # ---- what can go wrong
 
 
@@ -403,7 +464,7 @@ def test_too_little_memory_offers_a_smaller_picture(visit: Visit) -> None:
     page = visit("#size=192")
     said(page, READY)
     press(page, "Stylize")
-    said(page, "It does not fit. A smaller picture may fit.")
+    said(page, "It does not fit.")
     press(page, "Paint it at 128 px")
     said(page, "Done after")
     assert linked(page)["size"] == "128"
