@@ -41,6 +41,7 @@ from stylecore.report import Table, document
 FOLDER = Path("docs/benchmarks/export")
 DRAFT_STEPS, PREVIEW_STEPS = 16, 32
 THREADS = (1, 2)
+PHOTO, STYLE = "samples/photos/astronaut.jpg", "samples/styles/flow_strokes.jpg"
 # Kinds of GPU, by what their makers say of arithmetic and memory, and the part of the arithmetic that is reached.
 ASSUMED = {"a phone of some years ago": (0.5, 15.0), "a good phone": (2.0, 50.0), "a laptop": (3.0, 100.0)}
 PART = 0.2
@@ -59,14 +60,21 @@ DRIVE = """
 ([load, job, stopAfter]) => new Promise((resolve) => {
   const worker = new Worker("worker.js", { type: "module" });
   const heard = [];
-  const pixels = ({ width, height, data }) => ({ width, height, data: Uint8ClampedArray.from(data) });
-  worker.onmessage = ({ data: message }) => {
+  const pixels = async (picture) => {
+    if (typeof picture !== "string") return { ...picture, data: Uint8ClampedArray.from(picture.data) };
+    const bitmap = await createImageBitmap(await (await fetch(picture)).blob());
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, bitmap.width, bitmap.height);
+  };
+  worker.onmessage = async ({ data: message }) => {
     if (message.type === "progress") return;
     const { frame, image, ...rest } = message;
     heard.push({ ...rest, hasFrame: !!frame, image: image && { ...image, data: Array.from(image.data) } });
     const isReady = message.type === "ready";
     if (isReady && job) {
-      worker.postMessage({ type: "start", ...job, content: pixels(job.content), style: pixels(job.style) });
+      const { content, style, ...settings } = job;
+      worker.postMessage({ type: "start", ...settings, content: await pixels(content), style: await pixels(style) });
     }
     if (message.type === "step" && message.index === stopAfter) worker.postMessage({ type: "stop", id: job.id });
     if (["done", "error"].includes(message.type) || (isReady && !job)) {
@@ -118,9 +126,11 @@ def drive(
     return found
 
 
-def make_job(content: Array, style: Array, **options: Any) -> dict[str, Any]:
-    """The message that starts a job, of pictures (1, 3, H, W) in [0, 1] whose values are bytes over 255."""
-    return {"id": 1, "content": _pixels(content), "style": _pixels(style), "strength": 100, **options}
+def make_job(content: str | Array, style: str | Array, **options: Any) -> dict[str, Any]:
+    """The message that starts a job, of files in the folder or of pictures (1, 3, H, W) whose values are bytes / 255."""
+    pictures = {"content": content, "style": style}
+    sent = {name: value if isinstance(value, str) else _pixels(value) for name, value in pictures.items()}
+    return {"id": 1, "strength": 100, **sent, **options}
 
 
 def _pixels(image: Array) -> dict[str, Any]:
@@ -204,15 +214,14 @@ def in_python(bundle: Path, threads: int, content: Array, style: Array, options:
 
 def measure(folder: Path, size: int) -> dict[str, Any]:
     """The record, ready for JSON."""
-    samples = folder / "samples"
-    content, style = load_image(samples / "photos/astronaut.jpg"), load_image(samples / "styles/flow_strokes.jpg")
+    content, style = load_image(folder / PHOTO), load_image(folder / STYLE)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         bundle = as_bundle(folder / "models", "wasm", Path(temporary))
         for threads in THREADS:
             for steps in (DRAFT_STEPS, PREVIEW_STEPS):
                 rows.append(in_python(bundle, threads, content, style, {"size": size, "num_steps": steps}))
-                rows.append(in_browser(folder, "wasm", threads, make_job(content, style, size=size, numSteps=steps)))
+                rows.append(in_browser(folder, "wasm", threads, make_job(PHOTO, STYLE, size=size, numSteps=steps)))
     return {
         "kind": "web-bench",
         "environment": environment(torch.device("cpu")) | session_environment() | {"browser": browser_version()},

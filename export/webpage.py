@@ -87,11 +87,11 @@ def export_web(folder: Path, track: Track = untracked) -> Path:
     folder = Path(os.path.realpath(folder))
     check_target(folder, FILES, "page")
     with tempfile.TemporaryDirectory() as scratch, completing(folder, FILES) as complete:
-        runtime = fetch_runtime(Path(scratch))
+        archive = fetch_runtime(Path(scratch))
         for name in ("ort", "models"):
             (complete / name).mkdir()
         for name in (name for names in RUNTIME_FILES.values() for name in names):
-            shutil.copyfile(runtime / name, complete / "ort" / name)
+            (complete / "ort" / name).write_bytes(archived(archive, f"dist/{name}"))
         write_models(bundle_config(size=DEFAULT_SIZE_PX), complete / "models", track)
         write_samples(complete / "samples")
         for file in page_files():
@@ -108,7 +108,7 @@ def page_files() -> Iterator[Path]:
 
 
 def fetch_runtime(folder: Path) -> Path:
-    """onnxruntime-web's files, fetched by npm into `folder`. Raises an OptionError if that fails."""
+    """onnxruntime-web's package, fetched by npm into `folder`. Raises an OptionError if that fails."""
     npm = shutil.which("npm")
     if npm is None:
         raise OptionError("npm, which fetches onnxruntime-web, is missing: install Node.js from nodejs.org.")
@@ -124,9 +124,15 @@ def fetch_runtime(folder: Path) -> Path:
         raise OptionError(
             f"What npm fetched is not the {package} that this version was made for: try another registry."
         )
-    with tarfile.open(archives[0]) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "package" / "dist"
+    return archives[0]
+
+
+def archived(archive: Path, name: str) -> bytes:
+    """A file of a package."""
+    with tarfile.open(archive) as members:
+        member = members.extractfile(f"package/{name}")
+        assert member is not None, "it is a file, by the package's checksum"
+        return member.read()
 
 
 def write_models(config: StylizeConfig, folder: Path, track: Track = untracked) -> None:

@@ -144,8 +144,8 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What onnxruntime-web's published table says that WebGPU computes."""
     if shutil.which("npm") is None:
         pytest.skip("there is no npm on this machine")
-    package = webpage.fetch_runtime(tmp_path_factory.mktemp("runtime")).parent
-    table = (package / "docs/webgpu-operators.md").read_text()
+    package = webpage.fetch_runtime(tmp_path_factory.mktemp("runtime"))
+    table = webpage.archived(package, "docs/webgpu-operators.md").decode()
     return set(re.findall(r"^\| (\w+) \| ai\.onnx", table, re.MULTILINE))
 
 
