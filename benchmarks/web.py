@@ -1,6 +1,6 @@
 """The page in a real browser beside Python's onnxruntime: milliseconds a step, seconds and memory, by provider.
 
-python -m benchmarks.web [FOLDER] [--size 256]     # ten minutes; FOLDER: what `export web` wrote, else it is built
+python -m benchmarks.web [FOLDER] [--size 256]     # three minutes; FOLDER: what `export web` wrote, else it is built
 
 Writes web.json, the record, and web.md, a view of it. WebGPU is left out: without a GPU a browser emulates it, which
 tells whether numbers are right and nothing of its speed.
@@ -39,8 +39,7 @@ from stylecore.files import write_file, write_json
 from stylecore.report import Table, document
 
 FOLDER = Path("docs/benchmarks/export")
-DRAFT_STEPS, PREVIEW_STEPS = 16, 32
-THREADS = (1, 2)
+JOBS = ((1, 32), (2, 16), (2, 32))  # threads and steps: half of the recipe's, and all of them
 PHOTO, STYLE = "samples/photos/astronaut.jpg", "samples/styles/flow_strokes.jpg"
 # Kinds of GPU, by what their makers say of arithmetic and memory, and the part of the arithmetic that is reached.
 ASSUMED = {"a phone of some years ago": (0.5, 15.0), "a good phone": (2.0, 50.0), "a laptop": (3.0, 100.0)}
@@ -127,7 +126,7 @@ def drive(
 
 
 def make_job(content: str | Array, style: str | Array, **options: Any) -> dict[str, Any]:
-    """The message that starts a job, of files in the folder or of pictures (1, 3, H, W) whose values are bytes / 255."""
+    """The message that starts a job, of files in the folder or of pictures (1, 3, H, W) of bytes over 255."""
     pictures = {"content": content, "style": style}
     sent = {name: value if isinstance(value, str) else _pixels(value) for name, value in pictures.items()}
     return {"id": 1, "strength": 100, **sent, **options}
@@ -218,10 +217,9 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         bundle = as_bundle(folder / "models", "wasm", Path(temporary))
-        for threads in THREADS:
-            for steps in (DRAFT_STEPS, PREVIEW_STEPS):
-                rows.append(in_python(bundle, threads, content, style, {"size": size, "num_steps": steps}))
-                rows.append(in_browser(folder, "wasm", threads, make_job(PHOTO, STYLE, size=size, numSteps=steps)))
+        for threads, steps in JOBS:
+            rows.append(in_python(bundle, threads, content, style, {"size": size, "num_steps": steps}))
+            rows.append(in_browser(folder, "wasm", threads, make_job(PHOTO, STYLE, size=size, numSteps=steps)))
     return {
         "kind": "web-bench",
         "environment": environment(torch.device("cpu")) | session_environment() | {"browser": browser_version()},

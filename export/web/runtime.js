@@ -299,7 +299,7 @@ export function checkSides(pictures, longerSide) {
  */
 export function checkManifest(manifest) {
   if (manifest?.format !== FORMAT) {
-    throw new WebError("model", "The models are of another version than this page: reload it, or build the page again.");
+    throw new WebError("model", "The models are of another version than this page: reload it, or build it again.");
   }
   const { config, state, files, middle_weight, known } = manifest;
   const isWhole = config && state?.image?.start === "image" && files && middle_weight > 0 && known;
@@ -340,7 +340,8 @@ export async function* stylizeSteps(manifest, graphs, content, style, options) {
   for (const [side, steps] of stages) {
     const contentHere = fit(content, side);
     const longer = round(Math.max(contentHere.width, contentHere.height) * styleScale(config));
-    const fixed = await makeTargets(manifest, graphs, contentHere, fit(style, longer, MIN_SIDE_PX), options.styleWeight ?? 1);
+    const styleHere = fit(style, longer, MIN_SIDE_PX);
+    const fixed = await makeTargets(manifest, graphs, contentHere, styleHere, options.styleWeight ?? 1);
     const { width, height } = contentHere;
     let state = firstState(manifest, graphs, resize(image, height, width));
     const read = async () => ({ width, height, planes: clamped(await graphs.read(state.image)) });
@@ -384,7 +385,8 @@ function firstState({ state: slots, scalars }, graphs, { width, height, planes }
   /** @param {string} name */
   const first = (name) => {
     if (slots[name].start === "image") return graphs.upload(planes.map((value) => value * LEVELS), dims);
-    return scalars.includes(name) ? graphs.upload(new Float32Array(1), []) : graphs.upload(new Float32Array(planes.length), dims);
+    if (scalars.includes(name)) return graphs.upload(new Float32Array(1), []);
+    return graphs.upload(new Float32Array(planes.length), dims);
   };
   return Object.fromEntries(Object.keys(slots).map((name) => [name, first(name)]));
 }

@@ -17,7 +17,6 @@ import {
 
 const HERE = new URL("./", import.meta.url);
 const MODULES = { wasm: "ort/ort.wasm.min.mjs", webgpu: "ort/ort.webgpu.min.mjs" };
-const TITLES = { wasm: "WebAssembly", webgpu: "WebGPU" };
 const MAX_THREADS = 4; // more cores than that are slower ones, or twice the same
 const FRAME_MS = 100; // between two frames: each is read back from the GPU and drawn
 const LOSS_TOLERANCE = 0.02; // of the known stylization, relative; a wrong gradient was off by 0.9
@@ -50,7 +49,9 @@ function start(message) {
   if (job) job.stopped = true;
   const mine = { id: message.id, stopped: false };
   job = mine;
-  running = running.then(() => paint(message, mine)).catch((error) => say({ type: "error", id: message.id, ...described(error) }));
+  running = running
+    .then(() => paint(message, mine))
+    .catch((error) => say({ type: "error", id: message.id, ...described(error) }));
 }
 
 /**
@@ -72,11 +73,10 @@ async function open(asked, maxThreads) {
     provider = "wasm";
     opened = await openOn(provider, manifest, maxThreads);
   }
-  const { config, version, runtime, middle_weight } = manifest;
-  const { precision } = manifest.providers[provider];
+  const { config, middle_weight } = manifest;
   const strength = strengthOf(config.style_weight, middle_weight);
   const defaults = { size: config.size, numSteps: config.num_steps, strength };
-  say({ type: "ready", provider, threads: opened.threads, reason, version, encoder: config.encoder, precision, runtime, defaults });
+  say({ type: "ready", ...where(opened), reason, encoder: config.encoder, defaults });
   return opened;
 }
 
@@ -182,6 +182,14 @@ function pattern(side, seed) {
 }
 
 /**
+ * What computes, as the page is told of it and a record has it.
+ * @param {Engine} engine
+ */
+function where({ manifest: { providers, version, runtime }, provider, threads }) {
+  return { provider, threads, precision: providers[provider].precision, version, runtime };
+}
+
+/**
  * @param {Start} message
  * @param {Job} mine
  */
@@ -189,49 +197,68 @@ async function paint(message, mine) {
   const opened = await engine?.catch(() => null);
   if (!opened) return; // the page knows already
   const { manifest, graphs } = opened;
-  const { id, size = manifest.config.size, numSteps = manifest.config.num_steps, strength, seed = 0 } = message;
+  const { config, middle_weight } = manifest;
+  const { id, size = config.size, numSteps = config.num_steps, strength, seed = 0 } = message;
   const [content, style] = [fromPixels(message.content), fromPixels(message.style)];
-  const styleWeight = weightOf(strength, manifest.middle_weight) / manifest.config.style_weight;
-  say({ type: "begun", id, stages: planJob(manifest, content, { size, numSteps }) });
+  const styleWeight = weightOf(strength, middle_weight) / config.style_weight;
+  const stages = planJob(manifest, content, { size, numSteps });
+  say({ type: "begun", id, stages });
+  const { image, ...measured } = await watched(
+    stylizeSteps(manifest, graphs, content, style, { size, numSteps, styleWeight }), id, mine,
+  );
+  const record = {
+    ...where(opened), ...measured,
+    config: { ...config, size, num_steps: numSteps, style_weight: styleWeight * config.style_weight },
+    content: { width: content.width, height: content.height },
+    style: { width: style.width, height: style.height },
+    stages, size, strength, seed,
+    num_steps: measured.milliseconds.length,
+    milliseconds_per_step: median(measured.milliseconds),
+    heap_mib: heap ? heap.buffer.byteLength / 2 ** 20 : null,
+  };
+  say({ type: "done", id, image, record, stopped: mine.stopped }, image ? [image.data.buffer] : []);
+}
+
+/**
+ * Make the steps, telling the page of each, until they end or the job is stopped.
+ * @param {ReturnType<typeof stylizeSteps>} steps
+ * @param {number} id
+ * @param {Job} mine
+ */
+async function watched(steps, id, mine) {
   const started = performance.now();
   /** @type {number[]} */
   const milliseconds = [];
-  /** @type {Image | null} */
+  let [begun, shown, firstFrame, loss] = [started, -Infinity, NaN, NaN];
+  /** @type {import("./messages.js").Picture | null} */
   let image = null;
-  let [loss, shown, firstFrame, begun] = [NaN, -Infinity, NaN, started];
-  if (!mine.stopped) {
-    for await (const step of stylizeSteps(manifest, graphs, content, style, { size, numSteps, styleWeight })) {
+  try {
+    for (let isLast = mine.stopped; !isLast; ) {
+      const { value: step } = await steps.next();
+      if (!step) break;
       await breath(); // a message from the page comes in only here
-      if (!Number.isFinite(step.loss)) throw new WebError("diverged", "The optimisation left the finite numbers: lower Strength.");
+      const { index, total } = step;
       loss = step.loss;
+      if (!Number.isFinite(loss)) {
+        throw new WebError("diverged", "The optimisation left the finite numbers: lower Strength.");
+      }
       const now = performance.now();
       milliseconds.push(now - begun);
       begun = now;
-      const isLast = mine.stopped || step.index === step.total;
-      const isShown = !isLast && now - shown >= FRAME_MS;
-      const frame = isShown ? toPixels(await step.read()) : undefined;
-      if (isShown) shown = now;
-      if (Number.isNaN(firstFrame)) firstFrame = now - started;
-      if (isLast) image = await step.read();
-      say({ type: "step", id, index: step.index, total: step.total, loss, milliseconds: milliseconds[milliseconds.length - 1], frame }, frame && [frame.data.buffer]);
-      if (mine.stopped) break;
+      if (index === 1) firstFrame = now - started;
+      isLast = mine.stopped || index === total;
+      const picture = isLast || now - shown >= FRAME_MS ? toPixels(await step.read()) : undefined;
+      if (picture) shown = now;
+      if (picture && isLast) image = picture;
+      const frame = isLast ? undefined : picture;
+      const message = { id, index, total, loss, milliseconds: milliseconds[index - 1], frame };
+      say({ type: "step", ...message }, frame && [frame.data.buffer]);
     }
+  } finally {
+    await steps.return(undefined); // frees what it holds
   }
-  const record = {
-    content: { width: content.width, height: content.height },
-    style: { width: style.width, height: style.height },
-    config: { ...manifest.config, size, num_steps: numSteps, style_weight: styleWeight * manifest.config.style_weight },
-    size, num_steps: milliseconds.length, strength, seed, loss, milliseconds,
-    stages: planJob(manifest, content, { size, numSteps }),
-    version: manifest.version, runtime: manifest.runtime, provider: opened.provider, threads: opened.threads,
-    precision: manifest.providers[opened.provider].precision,
-    seconds: (performance.now() - started) / 1000,
-    first_frame_seconds: firstFrame / 1000,
-    milliseconds_per_step: median(milliseconds),
-    heap_mib: heap ? heap.buffer.byteLength / 2 ** 20 : null,
-  };
-  const done = image && toPixels(image);
-  say({ type: "done", id, image: done, record, stopped: mine.stopped }, done ? [done.data.buffer] : []);
+  const seconds = (performance.now() - started) / 1000;
+  return { image, milliseconds, loss, seconds, first_frame_seconds: firstFrame / 1000 };
 }
 
 /** @param {number[]} values */
@@ -285,7 +312,7 @@ async function fetchedModels(names, { files }) {
       const digest = crypto.subtle && new Uint8Array(await crypto.subtle.digest("SHA-256", data));
       const found = digest && Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
       if (data.length !== files[name].bytes || (found && found !== files[name].sha256)) {
-        throw new WebError("model", `models/${name} is damaged or not of this page: reload it, or build the page again.`);
+        throw new WebError("model", `models/${name} is damaged or not of this page: reload it, or build it again.`);
       }
       return data;
     }),
