@@ -43,6 +43,7 @@ export class Stage {
   async showResult(photo, result) {
     const canvas = document.createElement("canvas");
     show(canvas, photo);
+    this.#shape(photo);
     const before = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
     const root = document.importNode(element("#viewer", HTMLTemplateElement).content, true);
     const pictures = root.querySelectorAll("img[data-picture]");
@@ -97,7 +98,12 @@ export class Stage {
   #paint(picture, label) {
     show(this.#live, picture);
     this.#live.setAttribute("aria-label", label);
-    this.#stage.style.setProperty("--aspect", String(picture.width / picture.height));
+    this.#shape(picture);
+  }
+
+  /** The place is as high as the window lets it be. @param {Picture} picture */
+  #shape({ width, height }) {
+    this.#stage.style.setProperty("--aspect", String(width / height));
   }
 
   #clearResult() {
