@@ -6,6 +6,8 @@ Writes web.json, the record, and web.md, a view of it. WebGPU is left out: witho
 tells whether numbers are right and nothing of its speed.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import tempfile
@@ -16,13 +18,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import psutil
 import torch
 import typer
-from playwright.sync_api import Browser, Page, sync_playwright
 from stylecore_export.bundle import bundle_config
 from stylecore_export.manifest import FORMAT
 from stylecore_export.pictures import LEVELS, Array, load_image
@@ -37,6 +38,9 @@ from stylecore.encoders import Layer, load_encoder
 from stylecore.encoders.reduce import num_multiplications
 from stylecore.files import write_file, write_json
 from stylecore.report import Table, document
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 FOLDER = Path("docs/benchmarks/export")
 JOBS = ((1, 32), (2, 16), (2, 32))  # threads and steps: half of the recipe's, and all of them
@@ -110,6 +114,8 @@ def serving(folder: Path) -> Iterator[str]:
 @contextmanager
 def chromium(provider: str) -> Iterator[Browser]:
     """A browser that has that provider."""
+    from playwright.sync_api import sync_playwright  # of the extra `dev`
+
     with sync_playwright() as playwright:
         flags = f"{CHROMIUM_FLAGS} {PROVIDER_FLAGS[provider]}".split()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
