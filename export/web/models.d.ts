@@ -69,6 +69,7 @@ export interface SessionOptions {
   enableMemPattern: boolean;
   enableCpuMemArena: boolean;
   logSeverityLevel: number;
+  extra?: Record<string, Record<string, string>>;
   preferredOutputLocation?: "gpu-buffer";
 }
 

@@ -63,7 +63,7 @@ function start(message) {
 async function open(asked, maxThreads) {
   const manifest = JSON.parse(new TextDecoder().decode(await fetched("manifest.json")));
   checkManifest(manifest);
-  let { provider, reason } = asked === "wasm" ? { provider: asked, reason: undefined } : await bestProvider();
+  let { provider, reason } = asked === "auto" ? await bestProvider() : { provider: asked, reason: undefined };
   let opened;
   try {
     opened = await openOn(provider, manifest, maxThreads);
@@ -82,9 +82,12 @@ async function open(asked, maxThreads) {
 
 /** @returns {Promise<{provider: Provider, reason?: string}>} */
 async function bestProvider() {
-  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  if (adapter) return { provider: "webgpu" };
-  return { provider: "wasm", reason: "This browser offers no WebGPU here, so WebAssembly computes." };
+  const { gpu } = /** @type {any} */ (navigator); // TypeScript knows no WebGPU yet
+  const adapter = await gpu?.requestAdapter().catch(() => null);
+  const isEmulated = adapter?.info?.isFallbackAdapter ?? adapter?.isFallbackAdapter;
+  if (adapter && !isEmulated) return { provider: "webgpu" };
+  const lack = isEmulated ? "has no GPU behind its WebGPU" : "offers no WebGPU here";
+  return { provider: "wasm", reason: `This browser ${lack}, so WebAssembly computes.` };
 }
 
 /**
@@ -129,7 +132,9 @@ async function openGraphs(ort, provider, manifest, [targetsFile, stepFile, weigh
     logSeverityLevel: 3,
   };
   if (provider === "webgpu") options.preferredOutputLocation = "gpu-buffer";
-  const targets = await ort.InferenceSession.create(targetsFile, options);
+  // Weights in the order that is fastest are a second copy of them, which two runs a stage do not need.
+  const unpacked = { extra: { session: { disable_prepacking: "1" } } };
+  const targets = await ort.InferenceSession.create(targetsFile, { ...options, ...unpacked });
   const step = await ort.InferenceSession.create(stepFile, options);
   const { state } = manifest;
   const outputs = ["loss", ...Object.values(state).flatMap(({ next }) => (next in state ? [] : [next]))];
@@ -276,24 +281,36 @@ const breath = () =>
 /**
  * A file beside the manifest.
  * @param {string} name
+ * @param {number} [room] bytes that it takes, so that it is held once
  * @param {(bytes: number) => void} [count] called for each piece
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
-async function fetched(name, count = () => {}) {
+async function fetched(name, room = 0, count = () => {}) {
   try {
     const response = await fetch(new URL(`models/${name}`, HERE));
     if (!response.ok || !response.body) throw new Error(response.statusText);
-    const pieces = [];
+    let [data, length] = [new Uint8Array(room), 0];
     for (let reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read();
-      if (done) break;
-      pieces.push(value);
+      if (done) return data.subarray(0, length);
+      if (length + value.length > data.length) data = grown(data, length + value.length);
+      data.set(value, length);
+      length += value.length;
       count(value.length);
     }
-    return new Uint8Array(await new Blob(pieces).arrayBuffer());
   } catch {
     throw new WebError("model", `models/${name} could not be fetched: reload the page when there is a connection.`);
   }
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} data
+ * @param {number} length
+ */
+function grown(data, length) {
+  const larger = new Uint8Array(length);
+  larger.set(data);
+  return larger;
 }
 
 /**
@@ -308,7 +325,7 @@ async function fetchedModels(names, { files }) {
   const count = (bytes) => say({ type: "progress", loaded: (loaded += bytes), total });
   return Promise.all(
     names.map(async (name) => {
-      const data = await fetched(name, count);
+      const data = await fetched(name, files[name].bytes, count);
       const digest = crypto.subtle && new Uint8Array(await crypto.subtle.digest("SHA-256", data));
       const found = digest && Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
       if (data.length !== files[name].bytes || (found && found !== files[name].sha256)) {
