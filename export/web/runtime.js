@@ -362,10 +362,7 @@ export async function* stylizeSteps(manifest, graphs, content, style, options) {
 /** @param {Manifest["config"]} config */
 const styleScale = (config) => (config.style_size ? config.style_size / config.size : config.style_scale);
 
-/**
- * @param {Float32Array} planes
- * @returns {Float32Array}
- */
+/** @param {Float32Array<ArrayBuffer>} planes */
 const clamped = (planes) => planes.map((level) => Math.min(LEVELS, Math.max(0, level)));
 
 /**

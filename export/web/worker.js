@@ -35,7 +35,7 @@ const say = (message, transferred = []) => postMessage(message, { transfer: tran
 addEventListener("message", ({ data: message }) => {
   if (message.type === "load") load(message);
   if (message.type === "start") start(message);
-  if (message.type === "stop" && job?.id === message.id) job.stopped = true;
+  if (message.type === "stop" && job && job.id === message.id) job.stopped = true;
 });
 
 /** @param {Extract<import("./messages.js").ToWorker, {type: "load"}>} message */
