@@ -214,6 +214,7 @@ def test_the_picture_brings_its_settings_back(visit: Visit, tmp_path: Path) -> N
     assert linked(page) == before
 
 
+@pytest.mark.slow
 def test_stop_keeps_what_there_is(visit: Visit, tmp_path: Path) -> None:
     page = visit(LONG)
     said(page, READY)
@@ -277,8 +278,7 @@ def test_the_second_visit_needs_no_host(visit: Visit, host: SimpleNamespace) -> 
     said(page, "the page works without a connection")
     host.close()
     page.reload()
-    said(page, READY)
-    stylize(page)
+    said(page, READY)  # the models are open, and have computed a known step
     page.get_by_title("Woodblock waves").click()
     said(page, READY)
     assert not page.locator("#trouble").is_visible(), "a style that was not chosen before is here, too"
@@ -401,7 +401,7 @@ def test_a_photo_from_the_camera(visit: Visit) -> None:
     press(page, "Take the photo")
     page.locator("#live[width='64']").wait_for()
     assert shown_photo(page) == (64, 48)
-    page.evaluate("navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('denied'))")
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('denied')); }")
     press(page, "Camera")
     said(page, "The camera cannot be used: allow it for this page, or choose a file.")
 
