@@ -29,7 +29,7 @@ const SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ];
 const READY = "Ready. Press Stylize, and change anything later.";
-const OPENING = "Painted by this page beforehand. Press Stylize to watch it grow, or choose pictures of your own.";
+const OPENING = "Painted by this page. Press Stylize to watch it grow, or choose pictures of your own.";
 const TOO_OLD = "This browser is too old to paint: it lacks WebAssembly with SIMD, which all have had since 2023.";
 const UNKEPT = "Not all of it is kept on this device: the page needs a connection.";
 const INSECURE =
