@@ -26,11 +26,12 @@ export async function settingsInside(record, pictures, link, numMade) {
 }
 
 /**
- * Of the 8-bit RGB pixels; "" where the page's address is not secure, and browsers do not compute it.
+ * Of the file's 8-bit RGB pixels; "" where it was shrunk, or where the page's address is not secure and browsers do not
+ * compute it.
  * @param {Chosen} picture
  */
-async function checksum({ data }) {
-  if (!globalThis.crypto?.subtle) return "";
+async function checksum({ data, isWhole }) {
+  if (!isWhole || !globalThis.crypto?.subtle) return "";
   const rgb = data.filter((_, place) => place % 4 !== 3);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", rgb));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0"))
