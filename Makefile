@@ -11,9 +11,9 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format web web-serve study examples \
-	screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large bench-regions gpu soak load \
-	load-workers clean
+.PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format web web-serve \
+	study examples screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large \
+	bench-regions gpu soak load load-workers clean
 
 install: $(INSTALLED)
 
