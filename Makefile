@@ -11,9 +11,9 @@ BIN := $(VENV)/bin
 EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
-.PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format study examples \
-	screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large bench-regions gpu soak load \
-	load-workers clean
+.PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format web web-serve \
+	study examples screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large \
+	bench-regions gpu soak load load-workers clean
 
 install: $(INSTALLED)
 
@@ -78,6 +78,13 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+web: install  # the page that stylizes in any browser, into build/web; web-serve: on this machine, at PORT
+	mkdir -p build
+	$(BIN)/python -m export web -o build/web
+
+web-serve: web
+	$(BIN)/python -m http.server --directory build/web --bind $(HOST) $(PORT)
 
 study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
 	$(BIN)/python -m studies

@@ -13,24 +13,13 @@ from gradio.utils import get_upload_folder
 from stylecore.errors import unknown
 from stylecore.images import load_image
 from stylecore.job import Source
+from stylecore.sample_images import LABELS, photo_path, style_path
 from stylecore.sample_images import STYLES as STYLE_NAMES
-from stylecore.sample_images import photo_path, style_path
 
 from .components.tiles import Tile, tile_uri
 
 PHOTOS = {name: photo_path(name) for name in ("astronaut", "chelsea", "coffee", "rocket")}
 STYLES = {name: style_path(name) for name in sorted(STYLE_NAMES)}
-WORDS = {
-    "astronaut": "Astronaut",
-    "chelsea": "Chelsea the cat",
-    "coffee": "A cup of coffee",
-    "rocket": "Rocket on its pad",
-    "flow_strokes": "Flowing strokes",
-    "ink_marbling": "Ink marbling",
-    "pointillism": "Pointillism",
-    "stained_glass": "Stained glass",
-    "woodblock_waves": "Woodblock waves",
-}
 CREDITS = (
     "Example photos from scikit-image: Chelsea by Stéfan van der Walt (CC0), astronaut by NASA (public domain), "
     "coffee by Rachel Michetti (CC0), rocket by SpaceX (CC0). The example styles are drawn by this project."
@@ -52,7 +41,7 @@ def served_as(kind: str, name: str) -> str:
 
 def tiles(files: Mapping[str, Path]) -> list[Tile]:
     """Examples to click on."""
-    return [Tile(name, WORDS[name], tile_uri(path)) for name, path in files.items()]
+    return [Tile(name, LABELS[name], tile_uri(path)) for name, path in files.items()]
 
 
 def name_of(picture: dict[str, Any] | None) -> str | None:

@@ -64,7 +64,7 @@ def title_of(sources: Sequence[Source]) -> str:
 
 def in_words(example: str) -> str:
     """What the page calls it."""
-    return examples.WORDS[example]
+    return examples.LABELS[example]
 
 
 def detail(config: StylizeConfig) -> str:

@@ -179,7 +179,7 @@ def label(field: str) -> str:
 def word(field: str, value: Any) -> str:
     """A value as a heading has it: Sketch, Stained glass, 256."""
     if field in PICTURES:
-        return examples.WORDS.get(value, str(value))
+        return examples.LABELS.get(value, str(value))
     if field == "preset":
         return next((stop for stop, preset in STOPS.items() if preset == value), str(value))
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -32,7 +32,7 @@ from .graphs import StyleTargets, StylizeStep, check_exportable
 from .manifest import FORMAT
 from .optimizers import StepOptimizer, make_step_optimizer
 from .progress import Track, untracked
-from .tracing import TraceInputs, add_metadata, tidy, trace, write_model
+from .tracing import TraceInputs, add_metadata, spell_out, tidy, trace, write_model
 
 # The recipe without options: the library's preset, and what each optimiser changes of it.
 BASE_PRESET = "preview"
@@ -114,6 +114,7 @@ def build_step(config: StylizeConfig, encoder: Encoder) -> onnx.ModelProto:
     """The graph of one optimisation step, of dynamic size, recipe included; `StylizeStep.forward` says what goes in."""
     step = StylizeStep(encoder, config)
     model = trace(step, _step_inputs(config, encoder, step.optimizer), step.output_names)
+    spell_out(model)
     tidy(model)
     recipe = {"config": json.dumps(config.to_dict()), "state": json.dumps(state_slots(config))}
     add_metadata(model, encoder, {"kind": "step"} | recipe)
@@ -169,7 +170,7 @@ def export_bundle(
         OutputError: the folder cannot be written.
     """
     folder = Path(os.path.realpath(folder))
-    _check_target(folder)
+    check_target(folder, MANIFEST, "bundle")
     _check_recipe(config)
     encoder = prepare(config, precision, track)
     counts = num_components(config, encoder)
@@ -181,24 +182,23 @@ def export_bundle(
         "num_components": counts,
         "state": state_slots(config),
     }
-    try:
-        with _folder_beside(folder) as complete:
-            _write_files(models, recipe, complete)
-            folder.mkdir(exist_ok=True)
-            for file in sorted(complete.iterdir(), key=lambda file: file.name == MANIFEST):  # it comes last
-                file.replace(folder / file.name)
-    except OSError as error:
-        raise OutputError(f"'{folder}' could not be written: {reason(error)}.") from error
+    with completing(folder, MANIFEST) as complete:
+        write_bundle(models, recipe, complete)
     return folder
 
 
-def _check_target(folder: Path) -> None:
-    """Raise now if a bundle could not be written to `folder` later; nothing is left there."""
+def check_target(folder: Path, last: str, kind: str) -> None:
+    """Raise now if a bundle, or another such `kind` of folder, could not be written to `folder` later; nothing is left
+    there.
+
+    Args:
+        last: the file that is written last: a folder that has one is replaced.
+    """
     try:
         check_folder(folder)
         if folder.exists():
-            if not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
-                raise OptionError(f"'{folder}' is there already and is no bundle: name a new folder.")
+            if not (folder / last).is_file() and (folder.is_file() or any(folder.iterdir())):
+                raise OptionError(f"'{folder}' is there already and is no {kind}: name a new folder.")
         else:
             folder.mkdir()  # refuses an impossible name
             folder.rmdir()
@@ -206,6 +206,21 @@ def _check_target(folder: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {reason(error)}.") from error
+
+
+@contextmanager
+def completing(folder: Path, last: str) -> Iterator[Path]:
+    """A folder to write to, whose files take their places in `folder` when the block ends well, `last` after all
+    others. Raises an OutputError where that is impossible."""
+    try:
+        with _folder_beside(folder) as complete:
+            yield complete
+            files = [path.relative_to(complete) for path in complete.rglob("*") if path.is_file()]
+            for file in sorted(files, key=lambda file: str(file) == last):
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (complete / file).replace(folder / file)
+    except OSError as error:
+        raise OutputError(f"'{folder}' could not be written: {reason(error)}.") from error
 
 
 @contextmanager
@@ -227,7 +242,7 @@ def _check_recipe(config: StylizeConfig) -> None:
         raise OptionError("A bundle makes all its steps: leave out the time budget and the target distance.")
 
 
-def _write_files(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], folder: Path) -> None:
+def write_bundle(models: dict[str, onnx.ModelProto], recipe: dict[str, Any], folder: Path) -> None:
     """Into a temporary folder: whole files or none is the business of whoever moves them."""
     share_weights(list(models.values()), folder / WEIGHTS_FILE)
     for name, model in models.items():

@@ -306,6 +306,15 @@ def bundle(
 
 
 @app.command()
+def web(output: Output) -> None:
+    """Write a folder that any static host serves: a page that stylizes in the visitor's browser, without a server."""
+    from .webpage import download_sizes, export_web
+
+    folder = export_web(output, on_terminal)
+    print(f"{folder}: {sum(download_sizes(folder).values()) / 1e6:.1f} MB to download.")
+
+
+@app.command()
 def stylize(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The photo.")],
     style: Annotated[str, typer.Argument(metavar="STYLE", help="The picture.")],

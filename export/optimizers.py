@@ -119,8 +119,9 @@ class PairHistory(History):
 
 
 def _dot(a: Image, b: Image) -> Float[Tensor, ""]:
-    """Under onnxruntime ten times faster than a product of a row with a column."""
-    return (a * b).sum()
+    """Under onnxruntime ten times faster than a product of a row with a column; in two sums, as the style loss has it,
+    of which a GPU computes the first row by row."""
+    return (a * b).sum(3).sum()
 
 
 class ProjectedStep(StepOptimizer, ProjectedLBFGS):

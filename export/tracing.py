@@ -107,6 +107,33 @@ def tidy(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
 
 
+def spell_out(model: onnx.ModelProto) -> None:
+    """Write And, Or, Min and Max with other operators: WebGPU has kernels for none of them, and what it lacks is
+    computed on the CPU, for which every step would wait."""
+    nodes = [part for node in model.graph.node for part in _spelled(node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _spelled(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """The node, or those that compute the same: of booleans as numbers, of two numbers by comparing them."""
+    output = node.output[0] if node.output else ""
+
+    def make(operator: str, inputs: Sequence[str], name: str = output, **attributes: Any) -> onnx.NodeProto:
+        return onnx.helper.make_node(operator, inputs, [name], name, **attributes)
+
+    if node.op_type in ("And", "Or"):
+        numbers = [f"{output}_{place}" for place in ("a", "b")]
+        casts = [make("Cast", [x], y, to=onnx.TensorProto.FLOAT) for x, y in zip(node.input, numbers, strict=True)]
+        both = make("Mul" if node.op_type == "And" else "Add", numbers, f"{output}_number")
+        return [*casts, both, make("Cast", [f"{output}_number"], to=onnx.TensorProto.BOOL)]
+    if node.op_type in ("Min", "Max") and len(node.input) == 2:
+        first, second = node.input
+        is_first = make("Less" if node.op_type == "Min" else "Greater", [first, second], f"{output}_is_first")
+        return [is_first, make("Where", [f"{output}_is_first", first, second])]
+    return [node]
+
+
 def sealed(model: onnx.ModelProto) -> bytes:
     """The model as a file, with a checksum of all its bytes as its last entry of metadata."""
     model = _without_seal(model)

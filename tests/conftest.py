@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (make test), a file's tests stay together for their fixtures' sake."""
     for item in items:
         group = "server" if item.path.name.startswith(OF_A_SERVER) else item.path.stem
+        group = "web" if group.startswith("test_web") else group
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -9,7 +9,7 @@ from paths import ROOT
 from stylecore_export import report
 from stylecore_export.record import read_record
 
-from benchmarks import bundle, regions, security_figures
+from benchmarks import bundle, regions, security_figures, web
 from stylecore.bench import bench_markdown, read_bench
 from stylecore.cli.bench import FIGURE
 from tools import build_reduced_encoders
@@ -33,6 +33,7 @@ PAGES: dict[str, Callable[[], str]] = {
     f"{EXPORT}/full/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "full/bench.json")),
     f"{EXPORT}/full/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "full/bench.json")).csv(),
     f"{EXPORT}/bundle.md": lambda: of_json(bundle.to_markdown, f"{EXPORT}/bundle.json"),
+    f"{EXPORT}/web.md": lambda: of_json(web.to_markdown, f"{EXPORT}/web.json"),
     "security/figures.md": lambda: security_figures.render(DOCS / "security"),
 }
 

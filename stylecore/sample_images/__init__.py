@@ -39,6 +39,19 @@ EVALUATION_STYLES = ("flow_strokes", "stained_glass", "woodblock_waves")
 PHOTOS = EVALUATION | FITTING
 STYLES = EVALUATION_STYLES + FITTING_STYLES
 
+# What pages call those that they show.
+LABELS = {
+    "astronaut": "Astronaut",
+    "chelsea": "Chelsea the cat",
+    "coffee": "A cup of coffee",
+    "rocket": "Rocket on its pad",
+    "flow_strokes": "Flowing strokes",
+    "ink_marbling": "Ink marbling",
+    "pointillism": "Pointillism",
+    "stained_glass": "Stained glass",
+    "woodblock_waves": "Woodblock waves",
+}
+
 _FOLDERS = {"stylecore": "sample_images", "skimage": "data", "sklearn": "datasets/images"}
 
 

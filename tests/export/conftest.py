@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from paths import ROOT
-from stylecore_export import benchmark, bundle, extractor, quantize, runtimes, verify
+from stylecore_export import benchmark, bundle, extractor, quantize, runtimes, verify, webpage
 from stylecore_export.cli import main
 from torch import nn
 
 from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder
+from stylecore.errors import OptionError
 
 TempPathFactory = pytest.TempPathFactory
 Refused = Callable[..., str]
@@ -117,6 +118,18 @@ def int8_bundle(factorised: Encoder, int8_recipe: StylizeConfig, tmp_path_factor
     """A bundle of it. Not to be changed."""
     with loading(factorised):
         return bundle.export_bundle(int8_recipe, tmp_path_factory.mktemp("int8") / "bundle", "int8")
+
+
+@pytest.fixture(scope="session")
+def page_folder(factorised: Encoder, tmp_path_factory: TempPathFactory) -> Path:
+    """The static page with that encoder's graphs. Not to be changed."""
+    try:
+        with loading(factorised):
+            return webpage.export_web(tmp_path_factory.mktemp("web") / "page")
+    except OptionError as error:
+        if "npm" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
