@@ -19,7 +19,7 @@ const HERE = new URL("./", import.meta.url);
 const MODULES = { wasm: "ort/ort.wasm.min.mjs", webgpu: "ort/ort.webgpu.min.mjs" };
 const MAX_THREADS = 4; // more cores than that are slower ones, or twice the same
 const FRAME_MS = 100; // between two frames: each is read back from the GPU and drawn
-const LOSS_TOLERANCE = 0.02; // of the known stylization, relative; a wrong gradient was off by 0.9
+const LOSS_TOLERANCE = 0.1; // of the known stylization, relative: in bytes a second step is off by up to 0.06
 const IMAGE_TOLERANCE = 2; // mean difference in 8-bit levels
 
 /** @type {Promise<Engine> | null} */

@@ -217,12 +217,12 @@ def test_bytes_are_multiplied_as_in_python(
 ) -> None:
     image = rounded(fit(photo, 96))
     bundle = Bundle(driver.as_bundle(page_folder / "models", "wasm", tmp_path), 1)
-    steps = list(bundle.stylize_steps(image, image[:, :, ::-1], size=96, num_steps=2))
-    job = driver.make_job(image, image[:, :, ::-1], size=96, numSteps=2)
+    (step,) = bundle.stylize_steps(image, image[:, :, ::-1], size=96, num_steps=1)
+    job = driver.make_job(image, image[:, :, ::-1], size=96, numSteps=1)
     messages = run_job(page_folder, {"provider": "wasm", "maxThreads": threads}, job)
     assert (messages[0]["provider"], messages[0]["threads"]) == ("wasm", threads)
-    assert losses(messages)[0] == pytest.approx(steps[0].loss, rel=1e-4)
-    assert losses(messages) == pytest.approx([step.loss for step in steps], rel=0.01)
+    assert losses(messages) == pytest.approx([step.loss], rel=1e-4)
+    assert np.abs(driver.planes(messages[-1]["image"]) - step.image).mean() < 0.01
 
 
 @pytest.mark.browser
