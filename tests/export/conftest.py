@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,10 @@ def int8_bundle(factorised: Encoder, int8_recipe: StylizeConfig, tmp_path_factor
 
 @pytest.fixture(scope="session")
 def page_folder(factorised: Encoder, tmp_path_factory: TempPathFactory) -> Path:
-    """The static page with that encoder's graphs. Not to be changed."""
+    """The static page with that encoder's graphs, which remember less and are faster to trace. Not to be changed."""
     try:
-        with loading(factorised):
+        with loading(factorised), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(webpage, "bundle_config", partial(bundle.bundle_config, history_size=3))
             return webpage.export_web(tmp_path_factory.mktemp("web") / "page")
     except OptionError as error:
         if "npm" not in str(error):
