@@ -44,13 +44,17 @@ class Film:
         self.path = check_film(path)
         self.size = fit_size(size, min(MAX_SIDE_PX, max(size)))
         self.frames: list[Image.Image] = []
-        self._next = 0.0  # the step whose image is the next to be kept
+        self._num_seen = 0
+        self._stride = 1  # of so many images one is kept
 
-    def see(self, index: int, total: int, image: ImageTensor) -> None:
-        """The image after a step, 0 for where it starts; of `total` steps no more than `MAX_FRAMES` are kept."""
-        if index >= self._next:
+    def see(self, image: ImageTensor) -> None:
+        """An image on the way. Of more than `MAX_FRAMES` every second one is kept, and so on."""
+        if self._num_seen % self._stride == 0:
+            if len(self.frames) == MAX_FRAMES:
+                del self.frames[1::2]
+                self._stride *= 2
             self._add(image)
-            self._next = index + max(1, total / MAX_FRAMES)
+        self._num_seen += 1
 
     def _add(self, image: ImageTensor) -> None:
         self.frames.append(Image.fromarray(to_uint8(resize_image(image.detach().cpu(), *self.size))))

@@ -168,7 +168,7 @@ class StylizeTab(Tab):
         try:
             yield self._show_frame(frame) | made_of
             for frame in frames:
-                film.see(frame.step, job.config.num_steps, frame.image)
+                film.see(frame.image)
                 yield self._show_frame(frame) | made_of | begins
                 begins = {}
         except StoppedError:

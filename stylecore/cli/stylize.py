@@ -268,7 +268,7 @@ def _follow(run: MeasuredRun, output: Output, profile: bytes | None, film: Film 
             for step in run:
                 report(step)
                 if film is not None:
-                    film.see(step.index, step.total, step.image)
+                    film.see(step.image)
     except KeyboardInterrupt:
         if run.step is None:
             raise
