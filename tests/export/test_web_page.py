@@ -26,6 +26,8 @@ from stylecore.images import load_image
 from stylecore.job import SavedSettings, Source
 from stylecore.strength import weight_of
 
+pytestmark = pytest.mark.browser
+
 PREFIX = "/stylecore/"
 DESKTOP, PHONE, SMALLEST = (1280, 860), (390, 844), (320, 640)
 QUICK = "#photo=astronaut&style=ink_marbling&detail=sketch&strength=60&size=128"
