@@ -351,8 +351,16 @@ def test_ctrl_c_at_work_is_the_same_line(monkeypatch: pytest.MonkeyPatch, capsys
 def test_every_session_has_our_options_and_the_bench_says_so(make_bundle: Callable[[str], Path]) -> None:
     options = runtime.open_session(make_bundle("gram") / "step.onnx").get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
     assert session_environment()["session_config"] == runtime.SESSION_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("flags", "lacks"), [("avx2 fma", True), ("avx2 avx512_vnni", False), ("avx2 avx_vnni", False), ("neon", False)]
+)
+def test_which_cpus_lack_vnni(flags: str, lacks: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t: {flags}\n")
+    assert runtime.lacks_vnni(tmp_path / "cpuinfo") == lacks
+    assert not runtime.lacks_vnni(tmp_path / "none")
 
 
 def test_what_onnxruntime_cannot_compute_is_one_sentence(make_bundle: Callable[[str], Path]) -> None:
