@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import psutil
 import torch
 
 from stylecore.allocator import keep_freed_memory
 from stylecore.bench.pairs import parse_pair
-from stylecore.devices import environment, peak_memory_mib
+from stylecore.devices import environment, peak_memory_mib, resident_memory_mib
 from stylecore.engine import plan_job, prepare_encoder
 from stylecore.files import write_file, write_json
 from stylecore.images import ImageTensor, load_image, save_image
@@ -58,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with context.Pool(1) as pool:
             rows.append(pool.apply(measure, (typed.pair, size, typed.memory_gib, typed.steps, str(path))))
         print({name: value for name, value in rows[-1].items() if name != "memory"}, flush=True)
-        # After each run: the hours of the last one may end in any way.
+        # All of it after each run: the hours of the last one may end in any way.
         record = {"environment": environment(CPU), "pair": typed.pair, "memory_gib": typed.memory_gib, "rows": rows}
         write_json(typed.output / "large.json", record)
-    write_file(typed.output / "large.md", view(record).encode())
-    write_file(typed.output / "large_memory.png", memory_png(rows[-1]["memory"]))
-    _write_pictures(typed.output, sizes)
+        write_file(typed.output / "large.md", view(record).encode())
+        write_file(typed.output / "large_memory.png", memory_png(rows[-1]["memory"]))
+        _write_pictures(typed.output, sizes[: len(rows)])
 
 
 def measure(pair: str, size: int, memory_gib: float, num_steps: int | None, path: str) -> dict[str, Any]:
@@ -72,13 +71,13 @@ def measure(pair: str, size: int, memory_gib: float, num_steps: int | None, path
     named = parse_pair(pair)
     config = make_config("preview", size=size, **({"num_steps": num_steps} if num_steps else {}))
     job, encoder = Job(named.content, (named.style,), config), prepare_encoder(config)
-    before, memory, process = psutil.Process().memory_info().rss / 2**20, list[tuple[float, float]](), psutil.Process()
+    before, memory = resident_memory_mib(), list[tuple[float, float]]()
     with mock.patch("stylecore.memory.available_memory_mib", return_value=1024 * memory_gib):
         plan = plan_job(job, encoder)[-1].memory
         run = MeasuredRun(job, encoder=encoder)
     started, processed = time.perf_counter(), time.process_time()
     for _ in run:
-        memory.append((round(time.perf_counter() - started, 1), round(process.memory_info().rss / 2**20)))
+        memory.append((round(time.perf_counter() - started, 1), round(resident_memory_mib())))
     processed = time.process_time() - processed
     peak = peak_memory_mib(CPU)
     save_image(run.image, path, run.settings())

@@ -9,7 +9,6 @@ what axe-core finds on each tab. Writes page.json, the record, and page.md, its 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -19,10 +18,11 @@ from typing import Annotated, Any
 
 import typer
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from stylecore.files import write_file, write_json
 from stylecore.report import Table, document
+from tools.chromium import chromium
 from tools.demo_server import DemoServer
 
 FOLDER = Path("docs/benchmarks")
@@ -147,10 +147,8 @@ def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the record and its view.")] = FOLDER,
 ) -> None:
     """Measure, write the record and its view, and print the view."""
-    with tempfile.TemporaryDirectory() as folder, DemoServer(Path(folder)) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with tempfile.TemporaryDirectory() as folder, DemoServer(Path(folder)) as server, chromium() as browser:
         record = {"browser": browser.version, **measure(browser, server.url)}
-        browser.close()
     write_json(output / "page.json", record)
     view = to_markdown(record)
     write_file(output / "page.md", view.encode())

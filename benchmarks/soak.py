@@ -17,7 +17,7 @@ import typer
 import stylecore
 from benchmarks.security_figures import write_record
 from stylecore import ImageError, NotEnoughMemoryError
-from stylecore.devices import available_memory_mib, environment, find_device
+from stylecore.devices import available_memory_mib, environment, find_device, resident_memory_mib
 from stylecore.images import fit_image
 from stylecore.losses import STYLE_LOSSES
 from stylecore.presets import PRESETS
@@ -37,7 +37,7 @@ def gpu_mib() -> float:
 def held_mib() -> float:
     """What this process holds: resident, and on the GPU."""
     gc.collect()
-    return psutil.Process().memory_info().rss / 2**20 + gpu_mib()
+    return resident_memory_mib() + gpu_mib()
 
 
 def run_job(number: int, preset: str, loss: str, size: int, folder: Path) -> None:

@@ -9,14 +9,9 @@ tells whether numbers are right and nothing of its speed.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,9 +33,11 @@ from stylecore.encoders import Layer, load_encoder
 from stylecore.encoders.reduce import num_multiplications
 from stylecore.files import write_file, write_json
 from stylecore.report import Table, document
+from tools.chromium import EMULATED_WEBGPU, WITHOUT_GPU, chromium
+from tools.static_host import serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 FOLDER = Path("docs/benchmarks/export")
 JOBS = ((1, 32), (2, 16), (2, 32))  # threads and steps: half of the recipe's, and all of them
@@ -49,14 +46,7 @@ PHOTO, STYLE = "samples/photos/astronaut.jpg", "samples/styles/flow_strokes.jpg"
 ASSUMED = {"a phone of some years ago": (0.5, 15.0), "a good phone": (2.0, 50.0), "a laptop": (3.0, 100.0)}
 PART = 0.2
 FINE_SHARE = 22 / 32  # of the steps, at the result's own size
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMIUM_FLAGS = "--headless --no-sandbox --disable-quic --no-first-run --disable-background-networking"
-PROVIDER_FLAGS = {
-    "wasm": "--disable-gpu",
-    "webgpu": "--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --enable-features=Vulkan --ignore-gpu-blocklist",
-}
-# Without these a page may not share memory between threads. The page's service worker sets them where a host does not.
-ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+GRAPHICS = {"wasm": WITHOUT_GPU, "webgpu": EMULATED_WEBGPU}  # flags of a browser that has the provider
 
 # Loads the page's worker, gives it one job and returns what it says, frames and progress left out.
 DRIVE = """
@@ -88,39 +78,6 @@ DRIVE = """
   worker.postMessage({ type: "load", ...load });
 })
 """
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}  # noqa: RUF012
-
-    def end_headers(self) -> None:
-        for name, value in ISOLATION.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a folder that is served to this machine alone, isolated."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-
-
-@contextmanager
-def chromium(provider: str) -> Iterator[Browser]:
-    """A browser that has that provider."""
-    from playwright.sync_api import sync_playwright  # of the extra `dev`
-
-    with sync_playwright() as playwright:
-        flags = f"{CHROMIUM_FLAGS} {PROVIDER_FLAGS[provider]}".split()
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
 
 
 def drive(
@@ -170,7 +127,7 @@ def as_bundle(models: Path, provider: str, folder: Path) -> Path:
 
 def in_browser(folder: Path, provider: str, threads: int, job: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the record: one job in a fresh browser."""
-    with serving(folder) as url, chromium(provider) as browser:
+    with serving(folder) as url, chromium(GRAPHICS[provider]) as browser:
         page = browser.new_page()
         page.set_default_timeout(0)
         page.goto(f"{url}LICENSE.txt")
@@ -238,7 +195,7 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
 
 
 def browser_version() -> str:
-    with chromium("wasm") as browser:
+    with chromium() as browser:
         return f"Chromium {browser.version}"
 
 

@@ -78,10 +78,14 @@ Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
 MAX_THREADS, MAX_SEED = 256, 2**63 - 1
 SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
-# Threads that wait must not take a core from those that run, in this process or another.
-SESSION_CONFIG = {"session.intra_op.allow_spinning": "0"}
 # Where sums of 16 bits saturate, int8 is twice as far off without this; elsewhere it makes int8 slower for nothing.
 WITHOUT_VNNI = {"session.x64quantprecision": "1"}
+
+
+def session_config() -> dict[str, str]:
+    """The options of every onnxruntime session here."""
+    # Threads that wait must not take a core from those that run, in this process or another.
+    return {"session.intra_op.allow_spinning": "0"} | (WITHOUT_VNNI if lacks_vnni() else {})
 
 
 def lacks_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -91,10 +95,6 @@ def lacks_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return "avx2" in flags and "vnni" not in flags
-
-
-if lacks_vnni():
-    SESSION_CONFIG |= WITHOUT_VNNI
 
 
 def open_session(
@@ -110,7 +110,7 @@ def open_session(
     options = ort.SessionOptions()
     options.log_severity_level = 4  # errors are raised below; onnxruntime would print them as well
     options.intra_op_num_threads = num_threads
-    for key, value in SESSION_CONFIG.items():
+    for key, value in session_config().items():
         options.add_session_config_entry(key, value)
     options.enable_mem_pattern = memory_pattern
     if profile_prefix is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .runtime import SESSION_CONFIG, ModelError, Values, open_session
+from .runtime import ModelError, Values, open_session, session_config
 
 METADATA_PREFIX = "stylecore."  # before every key of ours in a file's metadata
 
@@ -43,7 +43,7 @@ def is_built_in(provider: str) -> bool:
 
 def session_environment() -> dict[str, Any]:
     """What a figure of onnxruntime's speed depends on besides the machine."""
-    return {"onnxruntime": ort.__version__, "numpy": np.__version__, "session_config": SESSION_CONFIG}
+    return {"onnxruntime": ort.__version__, "numpy": np.__version__, "session_config": session_config()}
 
 
 def session_on(

@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from stylecore.config import StylizeConfig
 from stylecore.errors import OptionError
 from stylecore.files import write_json
 from stylecore.isolation import isolated
+from stylecore.report.viewer import two_pictures_html
 from stylecore.sample_images import EVALUATION, LABELS, STYLES, photo_path, style_path
 from stylecore.strength import MIDDLE_WEIGHT
 
@@ -52,8 +52,9 @@ from .progress import Track, untracked
 from .runtime import Bundle
 
 PAGE = Path(__file__).with_name("web")
-PAGE_SUFFIXES = (".html", ".css", ".js", ".webmanifest", ".svg", ".png", ".jpg")
-VIEWER = ("viewer.css", "viewer.js")  # of stylecore.report: how two pictures are compared in a browser
+PAGE_SUFFIXES = (".css", ".js", ".webmanifest", ".svg", ".png", ".jpg")
+VIEWER = ("viewer.css", "viewer.js")  # of stylecore.report
+VIEWER_PLACE = "<!-- two pictures -->"  # in index.html
 
 RUNTIME_VERSION = "1.30.0"  # of onnxruntime-web
 RUNTIME_INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -94,17 +95,20 @@ def export_web(folder: Path, track: Track = untracked) -> Path:
             (complete / "ort" / name).write_bytes(archived(archive, f"dist/{name}"))
         write_models(bundle_config(size=DEFAULT_SIZE_PX), complete / "models", track)
         write_samples(complete / "samples")
-        for file in page_files():
-            shutil.copyfile(file, complete / file.name)
+        write_page(complete)
         (complete / "LICENSE.txt").write_text(licence_text(), encoding="utf-8")
         write_json(complete / FILES, list_files(complete))
     return folder
 
 
-def page_files() -> Iterator[Path]:
-    """What we wrote of the page."""
-    yield from sorted(file for file in PAGE.iterdir() if file.suffix in PAGE_SUFFIXES)
-    yield from (Path(stylecore.report.__file__).with_name(name) for name in VIEWER)
+def write_page(folder: Path) -> None:
+    """What we wrote of the page, and from the report how two pictures are compared in a browser."""
+    for file in (*PAGE.iterdir(), *(Path(stylecore.report.__file__).with_name(name) for name in VIEWER)):
+        if file.suffix in PAGE_SUFFIXES:
+            shutil.copyfile(file, folder / file.name)
+    viewer = two_pictures_html("Photo and result in one place", "the photo")
+    index = (PAGE / "index.html").read_text(encoding="utf-8")
+    (folder / "index.html").write_text(index.replace(VIEWER_PLACE, viewer), encoding="utf-8")
 
 
 def fetch_runtime(folder: Path) -> Path:

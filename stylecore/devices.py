@@ -134,6 +134,11 @@ def available_memory_mib(device: torch.device) -> float:
     return max(0.0, free)
 
 
+def resident_memory_mib(pid: int | None = None) -> float:
+    """What a process holds of the main memory now; None: this one. Raises a psutil.Error where there is none."""
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
+
+
 def peak_memory_mib(device: torch.device) -> float:
     """The most this process has held so far: on the GPU, or resident in main memory."""
     if device.type == "cuda":

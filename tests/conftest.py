@@ -2,7 +2,6 @@
 
 import copy
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from stylecore.config import StylizeConfig
 from stylecore.encoders import Encoder, architecture_of, load_encoder
 from stylecore.images import save_image
 from stylecore.sample_images import load_photo, load_style
+from tools.chromium import CHROMIUM, chromium
 
 
 def pytest_configure() -> None:
@@ -207,20 +207,21 @@ def client(url: str, tmp_path: Path) -> Any:
     return Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the page tells the visitor beside the frames of a worker."""
+    from demo.server import workers  # needs the extra `demo`
+
+    found: list[str] = []
+    monkeypatch.setattr(workers.gr, "Info", found.append)
+    return found
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, driven by Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS.split())
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found

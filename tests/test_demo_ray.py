@@ -50,14 +50,6 @@ def pool(cluster: Any) -> Iterator[Workers]:
     found.close()
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the page tells the visitor beside the frames."""
-    found: list[str] = []
-    monkeypatch.setattr(workers.gr, "Info", found.append)
-    return found
-
-
 def bytes_in_store() -> float:
     return float(ray.cluster_resources()["object_store_memory"] - ray.available_resources()["object_store_memory"])
 

@@ -34,14 +34,6 @@ def pool() -> Iterator[Workers]:
     found.close()
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the page tells the visitor beside the frames."""
-    found: list[str] = []
-    monkeypatch.setattr(workers_module.gr, "Info", found.append)
-    return found
-
-
 def job_of(make_image: MakeImage, num_steps: int = 8, size: int = 64, seed: int = 0) -> Job:
     config = make_config("draft", size=size, num_steps=num_steps, device="cpu", dtype="float32")
     return Job(make_image(seed=seed), (make_image(seed=1),), config)

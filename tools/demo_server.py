@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import psutil
+
+from stylecore.devices import resident_memory_mib
 
 START_S = 120
 TOKEN = re.compile(r"r/([\w-]{22})")
@@ -90,4 +91,4 @@ class DemoServer:
     @property
     def resident_mib(self) -> float:
         """What its process holds of the main memory."""
-        return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
+        return resident_memory_mib(self.process.pid)

@@ -3,7 +3,6 @@
 python -m tools.screenshots     # a few minutes on two cores; needs Chromium; names of pictures: those alone
 """
 
-import shutil
 import socket
 import sys
 import tempfile
@@ -12,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from demo.app import build_app, launch
 from demo.server.settings import Settings
 from stylecore.presets import make_config
 from stylecore.sample_images import photo_path
+from tools.chromium import chromium
 
 TARGET = Path(__file__).parent.parent / "docs" / "images"
 WIDTH_PX, HEIGHT_PX, PHONE_PX = 1440, 900, 390
@@ -161,12 +161,10 @@ def main() -> None:
         app.services.warm_up()
         while app.services.timings.estimate(make_config("draft", size=384)) is None:
             time.sleep(0.1)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        with chromium() as browser:
             for name in sys.argv[1:] or SHOTS:
                 shoot(browser, url, name)
                 print(TARGET / f"{name}.jpg")
-            browser.close()
         app.close()
 
 

@@ -5,19 +5,17 @@ python -m tools.web_screenshots build/web     # five minutes on two cores; needs
                                               # such as icons, opening, web-result, or one of MORE to look at
 """
 
-import contextlib
-import http.server
 import io
-import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from tools.chromium import chromium
+from tools.static_host import serving
 
 ROOT = Path(__file__).parent.parent
 DOCS, PAGE = ROOT / "docs" / "images", ROOT / "export" / "web"
@@ -27,21 +25,6 @@ WATCHED = 0.6  # of a run, when it is drawn
 MAX_BYTES = 120_000
 OPENING = "#photo=astronaut&style=woodblock_waves&detail=fine&strength=75&size=384"
 ICON_SIDES_PX = (192, 512)
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Without a line for each request."""
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder's address while the block runs."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
 
 
 def stylize(page: Page) -> None:
@@ -158,11 +141,9 @@ def as_jpeg(picture: bytes, max_bytes: int) -> bytes:
 
 def main() -> None:
     folder, *names = sys.argv[1:]
-    with served(Path(folder)) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with serving(Path(folder)) as url, chromium() as browser:
         for name in names or ["icons", "opening", *SHOTS]:
             print(draw(browser, url, name))
-        browser.close()
 
 
 if __name__ == "__main__":

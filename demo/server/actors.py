@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from stylecore.cluster import connect
+from stylecore.devices import resident_memory_mib
 from stylecore.errors import OptionError
 from stylecore.images import ImageTensor
 from stylecore.job import Job
 
-from .painters import END, LostError, Message, PackedFrame, Painter, held_mib, paint
+from .painters import END, LostError, Message, PackedFrame, Painter, paint
 
 START_S = 120.0  # an actor loads torch first
 NO_ROOM = "The Ray cluster gives no worker with {:g} CPUs and {:g} GPUs: ask for less, or add nodes."
@@ -33,7 +34,7 @@ class _Actor:
         return os.getpid()
 
     def held_mib(self) -> float:
-        return held_mib()
+        return resident_memory_mib()
 
     def begin(self, number: int, job: Job, image: ImageTensor | None, num_made: int) -> Message:
         self._messages = paint(job, image, num_made, lambda: self._stopped >= number)

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import torch
 
+from stylecore.devices import resident_memory_mib
 from stylecore.images import ImageTensor, load_image, to_uint8
 from stylecore.job import Job
 
@@ -71,11 +72,6 @@ def paint(job: Job, image: ImageTensor | None, num_made: int, is_stopped: Callab
         yield error
     else:
         yield END
-
-
-def held_mib() -> float:
-    """Of the main memory, by this process."""
-    return float(psutil.Process().memory_info().rss / 2**20)
 
 
 class Painter(ABC):
@@ -173,7 +169,7 @@ class ProcessPainter(Painter):
 
     def held_mib(self) -> float:
         try:
-            return float(psutil.Process(self.pid).memory_info().rss / 2**20)
+            return resident_memory_mib(self.pid)
         except psutil.Error as error:
             raise LostError from error
 

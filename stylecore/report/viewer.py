@@ -76,6 +76,16 @@ def viewer_html(views: Sequence[View], pair: tuple[str, str] | None = None, grid
     return environment().get_template("viewer.html").render(loose=loose, by_name=by_name, grid=grid, pair=numbers)
 
 
+def two_pictures_html(label: str, left: str) -> str:
+    """The place for the first two pictures of a `.comparison`, whatever else it holds.
+
+    Args:
+        label: what it is called, for screen readers.
+        left: what the left picture is called, within a sentence.
+    """
+    return environment().get_template("two_pictures.html").render(pair=(0, 1), label=label, left=left)
+
+
 @cache
 def environment() -> jinja2.Environment:
     """Of all HTML templates here: escaped, and nothing left out in silence."""

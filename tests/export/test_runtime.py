@@ -351,7 +351,7 @@ def test_ctrl_c_at_work_is_the_same_line(monkeypatch: pytest.MonkeyPatch, capsys
 def test_every_session_has_our_options_and_the_bench_says_so(make_bundle: Callable[[str], Path]) -> None:
     options = runtime.open_session(make_bundle("gram") / "step.onnx").get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert session_environment()["session_config"] == runtime.SESSION_CONFIG
+    assert session_environment()["session_config"] == runtime.session_config()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from stylecore.encoders.reduce import MULTIPLE, rank_of
 from stylecore.errors import OptionError
 from stylecore.sample_images import photo_path, style_path
 from stylecore.strength import MIDDLE_WEIGHT, strength_of, weight_of
+from tools.static_host import serving
 
 # Calls functions of runtime.js, whose pictures travel as base64 of their planes.
 NUMBERS = """
@@ -163,7 +164,7 @@ def run_job(browser: Any) -> Iterator[Callable[..., list[dict[str, Any]]]]:
     """run_job(folder, load, job, stop_after) -> what the worker says, in Chromium."""
 
     def run(folder: Path, *arguments: Any) -> list[dict[str, Any]]:
-        with driver.serving(folder) as url:
+        with serving(folder) as url:
             page = browser.new_page()
             page.goto(f"{url}LICENSE.txt")
             try:

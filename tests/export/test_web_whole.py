@@ -17,6 +17,8 @@ from benchmarks import web as driver
 from stylecore.encoders.reduce import MULTIPLE
 from stylecore.metrics import Yardstick
 from stylecore.sample_images import photo_path, style_path
+from tools.chromium import CHROMIUM, chromium
+from tools.static_host import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -33,9 +35,9 @@ def whole_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said(folder: Path, provider: str, job: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """What the worker says in a browser of its own."""
-    if driver.CHROMIUM is None:
+    if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
-    with driver.chromium(provider) as browser, driver.serving(folder) as url:
+    with chromium(driver.GRAPHICS[provider]) as browser, serving(folder) as url:
         page = browser.new_page()
         page.set_default_timeout(0)
         page.goto(f"{url}LICENSE.txt")
