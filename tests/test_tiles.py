@@ -64,6 +64,14 @@ def test_tiles_have_the_features_of_the_whole(
         torch.testing.assert_close(tiled[layer], whole[layer], rtol=1e-5, atol=1e-5)
 
 
+def test_a_tile_keeps_nothing_of_its_margin_and_its_positions_flatten_without_a_copy(make_image: MakeImage) -> None:
+    encoder, image = load_encoder("vgg16-x3"), make_image(240, 256)
+    tile = plan_tiles(image_size(image), 128, encoder, LAYERS)[0]
+    for features in tile.features(encoder, tile.outer.of(image), LAYERS).values():
+        assert features.untyped_storage().nbytes() == features.numel() * features.itemsize
+        assert features.flatten(2).data_ptr() == features.data_ptr()
+
+
 def evaluations(
     encoder: Encoder, size: tuple[int, int], make_image: MakeImage, tile_px: int = 64, **options: Any
 ) -> tuple[Evaluation, Evaluation]:
