@@ -28,7 +28,7 @@ STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as
 RECOMPUTE_FROM_PX = 1200 * 1200
 CONVERTED_LENGTH = 1 << 20  # values of a rounded pair that are made float32 at a time
 COMFORTABLE = 0.8  # of the free memory: estimates waver, and other programs want some
-TILES = {768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them in memory
+TILES = {1152: 40, 768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them in memory
 PAIRS_ON_DISK = 40
 # What is as large as the image in float32: photo, start, variable, the last good one, those that are shown, the last
 # gradients; then what is made beside a tile, and by a step of L-BFGS, of which one is there at a time.
@@ -103,7 +103,7 @@ def _tiled_plans(size: tuple[int, int], config: StylizeConfig, encoder: Encoder)
     on_disk = [_tiled_plan(size, config, encoder, side, on_disk=True) for side in TILES]
     free = free_disk_mib()
     on_disk = [plan for plan in on_disk if plan.disk_mib(size) <= free]
-    return [in_memory[0], *on_disk[:2], in_memory[1], *on_disk[2:], in_memory[2]]
+    return [*in_memory[:2], *on_disk[:3], in_memory[2], *on_disk[3:], in_memory[3]]
 
 
 def _tiled_plan(
@@ -112,11 +112,6 @@ def _tiled_plan(
     pairs = min(_num_pairs(config), PAIRS_ON_DISK if on_disk else TILES[tile_px])
     mib = _tiled_mib(size, config, encoder, tile_px, pairs, on_disk)
     return MemoryPlan(mib, tile_px, pairs, torch.bfloat16, on_disk)
-
-
-def economical_plan(size: tuple[int, int], config: StylizeConfig, encoder: Encoder) -> MemoryPlan:
-    """That in the largest tiles, whatever memory there is."""
-    return _tiled_plan(size, config, encoder, max(TILES))
 
 
 def _num_pairs(config: StylizeConfig) -> int:

@@ -1,6 +1,6 @@
 """Peak memory and time of one evaluation in tiles, and the history that L-BFGS would have beside it.
 
-python -m tools.measure_tiles gatys 2048 preview 4096      # a minute each; one fresh process a row
+python -m tools.measure_tiles gatys:2048:4 preview:4096:8   # preset, px, GiB that it finds free; a minute each
 
 Only a tile from the middle of the image is computed, with all that there is of the whole image: the others take the
 same memory, and the time is multiplied.
@@ -20,7 +20,7 @@ from stylecore.allocator import keep_freed_memory
 from stylecore.devices import peak_memory_mib
 from stylecore.engine import prepare_encoder
 from stylecore.images import LEVELS
-from stylecore.memory import MemoryPlan, economical_plan
+from stylecore.memory import MemoryPlan, plan_memory
 from stylecore.optimizers import make_optimizer
 from stylecore.presets import make_config
 
@@ -28,13 +28,14 @@ CPU = torch.device("cpu")
 NUM_TILES, NUM_STEPS, STYLE_PX = 1, 3, 256
 
 
-def measure(preset: str, size: int) -> tuple[MemoryPlan, float, float, float]:
+def measure(preset: str, size: int, free_gib: float) -> tuple[MemoryPlan, float, float, float]:
     """The plan, peak MiB of an evaluation and of steps with their history (beyond the loaded process), and seconds of
     an evaluation."""
     keep_freed_memory()
     config = make_config(preset, size=size, device="cpu")
     encoder = prepare_encoder(config)
-    plan = economical_plan((size, size), config, encoder)
+    with mock.patch("stylecore.memory.available_memory_mib", return_value=1024 * free_gib):
+        plan = plan_memory((size, size), [(STYLE_PX, STYLE_PX)], config, encoder)
     image = torch.rand(1, 3, size, size, dtype=torch.float32)
     style = image[..., :STYLE_PX, :STYLE_PX].clone()  # of one tile, as all styles are encoded
     before = peak_memory_mib(CPU)
@@ -75,9 +76,10 @@ def _whole_target(term: objective.ContentTerm, size: int) -> objective.ContentTe
 
 def main() -> None:
     context = multiprocessing.get_context("spawn")
-    for preset, size in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    for typed in sys.argv[1:]:
+        preset, size, free_gib = typed.split(":")
         with context.Pool(1) as pool:
-            plan, of_evaluation, with_history, seconds = pool.apply(measure, (preset, int(size)))
+            plan, of_evaluation, with_history, seconds = pool.apply(measure, (preset, int(size), float(free_gib)))
         print(
             f"{preset} {size} px: tiles of {plan.tile_px} px, estimated {plan.mib:.0f} MiB; evaluation "
             f"{of_evaluation:.0f} MiB, with steps and {plan.num_pairs} pairs {with_history:.0f} MiB; {seconds:.0f} s, "
