@@ -119,7 +119,7 @@ bench-batch: install  # what a batch takes beside its engine's seconds, for docs
 bench-neighbours: install  # a job beside other programs on the same cores, for docs/: ten minutes on a quiet machine
 	$(BIN)/python -m benchmarks.neighbours
 
-bench-large: install  # 4096 px in 8 GiB and a sheet of 256 to 2048 px, for docs/: hours; bench-regions: minutes
+bench-large: install  # 4096 px in 8 GiB and a sheet of 256 to 2048 px, for docs/: an hour; bench-regions: minutes
 	$(BIN)/python -m benchmarks.large
 
 bench-regions: install

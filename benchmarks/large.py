@@ -1,6 +1,6 @@
 """One large picture, its memory over time, and the same pair from 256 px on: does a small preview predict a large one?
 
-python -m benchmarks.large                                # 4096 px and a sheet of 256 to 2048 px: hours on two cores
+python -m benchmarks.large                                # 4096 px and a sheet of 256 to 2048 px: an hour on two cores
 python -m benchmarks.large --size 128 --sheet 64,96 -o /tmp/large      # a try
 
 Each run is a process of its own, whose memory is read after every evaluation. `--memory-gib` is what it finds free.
@@ -14,7 +14,7 @@ import argparse
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,10 +23,19 @@ import torch
 
 from stylecore.allocator import keep_freed_memory
 from stylecore.bench.pairs import parse_pair
+from stylecore.config import StylizeConfig
 from stylecore.devices import environment, peak_memory_mib, resident_memory_mib
 from stylecore.engine import plan_job, prepare_encoder
 from stylecore.files import write_file, write_json
-from stylecore.images import ImageTensor, load_image, save_image
+from stylecore.images import (
+    LEVELS,
+    ImageTensor,
+    fit_size,
+    image_size,
+    load_image,
+    resize_image,
+    save_image,
+)
 from stylecore.job import Job
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config
@@ -37,7 +46,7 @@ from stylecore.report.sheets import jpeg
 FOLDER = Path("docs/benchmarks")
 PICTURES = "large"  # the folder of the PNGs themselves, which git ignores
 CPU = torch.device("cpu")
-WHOLE_PX, DETAIL_PX, CELL_PX = 1024, 640, 320
+WHOLE_PX, DETAIL_PX, CELL_PX, COMPOSITION_PX = 1024, 640, 320, 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,13 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = typed.output / PICTURES / f"{size}.png"
         with context.Pool(1) as pool:
             rows.append(pool.apply(measure, (typed.pair, size, typed.memory_gib, typed.steps, str(path))))
+        images = {row["size_px"]: load_image(typed.output / PICTURES / f"{row['size_px']}.png") for row in rows}
+        base = images[base_of(images)]
+        for row in rows:
+            row["unlike"] = round(unlike(images[row["size_px"]], base), 1)
         print({name: value for name, value in rows[-1].items() if name != "memory"}, flush=True)
         # All of it after each run: the hours of the last one may end in any way.
         record = {"environment": environment(CPU), "pair": typed.pair, "memory_gib": typed.memory_gib, "rows": rows}
         write_json(typed.output / "large.json", record)
         write_file(typed.output / "large.md", view(record).encode())
         write_file(typed.output / "large_memory.png", memory_png(rows[-1]["memory"]))
-        _write_pictures(typed.output, sizes[: len(rows)])
+        _write_pictures(typed.output, images)
 
 
 def measure(pair: str, size: int, memory_gib: float, num_steps: int | None, path: str) -> dict[str, Any]:
@@ -98,12 +111,23 @@ def measure(pair: str, size: int, memory_gib: float, num_steps: int | None, path
     }
 
 
-def _write_pictures(folder: Path, sizes: Sequence[int]) -> None:
-    images = [load_image(folder / PICTURES / f"{size}.png") for size in sizes]
-    large = images[-1]
-    write_file(folder / "large_whole.jpg", jpeg(contact_sheet([[picture_of(large)]], min(WHOLE_PX, sizes[-1]))))
+def base_of(sizes: Iterable[int]) -> int:
+    """That which the others are compared with: the default, or what is nearest to it."""
+    return min(sizes, key=lambda size: abs(size - StylizeConfig.size))
+
+
+def unlike(image: ImageTensor, base: ImageTensor) -> float:
+    """Root mean square difference of two pictures of one aspect, shrunk until strokes do not show, in 8-bit levels."""
+    size = fit_size(image_size(base), COMPOSITION_PX)
+    difference = resize_image(image, *size) - resize_image(base, *size)
+    return LEVELS * float(difference.square().mean().sqrt())
+
+
+def _write_pictures(folder: Path, images: Mapping[int, ImageTensor]) -> None:
+    large = images[max(images)]
+    write_file(folder / "large_whole.jpg", jpeg(contact_sheet([[picture_of(large)]], min(WHOLE_PX, max(images)))))
     write_file(folder / "large_detail.jpg", jpeg(contact_sheet([[picture_of(_middle(large))]], DETAIL_PX)))
-    cells = [picture_of(image, f"{size} px") for image, size in zip(images, sizes, strict=True)]
+    cells = [picture_of(image, f"{size} px") for size, image in images.items()]
     write_file(folder / "large_sheet.jpg", jpeg(contact_sheet([cells], CELL_PX)))
 
 
@@ -127,18 +151,20 @@ def view(record: dict[str, Any]) -> str:
     machine = record["environment"]
     columns = {"size_px": "{}", "tile_px": "{}", "pairs": "{}", "disk_gib": "{:.1f}", "estimated_gib": "{:.1f}"}
     columns |= {"peak_gib": "{:.1f}", "seconds": "{:.0f}", "cpu_us_per_pixel": "{:.1f}", "style": "{:.3f}"}
-    columns |= {"content": "{:.3f}"}
+    columns |= {"content": "{:.3f}", "unlike": "{:.1f}"}
     per_pixel = {row["size_px"]: row["cpu_us_per_pixel"] for row in record["rows"]}
-    base = min(per_pixel, key=lambda size: abs(size - 512))
+    base = base_of(per_pixel)
     growth = per_pixel[max(per_pixel)] / per_pixel[base]
     words = {name: name.replace("_", " ").replace(" px", ", px").replace(" gib", ", GiB") for name in columns}
-    words["cpu_us_per_pixel"] = "CPU, us a pixel"
+    words |= {"cpu_us_per_pixel": "CPU, us a pixel", "unlike": f"unlike {base} px"}
     return document(
         "# Pictures of any size",
         f"`preview`, {record['pair']}, with {record['memory_gib']:g} GiB free on {machine['cpu']} with "
         f"{machine['num_threads']} threads. Memory is what a run takes beyond the loaded process. Time per pixel "
         f"is the processor's, of all threads, so that other work beside it counts little: at {max(per_pixel)} px "
-        f"{growth:.1f} times what it is at {base} px. Made by `python -m benchmarks.large`.",
+        f"{growth:.1f} times what it is at {base} px. The last column compares compositions: the root mean square "
+        f"difference from the picture of {base} px, both shrunk to {COMPOSITION_PX} px, of 255. Made by `python -m "
+        "benchmarks.large`.",
         Table.of(
             {words[name]: form for name, form in columns.items()},
             [[row[name] for name in columns] for row in record["rows"]],

@@ -7,6 +7,8 @@ published, and fix float32.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,8 @@ from stylecore.errors import unknown
 from stylecore.strength import with_weight
 
 DEFAULT_PRESET = "preview"
+REFERENCES = ("gatys", "paper", "tutorial", "nnst-paper")
+COARSEST_PX = 128  # about the longer side that a large picture is begun at: a quarter of the default size
 
 
 def _per_channel_squared(factor: float, layers: tuple[str, ...]) -> tuple[float, ...]:
@@ -142,13 +146,33 @@ def _layer_weights(kind: str, layers: tuple[str, ...], relative: bool) -> tuple[
     return ((RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers),) * len(layers)
 
 
+def stages_from_small(stages: tuple[Stage, ...], size: int) -> tuple[Stage, ...]:
+    """A recipe's stages for a longer side of `size` px, begun at about `COARSEST_PX`, so that a large picture has the
+    composition and the large strokes of a small one.
+
+    The network sees as many pixels at every size: what it has not painted at a small one, it paints small, or not. Each
+    stage added is half as large as the one after it, and has the share of the recipe's first.
+    """
+    first = stages[0]
+    halvings = round(math.log2(first.scale * size / COARSEST_PX))
+    return (*(replace(first, scale=first.scale / 2**i) for i in range(halvings, 0, -1)), *stages)
+
+
+def _stages(preset: str, given: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Of a recipe that has some, for a config that gives none."""
+    stages = PRESETS[preset]["stages"]
+    if "encoder" in given:
+        stages = tuple(replace(stage, encoder="") for stage in stages)
+    return stages if preset in REFERENCES else stages_from_small(stages, given.get("size", StylizeConfig.size))
+
+
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
     """The preset's recipe with `options` laid over it: fields of `StylizeConfig`, or `strength` for the style weight;
     None means "not given".
 
     A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
     content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is
-    given serves every stage.
+    given serves every stage. Sizes above the default get more stages (`stages_from_small`).
 
     Raises:
         OptionError: an unknown preset or field, or a value out of range.
@@ -167,6 +191,6 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
             encoder = (recipe | given).get("encoder", StylizeConfig.encoder)
             architecture_of(encoder).check(layers, encoder)
             given.setdefault(f"{kind}_layer_weights", _layer_weights(kind, layers, relative))
-    if "encoder" in given and "stages" in recipe:
-        given.setdefault("stages", tuple(replace(stage, encoder="") for stage in recipe["stages"]))
+    if "stages" in recipe and "stages" not in given:
+        given["stages"] = _stages(preset, given)
     return StylizeConfig(**(recipe | given | {"preset": preset}))

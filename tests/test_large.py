@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.large import unlike
 from stylecore import NotEnoughMemoryError, OptionError, OutputError, Yardstick, make_config, stylize, stylize_steps
 from stylecore.cli import main
 from stylecore.config import MAX_SIZE_PX
@@ -18,6 +19,7 @@ from stylecore.engine import plan_job
 from stylecore.images import load_image, save_image
 from stylecore.job import Job
 from stylecore.optimizers import LBFGS, ProjectedLBFGS, RingHistory
+from stylecore.sample_images import load_photo, load_style
 from stylecore.scratch import Scratch
 
 MakeImage = Callable[..., Tensor]
@@ -216,6 +218,17 @@ def test_a_projected_history_may_be_rounded_too() -> None:
     for _ in range(5):
         x = optimizer.step(x, x - 128)
     assert float((x - 128).abs().max()) < 28
+
+
+@pytest.mark.slow
+def test_a_small_picture_predicts_a_large_one() -> None:
+    """Shrunk, it is much nearer to that of the default size than one whose stages are not begun as small."""
+    options: dict[str, Any] = {"preset": "draft", "device": "cpu", "seed": 0}
+    pictures = load_photo("astronaut"), load_style("flow_strokes")
+    small = stylize(*pictures, **options).image
+    large = stylize(*pictures, **options, size=1024).image
+    begun_large = stylize(*pictures, **options, size=1024, stages=make_config("draft").stages).image
+    assert unlike(large, small) < 0.75 * unlike(begun_large, small)
 
 
 def test_sizes_beyond_the_limit_are_refused() -> None:

@@ -1,17 +1,18 @@
 """The schedule: evaluations over stages, stages too small left out, and budgets kept."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from stylecore.config import Stage
+from stylecore.config import MAX_SIZE_PX, MIN_SIZE_PX, Stage
 from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder, stylize, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.metrics import Distances, Yardstick
-from stylecore.presets import PRESETS, make_config
+from stylecore.presets import COARSEST_PX, PRESETS, REFERENCES, make_config
 from stylecore.schedule import MIN_STAGE_PX, PlannedStage, TimeBudget, plan_stages
 
 MakeImage = Callable[..., Tensor]
@@ -43,6 +44,26 @@ def test_every_preset_plans_every_shape(preset: str, shape: tuple[int, int]) -> 
     plan = plan_stages(make_config(preset, size=max(shape)), shape)
     assert plan[-1].size == shape
     assert sum(stage.num_steps for stage in plan) == make_config(preset).num_steps
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.keys() - {*REFERENCES}))
+@pytest.mark.parametrize("size", [724, 1000, 2048, 4096, MAX_SIZE_PX])
+def test_a_large_picture_is_begun_as_small_as_one_of_the_default_size(preset: str, size: int) -> None:
+    """And doubles from there, by the recipe's own network at its coarsest, with no more evaluations."""
+    plan = plan_stages(make_config(preset, size=size), (size, size))
+    sides = [stage.size[0] for stage in plan]
+    assert COARSEST_PX / 2**0.5 - 1 < sides[0] < COARSEST_PX * 2**0.5 + 1
+    assert all(after == pytest.approx(2 * before, abs=2) for before, after in itertools.pairwise(sides))
+    assert len({stage.encoder for stage in plan[:-2]}) == 1
+    assert sum(stage.num_steps for stage in plan) == make_config(preset).num_steps
+
+
+def test_sizes_up_to_the_default_and_stages_that_are_given_have_none_added() -> None:
+    for size in (MIN_SIZE_PX, 256, 512, 700):
+        assert make_config("preview", size=size).stages == PRESETS["preview"]["stages"]
+    assert make_config("preview", size=4096, stages=("0.5:2", "1:1")).stages == (Stage(0.5, 2.0), Stage(1.0, 1.0))
+    for preset in REFERENCES:
+        assert make_config(preset, size=4096).stages == make_config(preset).stages
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
