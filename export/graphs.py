@@ -134,15 +134,14 @@ class StylizeStep(nn.Module):
         content = style = torch.zeros((), dtype=torch.float32)
         for layer in self.config.content_layers:
             name = f"content_{layer}"
-            value, gradient = _content_term(features[layer], targets[name])
-            content = content + weights[name] * value
-            gradients[layer] = weights[name] * gradient
+            value, gradients[layer] = _content_term(features[layer], targets[name], weights[name])
+            content = content + value
         for layer in self.config.style_layers:
             name = f"gram_{layer}"
             components = targets.get(f"components_{layer}")
-            value, gradient = _style_term(features[layer], targets[name], components, self.product)
-            style = style + weights[name] * value
-            gradients[layer] = gradients.get(layer, 0) + weights[name] * gradient
+            value, gradient = _style_term(features[layer], targets[name], components, weights[name], self.product)
+            style = style + value
+            gradients[layer] = gradients.get(layer, 0) + gradient
         return content, style, gradients
 
     def _image_gradient(self, features: ByLayer, gradients: ByLayer) -> Float[Tensor, "1 3 H W"]:
@@ -172,29 +171,32 @@ class StylizeStep(nn.Module):
         return spread * (x == F.pad(largest, padding))
 
 
-def _content_term(features: Features, target: Features) -> tuple[Float[Tensor, ""], Features]:
-    """`losses.content_loss`, as a mean of means, and its gradient."""
+def _content_term(
+    features: Features, target: Features, weight: Float[Tensor, ""]
+) -> tuple[Float[Tensor, ""], Features]:
+    """`losses.content_loss`, as a mean of means, times the weight, and its gradient."""
     difference = features - target
-    return difference.square().mean((2, 3)).mean(), 2 / features.numel() * difference
+    return weight * difference.square().mean((2, 3)).mean(), (2 / features.numel() * weight) * difference
 
 
 def _style_term(
     features: Float[Tensor, "1 N H W"],
     target: Float[Tensor, "1 K K"],
     components: Float[Tensor, "N K"] | None,
+    weight: Float[Tensor, ""],
     product: Callable[[Tensor, Tensor], Tensor],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "1 N H W"]]:
-    """`losses.gram_loss` (no components, K = N), or `losses.pca.pca_loss` in the basis U, and its gradient
-    4 / (N^2 M) U D U^T F with D = U^T G U - target."""
+    """`losses.gram_loss` (no components, K = N), or `losses.pca.pca_loss` in the basis U, times the weight w, and its
+    gradient 4 w / (N^2 M) U D U^T F with D = U^T G U - target."""
     flat = flatten_positions(features)
     channels, positions = flat.shape[1:]
     projected = flat if components is None else components.mT @ flat
     difference = projected @ projected.mT / positions - target
-    gradient = product(difference, projected)
+    # The factors go to the small matrix: at the features each would be a pass over millions of values.
+    gradient = product(4 / channels**2 / positions * weight * difference, projected)
     gradient = gradient if components is None else components @ gradient
-    gradient = (4 / channels**2 / positions * gradient).view(features.shape)
     # In two sums: WebAssembly adds one value after the other, which leaves a quarter of a million off by 1e-4.
-    return difference.square().sum(2).sum() / channels**2, gradient
+    return weight * difference.square().sum(2).sum() / channels**2, gradient.view(features.shape)
 
 
 def check_exportable(config: StylizeConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from stylecore.allocator import return_freed_memory
 from stylecore.color import transfer_luminance
 from stylecore.config import StylizeConfig
 from stylecore.detail import add_detail
@@ -312,6 +313,8 @@ class _Run:
         images = stage_images(self.images, job.config, stage.size)
         # What was fitted earlier is of the result's own size; a coarser stage fits its own, as it did then.
         given, memory = self.given if is_last else {}, self.stages[number].memory
+        if memory.tile_px:
+            return_freed_memory()  # of the stage before, in blocks of other sizes
         anchor = self.anchor.on(device) if self.anchor is not None and is_last else None
         objective = make_objective(
             encoder,

@@ -20,12 +20,11 @@ from stylecore.scratch import free_disk_mib
 from stylecore.tiles import margin_px
 
 FIRST_USE_MIB = 128.0  # what libraries set up with the first evaluation, and keep
-# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py:
-# with everything kept for the backward pass, and with only the blocks' results kept.
-BYTES_PER_PIXEL = {torch.float32: 3000, torch.bfloat16: 1900}
-RECOMPUTING_BYTES_PER_PIXEL = {torch.float32: 2300, torch.bfloat16: 1400}
+# Activations, gradients and workspace of one evaluation, bytes a pixel, measured with tools/measure_memory.py. (Keeping
+# the blocks' results alone and computing the rest twice took no less on the CPU, where freed memory is kept in pieces
+# of other sizes, and 1.4 times the time.)
+BYTES_PER_PIXEL = {torch.float32: 3200, torch.bfloat16: 2050}
 STYLE_SHARE = 0.4  # of an evaluation's memory that the targets of a style of as many pixels take
-RECOMPUTE_FROM_PX = 1200 * 1200
 CONVERTED_LENGTH = 1 << 20  # values of a rounded pair that are made float32 at a time
 COMFORTABLE = 0.8  # of the free memory: estimates waver, and other programs want some
 TILES = {1152: 40, 768: 40, 512: 10, 256: 4}  # sides in px, and the pairs of L-BFGS that go with them in memory
@@ -38,11 +37,6 @@ MEMORY_FULL = re.compile("out of memory|can't allocate memory|ALLOC_FAILED|could
 
 Y = TypeVar("Y")
 R = TypeVar("R")
-
-
-def needs_recomputing(height: int, width: int) -> bool:
-    """Whether an image is so large that features are computed twice rather than kept: 2048 px within 8 GiB."""
-    return height * width >= RECOMPUTE_FROM_PX
 
 
 @dataclass(frozen=True)
@@ -152,8 +146,7 @@ def estimate_memory_mib(
         encoder: its dtype.
     """
     pixels = math.prod(size)
-    table = RECOMPUTING_BYTES_PER_PIXEL if needs_recomputing(*size) else BYTES_PER_PIXEL
-    evaluation = pixels * table[encoder.dtype]
+    evaluation = pixels * BYTES_PER_PIXEL[encoder.dtype]
     side = config.style_side(max(size))
     style_pixels = sum(math.prod(fit_size(style, side)) for style in style_sizes)
     targets = STYLE_SHARE * style_pixels * BYTES_PER_PIXEL[encoder.dtype]

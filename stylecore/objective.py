@@ -34,7 +34,6 @@ from stylecore.losses.statistics import (
     PositionWeights,
     Summary,
 )
-from stylecore.memory import needs_recomputing
 from stylecore.regions import Mask, MaskedStyle, StyledRegion, pooled
 from stylecore.reuse import known_of
 from stylecore.temporal import Anchor
@@ -135,7 +134,6 @@ class Objective:
         encoder: compares the images, in its own dtype.
         content_terms, style_terms: each adds weight / unit * distance.
         config: the weights of content, style and total variation, and how often losses adapt.
-        recompute: compute features twice rather than keep them, for large images.
         anchor: another image that this one is held to.
     """
 
@@ -146,14 +144,12 @@ class Objective:
         style_terms: Sequence[StyleTerm],
         config: StylizeConfig,
         *,
-        recompute: bool = False,
         anchor: Anchor | None = None,
     ) -> None:
         self.encoder = encoder
         self.content_terms = content_terms
         self.style_terms = style_terms
         self.config = config
-        self.recompute = recompute
         self.anchor = anchor
         layers = [term.layer for term in content_terms] + [term.layer for term in style_terms]
         self.layers = tuple(dict.fromkeys(layers))
@@ -166,7 +162,7 @@ class Objective:
 
     def features(self, image: ImageTensor) -> dict[str, Features]:
         """Of an image in [0, 1] at every term's layer (values outside are allowed: an optimiser may pass them)."""
-        return self.encoder(image, self.layers, recompute=self.recompute)
+        return self.encoder(image, self.layers)
 
     def losses(self, image: ImageTensor, features: Mapping[str, Features]) -> Losses:
         """The weighted losses of an image whose features at `layers` are known."""
@@ -395,8 +391,7 @@ def make_objective(
     ]
     if tile_px:
         return TiledObjective(encoder, content_terms, style_terms, config, anchor=anchor, tile_px=tile_px)
-    recompute = needs_recomputing(*image_size(content))
-    return Objective(encoder, content_terms, style_terms, config, recompute=recompute, anchor=anchor)
+    return Objective(encoder, content_terms, style_terms, config, anchor=anchor)
 
 
 def _of_region(name: str, number: int) -> str:

@@ -146,16 +146,21 @@ def _layer_weights(kind: str, layers: tuple[str, ...], relative: bool) -> tuple[
     return ((RELATIVE_WEIGHTS[kind] if relative else 1.0) / len(layers),) * len(layers)
 
 
-def stages_from_small(stages: tuple[Stage, ...], size: int) -> tuple[Stage, ...]:
-    """A recipe's stages for a longer side of `size` px, begun at about `COARSEST_PX`, so that a large picture has the
-    composition and the large strokes of a small one.
+def begun_smaller(stages: tuple[Stage, ...], halvings: int) -> tuple[Stage, ...]:
+    """As many stages more before the first, each half as large as the one after it, with the share of the first.
 
-    The network sees as many pixels at every size: what it has not painted at a small one, it paints small, or not. Each
-    stage added is half as large as the one after it, and has the share of the recipe's first.
+    A large picture that begins as small as another has its composition and large strokes. The network sees as many
+    pixels at every size: what it has not painted at a small one, it paints small, or not.
     """
     first = stages[0]
-    halvings = round(math.log2(first.scale * size / COARSEST_PX))
     return (*(replace(first, scale=first.scale / 2**i) for i in range(halvings, 0, -1)), *stages)
+
+
+def begun_as_small(config: StylizeConfig, size: int) -> StylizeConfig:
+    """A config that was made for `size` px and has a larger size now, begun as small as it was then."""
+    if len(config.stages) == 1 or config.preset in REFERENCES:
+        return config
+    return config.replace(stages=begun_smaller(config.stages, round(math.log2(config.size / size))))
 
 
 def _stages(preset: str, given: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -163,7 +168,10 @@ def _stages(preset: str, given: Mapping[str, Any]) -> tuple[Stage, ...]:
     stages = PRESETS[preset]["stages"]
     if "encoder" in given:
         stages = tuple(replace(stage, encoder="") for stage in stages)
-    return stages if preset in REFERENCES else stages_from_small(stages, given.get("size", StylizeConfig.size))
+    if preset in REFERENCES:
+        return stages
+    size = given.get("size", StylizeConfig.size)
+    return begun_smaller(stages, round(math.log2(stages[0].scale * size / COARSEST_PX)))
 
 
 def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
@@ -172,7 +180,8 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
 
     A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
     content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is
-    given serves every stage. Sizes above the default get more stages (`stages_from_small`).
+    given serves every stage. Our own begin a size above the default with more stages, at
+    about `COARSEST_PX`.
 
     Raises:
         OptionError: an unknown preset or field, or a value out of range.

@@ -105,6 +105,18 @@ def test_a_saved_png_runs_again_from_its_settings(
     assert "leave out --preset" in refused(capsys, "stylize", "--from", out, "--preset", "paper")
 
 
+def test_a_saved_png_is_made_larger_from_as_small_a_beginning(
+    photo: str, style: str, out: Path, tmp_path: Path
+) -> None:
+    main(["stylize", photo, style, "-o", str(out), *QUICK, "--set", "stages=0.5:1,1:1"])
+    larger, given = tmp_path / "larger.png", tmp_path / "given.png"
+    size = str(2 * read_settings(out)["config"]["size"])
+    assert main(["stylize", "--from", str(out), "-o", str(larger), "--size", size]) == 0
+    assert [stage["scale"] for stage in read_settings(larger)["config"]["stages"]] == [0.25, 0.5, 1.0]
+    assert main(["stylize", "--from", str(out), "-o", str(given), "--size", size, "--set", "stages=0.5:1,1:1"]) == 0
+    assert [stage["scale"] for stage in read_settings(given)["config"]["stages"]] == [0.5, 1.0]
+
+
 def test_show_prints_the_settings_and_they_name_no_folder_of_this_machine(
     photo: str, style: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

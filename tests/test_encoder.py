@@ -35,7 +35,6 @@ from stylecore.encoders import weights as weights_module
 from stylecore.encoders.vgg import weights_checksum
 from stylecore.encoders.weights import read_weights
 from stylecore.errors import OptionError, WeightsError
-from stylecore.images import resize_image
 from stylecore.presets import make_config
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
@@ -675,19 +674,6 @@ def test_a_malicious_file_in_the_cache_is_not_run(empty_cache: Path, tmp_path: P
     with pytest.raises(WeightsError, match="more than tensors"):
         load_encoder("vgg19")
     assert not (tmp_path / "pwned").exists()
-
-
-def test_recomputed_features_have_the_same_values_and_gradient(vgg16: Encoder, astronaut: Tensor) -> None:
-    """Memory for time, and nothing else."""
-    layers = (*STYLE_LAYERS, "relu4_2")
-    found = []
-    for recompute in (False, True):
-        image = resize_image(astronaut, 64, 80).requires_grad_(True)
-        features = vgg16(image, layers, recompute=recompute)
-        total = torch.stack([feature.square().mean() for feature in features.values()]).sum()
-        found.append((*features.values(), *torch.autograd.grad(total, image)))
-    for kept, recomputed in zip(*found, strict=True):
-        assert torch.equal(kept, recomputed)
 
 
 def test_an_encoder_that_is_gone_names_its_replacement() -> None:

@@ -41,7 +41,6 @@ JOBS: dict[str, dict[str, Any]] = {
     "smooth": {"tv_weight": 1e-3},
     "average pooling": {"pooling": "average"},
     "colours kept": {"keep_colors": "luminance"},
-    "as large as is recomputed": {"preset": "draft", "size": 1600, "num_steps": 12},
     "two styles": {"style_weights": (1.0, 2.0)},
 }
 

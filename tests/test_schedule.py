@@ -12,7 +12,7 @@ from stylecore.encoders import Encoder
 from stylecore.engine import prepare_encoder, stylize, stylize_steps
 from stylecore.errors import OptionError
 from stylecore.metrics import Distances, Yardstick
-from stylecore.presets import COARSEST_PX, PRESETS, REFERENCES, make_config
+from stylecore.presets import COARSEST_PX, PRESETS, REFERENCES, begun_as_small, make_config
 from stylecore.schedule import MIN_STAGE_PX, PlannedStage, TimeBudget, plan_stages
 
 MakeImage = Callable[..., Tensor]
@@ -64,6 +64,16 @@ def test_sizes_up_to_the_default_and_stages_that_are_given_have_none_added() -> 
     assert make_config("preview", size=4096, stages=("0.5:2", "1:1")).stages == (Stage(0.5, 2.0), Stage(1.0, 1.0))
     for preset in REFERENCES:
         assert make_config(preset, size=4096).stages == make_config(preset).stages
+
+
+def test_a_saved_recipe_at_a_larger_size_begins_as_small_as_it_did() -> None:
+    saved = make_config("preview", size=256)
+    larger = begun_as_small(saved.replace(size=1024), saved.size)
+    assert larger.stages == (Stage(1 / 16, 4.0), Stage(1 / 8, 4.0), *saved.stages)
+    assert begun_as_small(larger.replace(size=512), larger.size).stages == larger.stages
+    for preset in REFERENCES:
+        config = make_config(preset, size=2048)
+        assert begun_as_small(config, 256) == config
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3])

@@ -28,7 +28,7 @@ from stylecore.film import Film
 from stylecore.images import ImageTensor, load_image
 from stylecore.job import Job, SavedSettings, portable
 from stylecore.measured_run import MeasuredRun
-from stylecore.presets import make_config
+from stylecore.presets import begun_as_small, make_config
 from stylecore.profiling import warm_up
 from stylecore.regions import MaskImage, Region
 
@@ -163,6 +163,8 @@ def _saved_plan(
     options = recipe.options(content)
     fitted_paths = {name: path or _saved_file(name, saved) for name, path in fitted_paths.items()}
     config = StylizeConfig.from_dict(saved.config | options | options_of_files(fitted_paths, options))
+    if "stages" not in options:
+        config = begun_as_small(config, StylizeConfig.from_dict(saved.config).size)
     weights = recipe.weights_file or (None if "encoder" in options else _saved_file("weights", saved))
     check_fitted(config, fitted_paths)
     job = replace(load_job(content, styles, config, "stylize"), **saved.find_masks())

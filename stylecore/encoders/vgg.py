@@ -6,7 +6,6 @@ A layer is named as in the literature: `conv3_2` is the second convolution of th
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import re
@@ -19,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from stylecore.errors import OptionError, unknown
 from stylecore.files import CHECKSUM_DIGITS
@@ -189,16 +187,12 @@ class Encoder(nn.Module):
         convs = [Layer.parse(conv) for conv in self.convs]
         return convs[: max((1 + convs.index(Layer.parse(name).conv) for name in names), default=0)]
 
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str], *, recompute: bool = False
-    ) -> dict[str, Features]:
+    def forward(self, image: Float[Tensor, "B 3 H W"], layers: Iterable[str]) -> dict[str, Features]:
         """Features of RGB images in [0, 1] at `layers`; runs no further than the deepest of them.
 
         Args:
             image: values outside [0, 1] are allowed.
             layers: names.
-            recompute: keep only the blocks' results for the backward pass, which then computes the rest a second time
-                (Chen et al. 2016): about a third more time, about half the memory, the same gradient.
 
         Returns:
             layer name -> (B, N, H', W') with H' = H // stride of the layer, in the encoder's dtype.
@@ -209,10 +203,7 @@ class Encoder(nn.Module):
         features: dict[str, Features] = {}
         x = ((image - self.mean) * self.scale).to(self.dtype)
         for block, members in itertools.groupby(needed, key=lambda conv: conv.block):
-            run = functools.partial(self._run_block, list(members), wanted, pooled=block != needed[-1].block)
-            # Nothing is drawn in a block: the state of the generators, which a graph's capture forbids to read, is left
-            # alone.
-            x, found = checkpoint(run, x, use_reentrant=False, preserve_rng_state=False) if recompute else run(x)
+            x, found = self._run_block(list(members), wanted, x, pooled=block != needed[-1].block)
             features |= found
         return features
 
