@@ -160,11 +160,11 @@ def view(record: dict[str, Any]) -> str:
     return document(
         "# Pictures of any size",
         f"`preview`, {record['pair']}, with {record['memory_gib']:g} GiB free on {machine['cpu']} with "
-        f"{machine['num_threads']} threads. Memory is what a run takes beyond the loaded process. Time per pixel "
-        f"is the processor's, of all threads, so that other work beside it counts little: at {max(per_pixel)} px "
-        f"{growth:.1f} times what it is at {base} px. The last column compares compositions: the root mean square "
-        f"difference from the picture of {base} px, both shrunk to {COMPOSITION_PX} px, of 255. Made by `python -m "
-        "benchmarks.large`.",
+        f"{machine['num_threads']} threads. Memory is what a run takes beyond the loaded process; the peak counts the "
+        f"pages of the history's file too, which the estimate leaves to the disk. Time per pixel is the processor's, "
+        f"of all threads: at {max(per_pixel)} px {growth:.1f} times what it is at {base} px. The last column compares "
+        f"compositions: the root mean square difference from the picture of {base} px, both shrunk to "
+        f"{COMPOSITION_PX} px, of 255. Made by `python -m benchmarks.large`.",
         Table.of(
             {words[name]: form for name, form in columns.items()},
             [[row[name] for name in columns] for row in record["rows"]],
