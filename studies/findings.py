@@ -327,6 +327,10 @@ class Matching:
         self.components = Results(by_size.pop("components"))
         self.by_size = {size: Results(found) for size, found in by_size.items()}
 
+    def figures(self, results: Results) -> dict[str, str]:
+        """The sheet of each pair."""
+        return {pair_text(key): part["figures"][0] for key, part in results.parts.items()}
+
     def leaders(self, margin: float) -> list[str]:
         """Those that are nearer to the style than `gram` by that share, by both judges and at every size."""
         names = next(iter(self.by_size.values())).names[1:]

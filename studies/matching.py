@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from studies.findings import Matching
 from studies.settings import Pair, Settings, photo, style
 from studies.store import Record, Store, style_picture
 from stylecore.config import StylizeConfig
@@ -33,7 +32,7 @@ def run(store: Store) -> None:
     for size in settings.matching_sizes_px:
         variants = {name: {"loss": name} for name in LOSSES}
         for pair in settings.matching_pairs:
-            store.part(NAME, f"{size} {'+'.join(pair)}", partial(match, store, size, pair, variants))
+            _part(store, str(size), size, pair, variants)
     size = settings.matching_sizes_px[0]
     variants = {"gram": {"loss": "gram"}} | {
         f"{name} {share}": {"loss": name, "components": share}
@@ -41,29 +40,41 @@ def run(store: Store) -> None:
         for share in settings.matching_shares
     }
     for pair in settings.sweep_pairs:
-        store.part(NAME, f"components {'+'.join(pair)}", partial(match, store, size, pair, variants))
+        _part(store, "components", size, pair, variants)
 
 
-def match(store: Store, size: int, pair: Pair, variants: Mapping[str, Mapping[str, str]]) -> Record:
+def _part(store: Store, kind: str, size: int, pair: Pair, variants: Mapping[str, Mapping[str, str]]) -> None:
+    photo_and_style = "+".join(pair)
+    files = f"{NAME}-{kind}-{photo_and_style}"
+    store.part(NAME, f"{kind} {photo_and_style}", partial(match, store, files, size, pair, variants))
+
+
+def match(store: Store, files: str, size: int, pair: Pair, variants: Mapping[str, Mapping[str, str]]) -> Record:
     """Every variant at every style weight, each within the seconds that `gram`, the first, takes at the preset's own;
     and what each comes to at the content distance of that run.
 
+    The sheet is drawn here and now: a part that has one needs its images no more, and is not run again on a machine
+    that does not have them.
+
+    Args:
+        files: what the names of the images and of the sheet begin with.
+
     Returns:
-        {"results": {name: {style, witness, content, to_style, from_style, num_steps, image, runs}}, "images": [names]}
+        {"results": {name: {style, witness, content, to_style, from_style, num_steps, image, runs}}, "figures": [name]}
     """
-    prefix = f"{NAME}-{size}-{'+'.join(pair)}"
-    reference = measured(store, f"{prefix}-reference", pair, config_of(store.settings, size))
+    reference = measured(store, f"{files}-reference", pair, config_of(store.settings, size))
     results: dict[str, Record] = {}
     for name, options in variants.items():
         runs = []
         for weight in store.settings.matching_weights:
             config = config_of(store.settings, size, **options, style_weight=weight)
             limited = config.replace(num_steps=MORE * config.num_steps, time_budget=reference["seconds"])
-            file = f"{prefix}-{name}-{weight:g}".replace("%", "pct").replace(" ", "-")
+            file = f"{files}-{name}-{weight:g}".replace("%", "pct").replace(" ", "-")
             runs.append(measured(store, file, pair, limited))
         results[name] = at_content(runs, reference["content"]) | {"runs": runs}
-    images = [found["image"] for result in results.values() for found in result["runs"]]
-    return {"results": results, "images": [*images, reference["image"]]}
+    figure = f"{files}.jpg".replace("+", "-")
+    store.write_sheet(figure, [_row(store, pair, results)], cell_px=200)
+    return {"results": results, "figures": [figure]}
 
 
 def config_of(settings: Settings, size: int, **options: object) -> StylizeConfig:
@@ -99,16 +110,12 @@ def at_content(runs: Sequence[Record], content: float) -> Record:
     return values | {"image": nearest["image"], "diverged": any(found["diverged"] for found in runs)}
 
 
-def draw(store: Store) -> None:
-    findings = Matching(store.parts(NAME))
-    for size, results in findings.by_size.items():
-        rows = [_row(store, pair, part["results"]) for pair, part in results.parts.items()]
-        store.write_sheet(f"matching_{size}.jpg", rows, cell_px=200)
+def draw(_: Store) -> None:
+    """Nothing: each part has drawn its own."""
 
 
-def _row(store: Store, pair: str, results: Record) -> list[Picture]:
-    found = [_picture(store, name, result) for name, result in results.items()]
-    return [style_picture(pair.split("+")[1], "style:"), *found]
+def _row(store: Store, pair: Pair, results: Record) -> list[Picture]:
+    return [style_picture(pair[1], "style:"), *(_picture(store, name, result) for name, result in results.items())]
 
 
 def _picture(store: Store, name: str, result: Record) -> Picture:

@@ -59,9 +59,10 @@ class Store:
         return self.content["experiments"].setdefault(experiment, {})
 
     def part(self, experiment: str, key: str, measure: Callable[[], Record]) -> Record:
-        """The record of a part: the stored one if its images are there too, else what `measure` returns now."""
+        """The record of a part: the stored one if the images and figures that it speaks of are there too, else what
+        `measure` returns now."""
         parts = self.parts(experiment)
-        if key in parts and all((self.images / name).exists() for name in parts[key].get("images", ())):
+        if key in parts and self._has_pictures(parts[key]):
             print(f"  {experiment}: {key} is there", flush=True)
             return parts[key]
         print(f"  {experiment}: {key} ...", flush=True)
@@ -70,6 +71,11 @@ class Store:
         parts[key]["wall_s"] = round(time.perf_counter() - started, 1)
         write_json(self.path, self.content)
         return parts[key]
+
+    def _has_pictures(self, record: Record) -> bool:
+        images = [self.images / name for name in record.get("images", ())]
+        figures = [self.path.parent / name for name in record.get("figures", ())]
+        return all(path.exists() for path in (*images, *figures))
 
     def picture(self, name: str, title: str, *lines: str) -> Picture:
         """An image of the records, with its caption."""

@@ -126,11 +126,14 @@ def test_a_finished_part_is_not_run_again(tmp_path: Path, tiny_encoder: Encoder)
         (tmp_path / "images" / "a.png").touch()
         store.part("one", "a", lambda: calls.append("a") or {"images": ["a.png"]})  # type: ignore[func-returns-value]
         store.part("one", "b", lambda: calls.append("b") or {"images": ["lost.png"]})  # type: ignore[func-returns-value]
+        (tmp_path / "c.jpg").touch()
+        store.part("one", "c", lambda: calls.append("c") or {"figures": ["c.jpg"]})  # type: ignore[func-returns-value]
+        store.part("one", "d", lambda: calls.append("d") or {"figures": ["lost.jpg"]})  # type: ignore[func-returns-value]
 
     calls: list[str] = []
-    for settings, expected in ((QUICK, ["a", "b"]), (QUICK, ["b"]), (TINY, ["a", "b"])):
+    for settings, expected in ((QUICK, [*"abcd"]), (QUICK, [*"bd"]), (TINY, [*"abcd"])):
         calls.clear()
-        run(settings, calls)  # an image that is gone is made again; other settings start afresh
+        run(settings, calls)  # a picture that is gone is made again; other settings start afresh
         assert calls == expected
 
 
