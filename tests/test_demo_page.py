@@ -260,7 +260,7 @@ def test_back_button_goes_through_the_settings(open_page: Callable[..., Any]) ->
     wait_until(lambda: settings(page)["tab"] == "compare", "second change")
     page.go_back()
     button(page, "Stylize").wait_for()
-    assert strength(page) == "90"
+    wait_until(lambda: strength(page) == "90", "changed setting")
     page.go_back()
     wait_until(lambda: strength(page) == "10", "first setting")
     page.go_forward()
