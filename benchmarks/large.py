@@ -27,15 +27,7 @@ from stylecore.config import StylizeConfig
 from stylecore.devices import environment, peak_memory_mib, resident_memory_mib
 from stylecore.engine import plan_job, prepare_encoder
 from stylecore.files import write_file, write_json
-from stylecore.images import (
-    LEVELS,
-    ImageTensor,
-    fit_size,
-    image_size,
-    load_image,
-    resize_image,
-    save_image,
-)
+from stylecore.images import LEVELS, ImageTensor, fit_size, image_size, load_image, resize_image, save_image
 from stylecore.job import Job
 from stylecore.measured_run import MeasuredRun
 from stylecore.presets import make_config

@@ -180,8 +180,7 @@ def make_config(preset: str = DEFAULT_PRESET, **options: Any) -> StylizeConfig:
 
     A change of layers or of the terms' kind without weights for them gets the preset's weighting rule: the same sum for
     content, in equal parts; for style 1e3 / N^2, or of relative terms the same sum in equal parts. An encoder that is
-    given serves every stage. Our own begin a size above the default with more stages, at
-    about `COARSEST_PX`.
+    given serves every stage. Our own presets begin a size above the default at about `COARSEST_PX`, with more stages.
 
     Raises:
         OptionError: an unknown preset or field, or a value out of range.

@@ -64,7 +64,7 @@ class Tile:
         top, left = self.outer.top, self.outer.left
         inner = Box(self.inner.top - top, self.inner.bottom - top, self.inner.left - left, self.inner.right - left)
         # Cloned, in the layout they had: a view would keep the margins, and whatever flattened its positions would copy
-        # them out of that layout, which takes a third of the time of the convolutions.
+        # them out of that layout, which took a tenth of an evaluation.
         return {layer: inner.at(Layer.parse(layer).stride).of(found).clone() for layer, found in features.items()}
 
 
