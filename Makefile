@@ -12,8 +12,8 @@ EXTRAS := demo export heif photos dev
 INSTALLED := $(VENV)/.installed$(if $(LOCKED),-locked)
 
 .PHONY: install lock audit demo test test-browser test-page test-proofs test-slow test-extras lint format web web-serve \
-	study examples screenshots space bench bench-export bench-bundle bench-batch bench-neighbours bench-large \
-	bench-regions gpu soak load load-workers clean
+	study examples screenshots space bench bench-export bench-sustained bench-bundle bench-batch bench-neighbours \
+	bench-large bench-regions gpu soak load load-workers clean
 
 install: $(INSTALLED)
 
@@ -86,7 +86,7 @@ web: install  # the page that stylizes in any browser, into build/web; web-serve
 web-serve: web
 	$(BIN)/python -m http.server --directory build/web --bind $(HOST) $(PORT)
 
-study: install  # measure everything that docs/study.md says, about 20 minutes; finished parts are not run again
+study: install  # measure everything that docs/study.md says, two hours and a half; finished parts are not run again
 	$(BIN)/python -m studies
 	$(BIN)/python -m tools.copy_study
 
@@ -108,6 +108,11 @@ bench: install  # presets against the reference, for docs/: an hour or more on a
 bench-export: install  # time every variant of the extractor beside its error, for docs/; QUICK=--quick: minutes
 	mkdir -p docs/benchmarks/export
 	$(BIN)/stylecore export bench --all $(QUICK) -o docs/benchmarks/export
+
+bench-sustained: install  # the extractor in bytes for ten minutes without a pause, for docs/
+	mkdir -p docs/benchmarks/export/sustained build
+	$(BIN)/stylecore export extractor -o build/vgg16-int8.onnx --precision int8
+	$(BIN)/stylecore export bench build/vgg16-int8.onnx --quick --threads 2 --sustained 10 -o docs/benchmarks/export/sustained
 
 bench-bundle: install  # the bundle beside torch with the same recipe, for docs/: five minutes on a quiet machine
 	mkdir -p docs/benchmarks/export

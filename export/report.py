@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,8 @@ COLUMNS = {
 TORCH_MARKERS = {"float32": "o", "bfloat16": "D"}  # of the yardstick's rows; those of the files are the registry's
 USUAL = {"task": "features", "input": "float32", "batch": 1, "mode": "arrays"}  # not worth a column
 PLAIN = ("float32", 1)  # input and batch of what the picture shows
-NO_ERROR = 1e-4  # of the picture: the least that is shown
+NO_ERROR = 1e-4  # of the pictures: the least that is shown
+ERROR_LABEL = f"largest relative error ({NO_ERROR:g}: at most)"
 
 
 def summarize(record: Record) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def to_markdown(record: Record) -> str:
     where, rules = record.environment, record.rules or {}
     not_run = "\n".join(f"- {row['provider']} ({row['reason']})" for row in record.not_run)
     return document(
-        f"{where['cpu']}, {where['system']}; onnxruntime {where['onnxruntime']}, torch {where['torch']}. At least "
+        f"{_machine(record)}, torch {where['torch']}. At least "
         f"{rules['num_runs']} runs and {rules['seconds']:g} s of each variant, in turns, one image at a time. `error` "
         "is the largest relative error of any layer and image against the full encoder in torch float32; `speedup` is "
         "against onnxruntime float32 of the full encoder.",
@@ -155,35 +155,58 @@ def machines_table(records: Sequence[Record]) -> Table:
     """The rows of several machines' records, file by file."""
     columns = {"name": "{}", "machine": "{}", "provider": "{}", "mode": "{}", "threads": "{}", "px": "{}"}
     columns |= {"runs": "{}", "p50_ms": "{:.2f}", "p90_ms": "{:.2f}", "speedup": "{:.2f}", "error": "{:.4f}"}
-    summaries = [(record, summary) for record in records for summary in summarize(record)]
+    named = zip(_machines(records), records, strict=True)
+    summaries = [(machine, summary) for machine, record in named for summary in summarize(record)]
     summaries.sort(key=lambda each: (each[1]["name"], each[1]["threads"]))
     rows = [
-        [summary["name"], _machine(record), summary["actual"], *(summary[name] for name in list(columns)[3:])]
-        for record, summary in summaries
+        [summary["name"], machine, summary["actual"], *(summary[name] for name in list(columns)[3:])]
+        for machine, summary in summaries
     ]
     return Table.of(columns, rows, left=("machine", "provider", "mode"))
 
 
+def _machines(records: Sequence[Record]) -> list[str]:
+    """A name for each: its machine, and which of that machine's records it is where there are several."""
+    machines = [_machine(record) for record in records]
+    return [
+        f"{machine}, record {machines[: place + 1].count(machine)}" if machines.count(machine) > 1 else machine
+        for place, machine in enumerate(machines)
+    ]
+
+
 def _machine(record: Record) -> str:
+    """`AMD EPYC, avx2, Linux x86_64, onnxruntime 1.31.1`, as much of it as the record says."""
     environment = record.environment
-    return ", ".join(str(environment[key]) for key in ("cpu", "system", "onnxruntime") if key in environment)
+    words = {"cpu": "", "instructions": "", "system": "", "onnxruntime": "onnxruntime "}
+    return ", ".join(f"{word}{environment[key]}" for key, word in words.items() if environment.get(key))
 
 
 @chart
 def machines_picture(records: Sequence[Record]) -> Any:
-    """Median latency of each file on each machine at its best number of threads."""
+    """On each machine, at the number of threads that is fastest there: every file's median latency, and its error
+    beside how many times as fast as float32 it is, which machines of different speeds have in common."""
     names = sorted({row.name for record in records for row in record.rows})
-    figure, ((axes,),) = new_figure(8.5, 1.5 + 0.35 * len(names))
-    for color, record in zip(itertools.cycle(COLORS), records, strict=False):
-        best: dict[str, float] = {}
-        for summary in summarize(record):
-            best[summary["name"]] = min(summary["p50_ms"], best.get(summary["name"], math.inf))
-        axes.plot(list(best.values()), [names.index(name) for name in best], "o", color=color, label=_machine(record))
-    axes.set(xscale="log", xlabel="median latency, ms", yticks=range(len(names)), yticklabels=names)
-    axes.invert_yaxis()
-    plain_ticks(axes.xaxis)
+    figure, ((latencies, errors),) = new_figure(13, 1.8 + 0.35 * len(names), 1, 2)
+    for color, machine, record in zip(itertools.cycle(COLORS), _machines(records), records, strict=False):
+        best = _fastest(summarize(record))
+        places = [names.index(name) for name in best]
+        latencies.plot([row["p50_ms"] for row in best.values()], places, "o", color=color, label=machine)
+        known = [row for row in best.values() if row["speedup"] is not None and row["error"] is not None]
+        errors.plot([row["speedup"] for row in known], [_shown_error(row) for row in known], "o", color=color)
+        _plot_frontier(errors, known, "speedup", color)
+    latencies.set(xscale="log", xlabel="median latency, ms", yticks=range(len(names)), yticklabels=names)
+    latencies.invert_yaxis()
+    errors.set(xscale="log", yscale="log", xlabel="times as fast as float32", ylabel=ERROR_LABEL)
+    for axes in (latencies, errors):
+        plain_ticks(axes.xaxis)
     figure.legend(loc="outside upper left")
     return figure
+
+
+def _fastest(summaries: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By name, the row with the least median."""
+    slowest_first = sorted(summaries, key=lambda row: -row["p50_ms"])
+    return {row["name"]: row for row in slowest_first}
 
 
 def write_machines(records: Sequence[Record], folder: Path) -> None:
@@ -207,7 +230,7 @@ def picture(record: Record) -> Any:
     figure, (panels,) = new_figure(2.5 + 4 * len(threads), 4.6, 1, len(threads), sharey=True)
     for axes, number in zip(panels, threads, strict=True):
         points = [summary for summary in summaries if summary["threads"] == number]
-        axes.plot(*zip(*_frontier(points), strict=True), color=GREY, alpha=0.5, drawstyle="steps-post")
+        _plot_frontier(axes, points, "p50_ms", GREY)
         for point in points:
             is_torch = point["asked"] == "torch"
             color = COLORS[encoders.index(point["encoder"]) % len(COLORS)]
@@ -224,7 +247,7 @@ def picture(record: Record) -> Any:
         axes.set(xscale="log", yscale="log", xlabel="median latency, ms")
         axes.set_title(f"{number} thread{'s' * (number > 1)}")
         plain_ticks(axes.xaxis)
-    panels[0].set_ylabel(f"largest relative error ({NO_ERROR:g}: at most)")
+    panels[0].set_ylabel(ERROR_LABEL)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -239,13 +262,14 @@ def _shown_error(summary: dict[str, Any]) -> float:
     return max(summary["error"], NO_ERROR)
 
 
-def _frontier(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """(ms, error) of the variants that none is both faster and nearer than, fastest first."""
-    best: list[tuple[float, float]] = []
+def _plot_frontier(axes: Any, points: Iterable[dict[str, Any]], x: str, color: str) -> None:
+    """Joins the variants that none is both faster and nearer than, fastest first, at their values of `x`."""
+    best: list[dict[str, Any]] = []
     for point in sorted(points, key=lambda point: point["p50_ms"]):
-        if not best or _shown_error(point) < best[-1][1]:
-            best.append((point["p50_ms"], _shown_error(point)))
-    return best
+        if not best or _shown_error(point) < _shown_error(best[-1]):
+            best.append(point)
+    errors = [_shown_error(point) for point in best]
+    axes.plot([point[x] for point in best], errors, color=color, alpha=0.5, drawstyle="steps-post")
 
 
 # By the suffix of its file: the record itself, and its views.

@@ -78,7 +78,8 @@ Values = dict[str, Array]  # by the names of a graph's inputs and outputs
 MIN_STAGE_PX = 64  # of the shorter side: below, the deepest layer is left with a handful of positions
 MAX_THREADS, MAX_SEED = 256, 2**63 - 1
 SMALLEST = 1e-12  # mean square of a target that a term is divided by: a black picture's is 0
-# Where sums of 16 bits saturate, int8 is twice as far off without this; elsewhere it makes int8 slower for nothing.
+# Where sums of 16 bits saturate, a step of bytes, whose weights have 8 bits, makes wrong pictures without this. Weights
+# of 7 bits, an extractor's, are none the slower for it; with VNNI all others are, for nothing.
 WITHOUT_VNNI = {"session.x64quantprecision": "1"}
 
 

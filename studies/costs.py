@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import median, quantiles
 from typing import Any
@@ -44,7 +44,7 @@ def run(store: Store) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         store.part(NAME, f"loss stage {name}", partial(loss_stage, settings, dtype))
-    store.part(NAME, "evaluation", partial(evaluations, settings, store.encoder))
+    store.part(NAME, "evaluation", partial(evaluations, settings, store.encoder, EVALUATIONS))
     store.part(NAME, "memory", partial(memory, settings))
 
 
@@ -97,16 +97,16 @@ def _ratio(full: Sequence[float], reduced: Sequence[float]) -> dict[str, float]:
     return {"low": round(low, 3), "median": round(middle, 3), "high": round(high, 3)}
 
 
-def evaluations(settings: Settings, encoder: Encoder) -> Record:
-    """Milliseconds of the stages of one evaluation by loss: medians over rounds, the losses in turns.
+def evaluations(settings: Settings, encoder: Encoder, variants: Mapping[str, Mapping[str, object]]) -> Record:
+    """Milliseconds of the stages of one evaluation by variant: medians over rounds, the variants in turns.
 
     Encoder and optimiser do the same work whatever the loss: their medians are over all losses' rounds.
     """
     content, picture = photo(PAIR[0]), style(PAIR[1])
     image = scaled(content, settings.cost_size_px)
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in EVALUATIONS}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for _ in range(settings.cost_rounds):
-        for name, options in EVALUATIONS.items():
+        for name, options in variants.items():
             config = recipe(settings, size=settings.cost_size_px, **options)
             rounds[name].append(seconds_by_stage(image, Job(content, (picture,), config), encoder, num_repeats=3))
     everything = [one for found in rounds.values() for one in found]

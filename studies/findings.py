@@ -61,12 +61,37 @@ class Study:
         return Table.of(columns | {"textures: evaluations": "{:.0f}"}, rows)
 
 
-class Costs:
-    """Milliseconds of the loss stage and of whole evaluations, and memory."""
+class Evaluations:
+    """Milliseconds of the stages of a whole evaluation, by loss."""
+
+    def __init__(self, part: Record) -> None:
+        self.evaluations: Mapping[str, Mapping[str, float]] = part["milliseconds"]
+
+    def ms(self, loss: str, kind: str = "", encoder_speed: float = 1.0) -> float:
+        """Of an evaluation: of the stages whose names hold `kind`, with an encoder so many times as fast."""
+        stages = {stage: ms for stage, ms in self.evaluations[loss].items() if kind in stage}
+        return sum(ms / encoder_speed if "encoder" in stage else ms for stage, ms in stages.items())
+
+    def over_gram(self, loss: str) -> float:
+        """Time of an evaluation, the full Gram's being 1."""
+        return self.ms(loss) / self.ms("gram")
+
+    def evaluation_table(self) -> Table:
+        kinds = {"encoder": "encoder", "loss and gradient": "loss", "decompositions": "refresh", "L-BFGS": "optimizer"}
+        columns = {"loss": "`{}`"} | dict.fromkeys((*kinds, "sum"), "{:.1f}") | {"against gram": "{:.2f}"}
+        rows = [
+            [spaced(loss), *(self.ms(loss, kind) for kind in kinds.values()), self.ms(loss), self.over_gram(loss)]
+            for loss in self.evaluations
+        ]
+        return Table.of(columns, rows)
+
+
+class Costs(Evaluations):
+    """The loss stage alone and memory, beside whole evaluations."""
 
     def __init__(self, parts: Record) -> None:
+        super().__init__(parts["evaluation"])
         self.stages = {dtype: parts[f"loss stage {dtype}"] for dtype in ("float32", "bfloat16")}
-        self.evaluations: Mapping[str, Mapping[str, float]] = parts["evaluation"]["milliseconds"]
         self.memory: Record = parts["memory"]
 
     def ratio(self, layer: str = "all", dtype: str = "float32") -> float:
@@ -77,15 +102,6 @@ class Costs:
         """Of that ratio over the rounds."""
         found = self.stages[dtype]["ratios"][layer][MAIN]
         return found["low"], found["high"]
-
-    def ms(self, loss: str, kind: str = "", encoder_speed: float = 1.0) -> float:
-        """Of an evaluation: of the stages whose names hold `kind`, with an encoder so many times as fast."""
-        stages = {stage: ms for stage, ms in self.evaluations[loss].items() if kind in stage}
-        return sum(ms / encoder_speed if "encoder" in stage else ms for stage, ms in stages.items())
-
-    def over_gram(self, loss: str) -> float:
-        """Time of an evaluation, the full Gram's being 1."""
-        return self.ms(loss) / self.ms("gram")
 
     def share(self, encoder_speed: float = 1.0) -> float:
         """Of the losses and their gradient in an evaluation with the full Gram."""
@@ -108,15 +124,6 @@ class Costs:
             low, high = self.quartiles(layer, dtype)
             cells += times["gram"], times[MAIN], f"{self.ratio(layer, dtype):.2f} ({low:.2f} to {high:.2f})"
         return cells
-
-    def evaluation_table(self) -> Table:
-        kinds = {"encoder": "encoder", "loss and gradient": "loss", "decompositions": "refresh", "L-BFGS": "optimizer"}
-        columns = {"loss": "`{}`"} | dict.fromkeys((*kinds, "sum"), "{:.1f}") | {"against gram": "{:.2f}"}
-        rows = [
-            [spaced(loss), *(self.ms(loss, kind) for kind in kinds.values()), self.ms(loss), self.over_gram(loss)]
-            for loss in self.evaluations
-        ]
-        return Table.of(columns, rows)
 
     def memory_table(self) -> Table:
         return Table.of(
@@ -324,6 +331,7 @@ class Matching:
         for key, part in parts.items():
             size, _, pair = key.partition(" ")
             by_size.setdefault(size, {})[pair] = part
+        self.evaluations = Evaluations(by_size.pop("evaluation")[""])
         self.components = Results(by_size.pop("components"))
         self.by_size = {size: Results(found) for size, found in by_size.items()}
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from studies.costs import evaluations
 from studies.settings import Pair, Settings, photo, style
 from studies.store import Record, Store, style_picture
 from stylecore.config import StylizeConfig
@@ -29,8 +30,9 @@ MORE = 3  # times the evaluations of the preset that a faster loss may make in t
 
 def run(store: Store) -> None:
     settings = store.settings
+    variants = {name: {"loss": name} for name in LOSSES}
+    store.part(NAME, "evaluation", partial(evaluations, settings, store.encoder, variants))
     for size in settings.matching_sizes_px:
-        variants = {name: {"loss": name} for name in LOSSES}
         for pair in settings.matching_pairs:
             _part(store, str(size), size, pair, variants)
     size = settings.matching_sizes_px[0]

@@ -18,6 +18,11 @@ from stylecore.reuse import per_picture
 from stylecore.version import VERSION
 
 DEVICE_KINDS = ("auto", "cpu", "cuda", "mps")
+# What decides how fast a CPU multiplies, by torch's names; clouds give CPUs that differ in them the same name.
+INSTRUCTIONS = (
+    *("avx2", "avx512_f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"),
+    *("neon", "sve", "sve2", "dot", "i8mm", "bf16"),
+)
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -165,6 +170,12 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_instructions() -> str:
+    """Those of `INSTRUCTIONS` that the processor has, `avx2 avx512_f avx512_vnni`."""
+    capabilities = torch.cpu.get_capabilities()
+    return " ".join(name for name in INSTRUCTIONS if capabilities.get(name))
+
+
 def device_name(device: torch.device) -> str:
     """What the system calls the device: the GPU's or the processor's name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
@@ -183,6 +194,7 @@ def environment(device: torch.device) -> dict[str, str | int]:
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
+        "instructions": cpu_instructions(),
         "num_threads": torch.get_num_threads(),
         "device": str(device),
         "device_name": device_name(device),

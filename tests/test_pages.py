@@ -28,14 +28,23 @@ PAGES: dict[str, Callable[[], str]] = {
         build_reduced_encoders.to_markdown, "benchmarks/reduced_encoders.json"
     ),
     "benchmarks/regions.md": lambda: of_json(regions.view, "benchmarks/regions.json"),
-    f"{EXPORT}/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "bench.json")),
-    f"{EXPORT}/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "bench.json")).csv(),
-    f"{EXPORT}/full/bench.md": lambda: report.to_markdown(read_record(DOCS / EXPORT / "full/bench.json")),
-    f"{EXPORT}/full/bench.csv": lambda: report.table(read_record(DOCS / EXPORT / "full/bench.json")).csv(),
     f"{EXPORT}/bundle.md": lambda: of_json(bundle.to_markdown, f"{EXPORT}/bundle.json"),
     f"{EXPORT}/web.md": lambda: of_json(web.to_markdown, f"{EXPORT}/web.json"),
     "security/figures.md": lambda: security_figures.render(DOCS / "security"),
 }
+BENCHES = ("", "full/", "vnni/")
+
+
+@pytest.mark.parametrize("folder", BENCHES)
+def test_a_bench_is_what_its_record_says(folder: str) -> None:
+    record = read_record(DOCS / EXPORT / folder / "bench.json")
+    assert (DOCS / EXPORT / folder / "bench.md").read_text(encoding="utf-8") == report.to_markdown(record)
+    assert (DOCS / EXPORT / folder / "bench.csv").read_text(encoding="utf-8") == report.table(record).csv()
+
+
+def test_the_benches_side_by_side_are_their_records() -> None:
+    records = [read_record(DOCS / EXPORT / folder / "bench.json") for folder in ("full", "", "vnni")]
+    assert (DOCS / EXPORT / "machines.csv").read_text(encoding="utf-8") == report.machines_table(records).csv()
 
 
 @pytest.mark.parametrize("page", PAGES)

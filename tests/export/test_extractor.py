@@ -15,7 +15,14 @@ from stylecore_export import quantize
 from stylecore_export.cli import main
 from stylecore_export.extractor import ExtractorOptions, build_extractor
 from stylecore_export.precisions import PRECISIONS
-from stylecore_export.quantize import RescaledEncoder, convolutions, half_precision, round_weights, rounded_to_int8
+from stylecore_export.quantize import (
+    LARGEST_WEIGHT,
+    RescaledEncoder,
+    convolutions,
+    half_precision,
+    round_weights,
+    rounded_to_int8,
+)
 from stylecore_export.sessions import read_metadata, session_on
 from stylecore_export.tracing import write_model
 from stylecore_export.verify import verify
@@ -123,7 +130,7 @@ def test_rounding_makes_good_what_it_loses() -> None:
     weight = torch.randn(16, 40)
     x = torch.randn(40, 8) @ torch.randn(8, 500) + 0.1 * torch.randn(40, 500)
     rounded = round_weights(weight, x @ x.mT)
-    step = weight.abs().amax(1, keepdim=True) / 127
+    step = weight.abs().amax(1, keepdim=True) / LARGEST_WEIGHT
     alone = (weight / step).round() * step
     assert ((rounded - weight) @ x).norm() < 0.5 * ((alone - weight) @ x).norm()
     assert torch.allclose(rounded / step, (rounded / step).round(), atol=1e-3)
@@ -143,6 +150,8 @@ def test_int8_weights_reach_the_file_as_they_were_rounded(tiny_encoder: Encoder)
         if node.op_type == "DequantizeLinear" and node.input[0] in arrays and arrays[node.input[0]].ndim == 4
     ]
     assert len(found) == len(rounded)
+    weights = [value.astype(int) for value in arrays.values() if value.dtype == np.int8 and value.ndim == 4]
+    assert max(abs(value).max() for value in weights) <= LARGEST_WEIGHT, "else pairs of products overflow 16 bits"
     for value in found:
         assert any(value.shape == other.shape and np.allclose(value, other, atol=1e-5) for other in rounded)
 
