@@ -49,7 +49,8 @@ class Store:
         images.mkdir(parents=True, exist_ok=True)
         if records.exists():
             stored = read(records)
-            if all(stored[key] == self.content[key] for key in ("environment", "settings")):
+            same_machine = _agree(stored["environment"], self.content["environment"])
+            if same_machine and stored["settings"] == self.content["settings"]:
                 self.content = stored
             else:
                 records.replace(records.with_suffix(".previous.json"))
@@ -88,6 +89,11 @@ class Store:
     def write_sheet(self, name: str, rows: Sequence[Sequence[Picture]], cell_px: int) -> None:
         """Beside the records, as a JPEG."""
         self.write_figure(name, jpeg(contact_sheet(rows, cell_px), quality=72))
+
+
+def _agree(stored: Record, own: Record) -> bool:
+    """Whether all that both say is the same: a record from before something was noted says nothing of it."""
+    return all(stored[key] == own[key] for key in stored.keys() & own.keys())
 
 
 def style_picture(name: str, title: str) -> Picture:
