@@ -32,7 +32,7 @@ PAGES: dict[str, Callable[[], str]] = {
     f"{EXPORT}/web.md": lambda: of_json(web.to_markdown, f"{EXPORT}/web.json"),
     "security/figures.md": lambda: security_figures.render(DOCS / "security"),
 }
-BENCHES = ("", "full/", "vnni/")
+BENCHES = ("", "full/", "vnni/", "sustained/")
 
 
 @pytest.mark.parametrize("folder", BENCHES)
