@@ -73,7 +73,7 @@ PRECISIONS = {
         prepare=_half_precision,
     ),
     "int8": Precision(
-        "weights int8 per channel, activations uint8, QDQ by onnxruntime's static quantiser",
+        "weights int8 per channel, in 7 bits, activations uint8, QDQ by onnxruntime's static quantiser",
         0.05,
         "^",
         prepare=_rounded_to_int8,
