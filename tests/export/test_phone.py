@@ -22,6 +22,6 @@ def test_the_pages_record_is_one_and_goes_into_the_table() -> None:
     (text,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     record = RECORDS.validate_json(text)
     (row,) = machines_table([record]).cells
-    assert row[:3] == ["vgg16-int8", "Pixel 8, Tensor G3, Android 15, 1.23.2", "nnapi"]
+    assert row[:3] == ["vgg16-int8", "Pixel 8, Tensor G3, Android 15, onnxruntime 1.23.2", "nnapi"]
     for field in ("name", "num_threads", "provider", "size_px", "milliseconds"):
         assert f"`{field}`" in PAGE
