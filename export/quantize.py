@@ -44,7 +44,7 @@ FLOOR, FLOOR_BLOCK_4, FLOOR_LAST_TWO = 0.05, 0.5, 1.0
 POSITIONS_PER_IMAGE = 64  # sampled for the rounding: those of all images are twice the 9 N inputs of any layer
 # In steps: 7 bits. x86 CPUs without VNNI add products of bytes in pairs in 16 bits, which two of 8 bits overflow; where
 # there are larger ones onnxruntime is told to avoid that (see `runtime.session_config`), and takes 1.4 times as long.
-LARGEST_WEIGHT = 64
+LARGEST_IN_7_BITS = 64
 DAMPING = 0.01  # added to the diagonal of the rounding's second moments, relative to its mean
 
 
@@ -217,7 +217,7 @@ def _run_with_hook(
 
 
 def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]) -> Float[Tensor, "N_out D"]:
-    """Round each row to steps of which its largest weight has `LARGEST_WEIGHT` (Frantar et al. 2022, algorithm 1).
+    """Round each row to steps of which its largest weight has `LARGEST_IN_7_BITS` (Frantar et al. 2022, algorithm 1).
 
     The rounding errors of each column are compensated by the columns after it, as far as inputs x of second moment
     `moment`, the sum of x x^T, allow. The largest weight stays as it is, so that onnxruntime's quantiser finds the same
@@ -225,7 +225,7 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
     """
     left, block = weight.double(), 128
     largest, peak = left.abs().max(1)
-    step = (largest / LARGEST_WEIGHT).clamp_min(1e-12)
+    step = (largest / LARGEST_IN_7_BITS).clamp_min(1e-12)
     damped = moment.double() + DAMPING * moment.diagonal().mean().clamp_min(1e-12) * torch.eye(
         len(moment), dtype=torch.float64
     )
@@ -236,7 +236,7 @@ def round_weights(weight: Float[Tensor, "N_out D"], moment: Float[Tensor, "D D"]
         errors = torch.empty_like(left[:, start:end])
         for column in range(start, end):
             value = left[:, column]
-            nearest = (value / step).round().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) * step
+            nearest = (value / step).round().clamp(-LARGEST_IN_7_BITS, LARGEST_IN_7_BITS) * step
             rounded[:, column] = torch.where(peak == column, weight[:, column], nearest)
             errors[:, column - start] = (value - rounded[:, column]) / inverse[column, column]
             left[:, column:end] -= errors[:, column - start].outer(inverse[column, column:end])
@@ -316,7 +316,7 @@ def _store_in_8_bits(graph: onnx.GraphProto, name: str) -> None:
     conv = next(node for node in graph.node if node.name == name)
     stored = next(tensor for tensor in graph.initializer if tensor.name == conv.input[1])
     weights = onnx.numpy_helper.to_array(stored)
-    scale = np.abs(weights).max((1, 2, 3), keepdims=True).clip(1e-12) / np.float32(LARGEST_WEIGHT)
+    scale = np.abs(weights).max((1, 2, 3), keepdims=True).clip(1e-12) / np.float32(LARGEST_IN_7_BITS)
     whole, kept, scales = (f"{stored.name}_{part}" for part in ("whole", "int8", "scale"))
     graph.initializer.remove(stored)
     graph.initializer.append(onnx.numpy_helper.from_array((weights / scale).round().astype(np.int8), kept))

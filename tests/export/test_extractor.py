@@ -16,7 +16,7 @@ from stylecore_export.cli import main
 from stylecore_export.extractor import ExtractorOptions, build_extractor
 from stylecore_export.precisions import PRECISIONS
 from stylecore_export.quantize import (
-    LARGEST_WEIGHT,
+    LARGEST_IN_7_BITS,
     RescaledEncoder,
     convolutions,
     half_precision,
@@ -130,7 +130,7 @@ def test_rounding_makes_good_what_it_loses() -> None:
     weight = torch.randn(16, 40)
     x = torch.randn(40, 8) @ torch.randn(8, 500) + 0.1 * torch.randn(40, 500)
     rounded = round_weights(weight, x @ x.mT)
-    step = weight.abs().amax(1, keepdim=True) / LARGEST_WEIGHT
+    step = weight.abs().amax(1, keepdim=True) / LARGEST_IN_7_BITS
     alone = (weight / step).round() * step
     assert ((rounded - weight) @ x).norm() < 0.5 * ((alone - weight) @ x).norm()
     assert torch.allclose(rounded / step, (rounded / step).round(), atol=1e-3)
@@ -151,7 +151,7 @@ def test_int8_weights_reach_the_file_as_they_were_rounded(tiny_encoder: Encoder)
     ]
     assert len(found) == len(rounded)
     weights = [value.astype(int) for value in arrays.values() if value.dtype == np.int8 and value.ndim == 4]
-    assert max(abs(value).max() for value in weights) <= LARGEST_WEIGHT, "else pairs of products overflow 16 bits"
+    assert max(abs(value).max() for value in weights) <= LARGEST_IN_7_BITS, "else pairs of products overflow 16 bits"
     for value in found:
         assert any(value.shape == other.shape and np.allclose(value, other, atol=1e-5) for other in rounded)
 
